@@ -14,18 +14,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start thousands of Python programs, which must not be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test test-all coverage mutation test-fast lint docs messages build venv setup clean
+.PHONY: help demo demo-down test test-all coverage mutation test-fast lint docs messages recording build venv setup clean
 
 help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
 	@echo 'make demo-down  remove the nodes of the demo'
-	@echo 'make test       set up everything, and run all tests except eight long scenarios'
-	@echo 'make test-all   run all tests, including the long scenarios'
+	@echo 'make test       set up everything, and run all tests except nine long ones'
+	@echo 'make test-all   run all tests, including the long ones'
 	@echo 'make coverage   run all tests and the demo, and print what they have not visited'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'
 	@echo 'make docs       write docs/checks.md'
 	@echo 'make messages   accept new and changed messages to users, after you have read them'
+	@echo 'make recording BUNDLE=... NAME=... SOURCE=...   add the recorded hosts in an archive of diagnostics as tests'
 	@echo 'make build      build the collection artifact'
 	@echo 'make clean      remove all test beds, except their cache'
 
@@ -109,6 +110,13 @@ messages: venv
 	@python tests/quality/messages.py > .messages.new
 	git diff --no-index --word-diff=color --unified=0 tests/data/messages.txt .messages.new || true
 	mv .messages.new tests/data/messages.txt
+
+# Without BUNDLE, the expected outcomes of all recorded hosts are written again.
+recording: venv
+	@export PYTHONPATH='$(CURDIR)/playbooks/collections'
+	python tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge_recorded_hosts.py \
+	  $(if $(BUNDLE),--bundle '$(BUNDLE)' --name '$(NAME)' --source '$(SOURCE)' --plan '$(or $(PLAN),{})')
+	git status --short tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts
 
 # Run this manually: it takes 20 minutes on two cores. MUTATION="--seed 3 --only _plan" chooses other changes.
 mutation: venv

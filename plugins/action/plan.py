@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
         plan = plans[host]
         if args["show"]:
             say(self._display, describe(plan, host), secrets)
-        return {"changed": False, "plan": plan}
+        return {"changed": False, "plan": plan, "run": run.RUN_ID}
 
     def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str], records: Records,
                secrets: list[str]) -> None:

@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import RECORDING
+from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    OBSERVED,
     BadHostName,
     Records,
     timestamp,
@@ -20,6 +26,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
 
 class ActionModule(ActionBase):
@@ -32,8 +39,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["begin", "end"], "default": "end"},
+            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics"], "default": "end"},
             "hosts": {"type": "list", "elements": "str", "required": True},
+            "path": {"type": "path"},
+            "size_limit_mb": {"type": "int", "default": 64},
         })
         args = plain(args)
         secrets = known_secrets(self._templar, task_vars)
@@ -43,6 +52,7 @@ class ActionModule(ActionBase):
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
                                         f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
+            hold_lease(records)
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             try:
                 records.remove_results(args["hosts"], stages)
@@ -51,6 +61,8 @@ class ActionModule(ActionBase):
             return {"changed": False, "stages": stages}
 
         found = {host: _results(records, host) for host in args["hosts"]}
+        if args["phase"] == "diagnostics":
+            return self._write_diagnostics(records, found, Path(args["path"]), 2 * args["size_limit_mb"] << 20, secrets)
         notes = records.read_notes([host for host in found if found[host]], "plan")
         summary = report.summarize(
             found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report(),
@@ -62,6 +74,30 @@ class ActionModule(ActionBase):
         _text.say(self._display, ["", headline, "", *report.table(summary), "", *report.services(summary),
                                   f"Report: {path}"], secrets)
         return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}
+
+    def _write_diagnostics(self, records: Records, found: dict[str, dict[str, contract.StageResult]], folder: Path,
+                           max_bytes: int, secrets: list[str]) -> dict[str, Any]:
+        """Write what the nodes returned, their plans and their results into one archive, and print its index."""
+        notes = records.read_notes(found, bundle.NOTE)
+        index = bundle.index(f"Diagnostics of {timestamp()}, by ascend.vllm {COLLECTION_VERSION}", notes,
+                             {host: results for host, results in found.items() if results or host in notes})
+        anonymizer = Anonymizer(found)
+        texts = {bundle.INDEX: "\n".join(index) + "\n"}
+        for host in (each for each in found if found[each] or each in notes):
+            prefix = f"{bundle.ROOT}/{host}/"
+            if host in notes:
+                texts.update((prefix + name, anonymizer.recording(text) if name == RECORDING else text)
+                             for name, text in bundle.members(records.folder(host) / OBSERVED / bundle.ARCHIVE,
+                                                              max_bytes))
+            for name in ("plan", *found[host]):
+                saved = records.read_json(records.folder(host) / f"{name}.json")
+                if saved:
+                    texts[f"{prefix}results/{name}.json"] = to_json(redact_in(saved, secrets))
+        path = folder / f"diagnostics-{records.run_id}.tar.gz"
+        if not self._task.check_mode:
+            records.write_private(path, pack((name, mask_known(text, secrets)) for name, text in texts.items()))
+        _text.say(self._display, ["", *index[:index.index("## Files")], f"Diagnostics: {path}"], secrets)
+        return {"changed": False, "path": str(path), "msg": bundle.first_fault_of(notes)}
 
 
 def _results(records: Records, host: str) -> dict[str, contract.StageResult]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class ActionModule(StageAction):
     """See plugins/modules/serving_status.py."""
 
+    CHANGES = False
+
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the rows of this host, or print the rows of all hosts."""
         self.begin(tmp, task_vars or {}, stage="serving", show={"type": "list", "elements": "list"},

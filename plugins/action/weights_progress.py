@@ -17,7 +17,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline, pass_lease
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, one_line, say
 
 # The pause between two polls is a fraction of the elapsed time, so that a short transfer is noticed at once, and a long
@@ -48,6 +48,7 @@ class ActionModule(ActionBase):
         meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"],
                       lambda text: say(self._display, text))
         poll = {name: args[name] for name in ("container", "folder", "done", "docker_socket")}
+        pass_lease(self._task, task_vars["inventory_hostname"], args["docker_socket"])
         started = answered = time.monotonic()
         while True:
             try:

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Patch
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
@@ -21,7 +20,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
 
 
 def patched(text: str, patch: Patch) -> str:
@@ -61,21 +59,6 @@ def failure_message(result: Mapping[str, Any]) -> str:
     return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or NO_REASON
 
 
-def first_fault(bundles: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a text that names the first fault of several nodes, or that there is none.
-
-    :param bundles: ``{host: return values of diagnostics_bundle}``.
-    """
-    nodes = []
-    for host, bundle in bundles.items():
-        diagnosis = bundle.get("diagnosis", ())
-        for source in dict.fromkeys(cause["source"] for cause in diagnosis):
-            nodes.append({"host": host, "clock_offset_s": bundle["clock_offset_s"],
-                          "causes": [cause for cause in diagnosis if cause["source"] == source]})
-    return describe(faults_in_order(cast("list[NodeCauses]", nodes))) or (
-        "The logs do not show a fault; see the bundles.")
-
-
 def key_environment(keys: Any) -> str:
     """Return the content of the file from which a server reads its API keys.
 
@@ -90,10 +73,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
-                "failure_message": failure_message, "first_fault": first_fault, "first_key": first_key,
+                "failure_message": failure_message, "first_key": first_key,
                 "key_environment": key_environment, "patched": patched,
                 "plan_of_running": replacement.plan_of_running,
-                "previous_containers": replacement.previous_containers,
                 "replacement_reasons": replacement.replacement_reasons,
                 "rollback_steps": replacement.rollback_steps,
                 "unplanned_containers": replacement.unplanned_containers,

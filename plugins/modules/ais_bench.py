@@ -212,6 +212,7 @@ log:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 
 SERVER = {
     "url": {"type": "str", "required": True},
@@ -248,11 +249,14 @@ def main() -> None:
         },
         required_if=[("state", "started", ["executable", "server"]), ("state", "watched", ["job"]),
                      ("state", "absent", ["job"])])
+    lease.hold(module)
     options = module.params
     if options["job"] and not options["job"].startswith(job.JOBS):
         module.fail_json(msg="job has to be what state=started returned, but is %s." % options["job"])
     if options["state"] == "started":
-        module.exit_json(changed=True, **job.start(options))
+        started = job.start(options)
+        lease.hold(module, *([started["job"]] if started["job"] else []))
+        module.exit_json(changed=True, **started)
     if options["state"] == "watched":
         module.exit_json(changed=False, **job.watch(options["job"], options["wait_s"], options["api_key"]))
     module.exit_json(changed=job.remove(options["job"]))

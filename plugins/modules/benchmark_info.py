@@ -84,6 +84,7 @@ result:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import observe
 
 
@@ -98,6 +99,7 @@ def main() -> None:
         "maximum_bytes": {"type": "int", "default": 4 * 1024 * 1024},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     })
+    lease.hold(module)
     try:
         module.exit_json(changed=False, **observe(module.params))
     except DockerError as error:

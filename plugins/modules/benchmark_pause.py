@@ -13,6 +13,8 @@ description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
     the controller is lost.
+  - The restart policy V(unless-stopped) of the service is changed to V(always), so that Docker starts the service
+    after a reboot, which stops the guard.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
 options:
   state:
@@ -57,7 +59,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 
 DOCKER_TIMEOUT_S = 60
 # Prefix of the folder of a guard. The guard exits after the file on-duty in the folder has been removed. The folder is
@@ -66,7 +68,7 @@ GUARDS = "/var/tmp/ascend-vllm-guard-"
 # The guard imports docker_engine.py, a copy of _docker/engine.py, because Ansible removes the files of a module when
 # the module exits.
 GUARD = """\
-import os, sys, time
+import os, shutil, sys, time
 from docker_engine import DockerEngine, DockerError
 
 socket, service, client, grace_s, pause_s = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
@@ -78,7 +80,7 @@ while os.path.exists("on-duty"):
         idle_s = 0 if found and found["State"]["Running"] else idle_s + pause_s
         if idle_s >= grace_s and os.path.exists("on-duty"):
             docker.post("/containers/%s/start" % service)
-            os.remove("on-duty")
+            shutil.rmtree(os.getcwd())
     except (DockerError, OSError):
         idle_s += pause_s  # retried in the next round, because Docker may be restarting
 """
@@ -109,6 +111,11 @@ def start_guard(options: dict[str, Any], folder: str) -> None:
 def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
     """Start the guard and stop the service, in this order."""
     start_guard(options, folder)
+    found = containers.inspect(docker, options["service"])
+    # A reboot stops the guard, and then Docker does not start a stopped container with this policy. The next run of the
+    # role serving sets the planned policy again.
+    if found and found["restart_policy"] == "unless-stopped":
+        docker.set_restart_policy(options["service"], "always")
     docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])
 
 
@@ -127,6 +134,7 @@ def main() -> None:
         "stop_timeout_s": {"type": "int", "default": 60},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     })
+    lease.hold(module)
     options = module.params
     docker = engine.DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     paused = options["state"] == "paused"

@@ -139,6 +139,7 @@ servers:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, send_all
 
 REQUEST = {
@@ -160,6 +161,7 @@ def main() -> None:
         "ca": {"type": "str"},
         "timeout_s": {"type": "float", "default": 120},
     })
+    lease.hold(module)
     options = module.params
     module.exit_json(changed=False, servers=[
         send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"], options["ca"]),

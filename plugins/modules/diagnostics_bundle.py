@@ -11,35 +11,53 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Collects the output of C(npu-smi) and C(hccn_tool), the kernel log, the state of the host, and the states and logs
-    of the containers of this collection. Packs them into one archive on the node.
-  - The data are collected in parallel, and each command has a timeout.
-  - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
-    has kept. For containers that this collection did not create, only the state is included, without the labels and
-    the command.
-  - Secrets are masked before the archive is written.
-  - The logs of the containers are searched for known causes. For each log, the most likely cause is returned first.
+  - Collects the output of C(npu-smi) and C(hccn_tool), the state of the host and of Docker, and for the containers of
+    this collection the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin saves them for
+    the archive of the run. Nothing is written on the node.
+  - Each command and each response has a timeout, so a tool that hangs, or Docker that does not respond, costs only its
+    own part. If Docker does not respond, the logs of containers are read from its folder.
+  - Secrets are masked on the node. For containers that this collection did not create, only the state is included,
+    without the labels and the command.
+  - The logs are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
 options:
-  path:
-    description: The path of the C(.tar.gz) archive to write. Only its owner can read the archive.
-    type: path
-    required: true
   log_lines:
     description: The maximum number of lines to collect from the end of the log of each container.
     type: int
     default: 5000
   timeout_s:
-    description: The timeout in seconds of each tool and of each response from Docker.
+    description: The timeout in seconds of each command and of each response.
     type: int
     default: 20
+  limit_s:
+    description: The number of seconds after which no more data are collected.
+    type: int
+    default: 300
+  size_limit_mb:
+    description:
+      - The maximum size of the collected texts in MB. The most important ones are first. Of a long one, only the end is
+        returned, at most a quarter of this size.
+    type: int
+    default: 64
+  cards:
+    description: The NPU IDs with which C(npu-smi) is queried.
+    type: list
+    elements: int
+    default: []
   npus:
     description: The NPUs whose network ports are queried, as the numbers N of C(/dev/davinciN).
     type: list
     elements: int
     default: []
+  record:
+    description:
+      - Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the files of
+        the driver. M(ascend.vllm.report) anonymizes it.
+    type: bool
+    default: false
+    version_added: 0.9.0
   controller_time_s:
     description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
     type: float
@@ -48,11 +66,13 @@ options:
     description: The directory in which the driver is installed.
     type: path
     default: /usr/local/Ascend/driver
+  state_path:
+    description: The directory of the role serving, in which plog is kept.
+    type: path
+    default: /var/lib/ascend-vllm
 attributes:
   check_mode:
     support: full
-    details:
-      - In check mode, all data are collected and the likely causes are returned, but no archive is written.
   diff_mode:
     support: none
 """
@@ -60,20 +80,15 @@ attributes:
 EXAMPLES = r"""
 - name: Collect data about the failure
   ascend.vllm.diagnostics_bundle:
-    path: /var/lib/ascend-vllm/diagnostics.tar.gz
+    cards: [0, 1, 2, 3, 4, 5, 6, 7]
     npus: [0, 1, 2, 3, 4, 5, 6, 7]
 """
 
 RETURN = r"""
-path:
-  description: The path of the archive.
-  type: str
-  returned: success
 files:
-  description: >-
-    The files in the archive, with the name of the file as key. The value is the exit code of the command. It is 0 if
-    the data were read from a file or from Docker. It is null if there is no exit code, for example because the command
-    timed out or the file could not be read.
+  description:
+    - The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a response was
+      read, and null if nothing was read. C(problem) is what is missing in it, or null. C(size) is its size in bytes.
   type: dict
   returned: success
 diagnosis:
@@ -81,14 +96,6 @@ diagnosis:
   type: list
   elements: dict
   returned: success
-  sample:
-    - cause: out_of_memory
-      evidence: "RuntimeError: NPU out of memory."
-      remedy: Lower gpu-memory-utilization or max-num-seqs.
-      line: 4711
-      time: 11-20 10:00:00
-      process: Worker_TP3 pid=9
-      source: container-vllm-ascend.log
 clock_offset_s:
   description:
     - The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the time to
@@ -97,33 +104,33 @@ clock_offset_s:
   returned: success
 """
 
-import io
+import base64
+import glob
 import json
 import os
-import tarfile
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, observation
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._host import collecting, facts, http_request
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, reachable
+from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Collected
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact, redact_in
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Optional
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Files, LogFile, Source
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
-
-    # A text, and the exit code of the command that printed it. The code is 0 if the text was read from a file or from
-    # Docker, and None if this failed.
-    Collected = tuple[str, Optional[int]]
 
     class SourcedDiagnosis(Diagnosis):
         """A cause, and the file of the archive in which the cause was found."""
@@ -131,54 +138,52 @@ if TYPE_CHECKING:
         source: str
 
 
+# The sources of a node, the most important first after the containers.
 COMMANDS = {
-    "npu-smi-info.txt": ["npu-smi", "info"],
-    "npu-smi-mapping.txt": ["npu-smi", "info", "-m"],
-    "kernel.txt": ["dmesg", "--ctime"],
-    "memory.txt": ["free", "-m"],
-    "disks.txt": ["df", "-h"],
-    "addresses.txt": ["ip", "address"],
-    "routes.txt": ["ip", "route"],
-    "listeners.txt": ["ss", "-ltnp"],
-    "processes.txt": ["ps", "-eo", "pid,ppid,user,stat,etime,rss,comm"],
+    "npu-smi/info.txt": ["npu-smi", "info"],
+    "npu-smi/mapping.txt": ["npu-smi", "info", "-m"],
+    "npu-smi/version.txt": ["npu-smi", "-v"],
+    "host/kernel.log": ["dmesg", "--ctime"],
+    "host/docker.log": ["journalctl", "--unit=docker", "--unit=containerd", "--lines=2000", "--no-pager"],
+    "host/disks.txt": ["df", "-hT"],
+    "host/inodes.txt": ["df", "-i"],
+    "host/memory.txt": ["free", "-m"],
+    "host/addresses.txt": ["ip", "address"],
+    "host/routes.txt": ["ip", "route"],
+    "host/ports.txt": ["ss", "-antup"],
+    "host/processes.txt": ["ps", "-eo", "pid,ppid,user,stat,etime,rss,wchan:32,comm"],
+    "host/kernel-version.txt": ["uname", "-a"],
 }
+DAEMON = "/etc/docker/daemon.json"
+# {file: path}, where %s is the folder of the driver.
+FILES = {
+    "versions/driver.txt": "%s/version.info",
+    "versions/firmware.txt": "%s/../firmware/version.info",
+    "versions/ascend-install.txt": "/etc/ascend_install.info",
+    "versions/system.txt": "/etc/os-release",
+    "host/hccn.conf": "/etc/hccn.conf",
+    "docker/daemon.json": DAEMON,
+}
+DOCKER = {"docker/info.json": "/info", "docker/version.json": "/version"}
+# Queries of npu-smi for each card, and of hccn_tool for each chip.
+CARD = ("board", "health", "ecc", "usages", "memory", "common", "power", "temp")
+FABRIC = (*hccn_query.QUERIES, "stat")
+# Folders in a container: plog and the log of vLLM Ascend, and the log of ATB.
+CONTAINER_LOGS = ("/root/ascend/log", "/root/atb/log")
+# Bytes of one of the files in them.
+MAX_FILE_BYTES = 4 << 20
+EVENTS_S = 3600
 # The collected keys of each container in Docker's list. The command is omitted, because it can contain secrets.
 LISTED = ("Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Ports", "Mounts", "NetworkSettings")
-FABRIC = ("link", "net_health", "ip", "gateway", "netdetect", "link_stat")
+# The collected attributes of an event. Others are labels, which can contain secrets of other people.
+EVENT = ("name", "image", "exitCode", "signal", "container", "type", "driver", "oldName")
 
 
-def run(command: list[str], timeout: float) -> Collected:
-    """Return the output and the exit code of a command. The code is None if the command is missing or timed out."""
-    outcome = commands.run(command, timeout, merge=True)
-    return outcome.stdout + ("\n(%s)\n" % outcome.error if outcome.error else ""), outcome.rc
-
-
-def read(path: str) -> Collected:
-    """Return (text of a file, 0), or (reason why the file cannot be read, None)."""
-    hung = commands.hung_paths([path])
-    if hung:
-        return "%s\n" % hung[path], None
-    try:
-        return facts.read_file(path), 0
-    except OSError as missing:
-        return "%s\n" % missing, None
-
-
-def attempt(source: Callable[[], Collected]) -> Collected:
-    """Return the text and the code of a source, or the exception, so that the other sources are still collected."""
-    try:
-        return source()
-    except Exception as error:
-        return "%s: %s\n" % (type(error).__name__, error), None
-
-
-def query(request: Callable[..., Any], *arguments: Any) -> Collected:
-    """Return (response of Docker as text, 0), or (reason why there is no response, None)."""
-    try:
-        found = request(*arguments)
-    except DockerError as error:
-        return "%s\n" % error, None
-    return found if isinstance(found, str) else json.dumps(found, indent=2) + "\n", 0
+def query(request: Callable[..., Any], *arguments: Any) -> Files:
+    """Return a response of Docker as text."""
+    found = request(*arguments)
+    # Secrets are masked here, too, since a text in JSON has other line ends and quotation marks.
+    return {"": Collected(found if isinstance(found, str) else json.dumps(redact_in(found), indent=2) + "\n")}
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
@@ -191,6 +196,19 @@ def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
             for each in listed]
 
 
+def events(docker: DockerEngine) -> str:
+    """Return Docker's events of the last hour, one a line. The commands of health checks are left out."""
+    now = int(time.time())
+    lines = []
+    for event in docker.get_lines("/events?" + urlencode({"since": now - EVENTS_S, "until": now})):
+        action, attributes = str(event.get("Action")), (event.get("Actor") or {}).get("Attributes") or {}
+        if not action.startswith("exec_"):
+            lines.append("%s %s %s %s\n" % (
+                time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.get("time") or 0)), event.get("Type"), action,
+                " ".join("%s=%s" % (key, attributes[key]) for key in EVENT if key in attributes)))
+    return "".join(lines)
+
+
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
     """Return ``docker inspect`` of all containers of this collection, or an empty list if Docker does not respond."""
     try:
@@ -201,78 +219,149 @@ def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
     return [each for each in found if each]
 
 
-def sources(docker: DockerEngine, ours: list[dict[str, Any]],
-            options: dict[str, Any]) -> dict[str, Callable[[], Collected]]:
-    """Return ``{file name: function that collects its text}``."""
-    timeout, driver = options["timeout_s"], options["driver_path"]
-    tools = dict(COMMANDS)
-    for npu in options["npus"]:
-        for item in FABRIC:
-            tools["hccn/%d-%s.txt" % (npu, item)] = ["hccn_tool", "-i", str(npu), "-" + item, "-g"]
-    files = {
-        "driver-version.txt": os.path.join(driver, "version.info"),
-        "firmware-version.txt": os.path.join(os.path.dirname(driver), "firmware", "version.info"),
-        "ascend-install.txt": "/etc/ascend_install.info",
-        "hccn-conf.txt": "/etc/hccn.conf",
-    }
-    found: dict[str, Callable[[], Collected]] = {}
-    found.update((name, partial(run, command, timeout)) for name, command in tools.items())
-    found.update((name, partial(read, path)) for name, path in files.items())
-    found["docker-engine.json"] = partial(query, docker.get, "/info")
-    found["containers.json"] = partial(query, list_containers, docker)
+def stored_containers() -> list[tuple[dict[str, Any], str]]:
+    """Return (configuration, folder) of our containers from the folder of a Docker engine that does not respond."""
+    root = _parsed(facts.read_text(DAEMON)).get("data-root", "/var/lib/docker")
+    found = [(_parsed(facts.read_text(path)), os.path.dirname(path))
+             for path in sorted(glob.glob(os.path.join(root, "containers", "*", "config.v2.json")))]
+    return [(stored, folder) for stored, folder in found
+            if labels.INSTANCE in ((stored.get("Config") or {}).get("Labels") or {})]
+
+
+def stored_log(folder: str, lines: int) -> Files:
+    """Return the end of a log as Docker stores it: a JSON object with the key ``log`` for each line."""
+    text = facts.read_end(os.path.join(folder, os.path.basename(folder) + "-json.log"), collecting.MAX_BYTES)
+    return {"": Collected("".join(_parsed(line).get("log", "") for line in text.splitlines()[-lines:]))}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return an object in JSON; an empty one if the text is damaged, as a truncated line is."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -> Files:
+    """Return the metrics of a running engine."""
+    container = containers.read(inspected)
+    if not container["running"] or container["port"] is None:
+        return {}
+    key = containers.api_key(docker, container["id"])
+    url = base_url(reachable(container["bind"]), container["port"], container["tls"]) + "/metrics"
+    with http_request.request(url, timeout_s, collecting.MAX_BYTES,
+                              headers={"Authorization": "Bearer " + key} if key else None) as response:
+        text = response.read().decode("utf-8", "replace")
+        return {"": Collected(text, 0, "status %d" % response.status if response.status != 200 else None)}
+
+
+def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Iterator[LogFile]:
+    """Yield the files of a folder in a container, unless that is a folder of the node."""
+    if not any(mount.get("Destination") == path for mount in inspected.get("Mounts") or ()):
+        for name, entry, content in docker.files(inspected["Id"], path):
+            yield name, entry.mtime, entry.size, content
+
+
+def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple[dict[str, Any], str]],
+            commands: collecting.Commands, options: dict[str, Any]) -> dict[str, Source]:
+    """Return ``{name of the file or folder: function}``, the most important first.
+
+    :param stored: our containers, if Docker does not respond.
+    """
+    timeout_s, max_bytes = options["timeout_s"], options["size_limit_mb"] << 20
+    found: dict[str, Source] = {}
     for each in ours:
-        file = "container-" + each["Name"].lstrip("/")
-        found[file + ".json"] = partial(query, docker.get, containers.inspect_query(each["Id"]))
-        found[file + ".log"] = partial(query, containers.log, docker, each["Id"], options["log_lines"])
+        name = "containers/" + each["Name"].lstrip("/")
+        found[name + ".log"] = partial(query, containers.log, docker, each["Id"], options["log_lines"])
+        found[name + ".json"] = partial(query, docker.get, containers.inspect_query(each["Id"]))
+        found[name + "-metrics.txt"] = partial(metrics, docker, each, timeout_s)
+    for configuration, folder in stored:
+        name = "containers/" + configuration["Name"].lstrip("/")
+        found[name + ".log"] = partial(stored_log, folder, options["log_lines"])
+        found[name + ".json"] = partial(query, lambda value: value, configuration)
+    found["docker/containers.json"] = partial(query, list_containers, docker)
+    found["docker/events.txt"] = partial(query, events, docker)
+    found.update((name, partial(query, docker.get, resource)) for name, resource in DOCKER.items())
+
+    tools = dict(COMMANDS)
+    tools.update(("npu-smi/%d-%s.txt" % (card, kind), ["npu-smi", "info", "-t", kind, "-i", str(card)])
+                 for kind in CARD for card in options["cards"])
+    tools.update(("hccn_tool/%d-%s.txt" % (npu, item), ["hccn_tool", "-i", str(npu), "-" + item, "-g"])
+                 for item in FABRIC for npu in options["npus"])
+    found.update((name, partial(commands.run, argv)) for name, argv in tools.items())
+    found.update((name, partial(collecting.file, path.replace("%s", options["driver_path"])))
+                 for name, path in FILES.items())
+
+    kept = collecting.folder(os.path.join(options["state_path"], "plog"), MAX_FILE_BYTES)
+    found["plog/"] = partial(collecting.newest, kept, max_bytes, MAX_FILE_BYTES)
+    for each in ours:
+        for path in CONTAINER_LOGS:
+            found["plog/%s/%s/" % (each["Name"].lstrip("/"), path.split("/")[2])] = partial(
+                collecting.newest, log_files(docker, each, path), max_bytes // 4, MAX_FILE_BYTES)
     return found
 
 
-def collect(options: dict[str, Any]) -> dict[str, Collected]:
-    """Return ``{file name: (text, exit code)}``, collected in parallel, with secrets masked."""
-    docker = DockerEngine(options["docker_socket"], options["timeout_s"])
-    ours = our_containers(docker)
-    wanted = sources(docker, ours, options)
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        found = dict(zip(wanted, pool.map(attempt, wanted.values())))
-    secrets = [secret for each in ours for secret in containers.secret_values(each)]
+def recording(commands: collecting.Commands, found: Files, options: dict[str, Any]) -> Files:
+    """Return what the vendor's tools print for the queries of our modules, and the files of the driver."""
+    host = os.uname()
+    # The queries of hccn_info are among those of this module.
+    observation.query(lambda queries: {key: commands.outcome(argv) for key, argv in queries.items()}, "npu-smi")
+    return {"": Collected(json.dumps(redact_in({
+        "names": [host.nodename], "kernel": host.release, "architecture": host.machine,
+        "devices": hccn_query.device_npus(os.listdir("/dev")),
+        "files": {os.path.normpath(path.replace("%s", options["driver_path"])): found[name].text
+                  for name, path in FILES.items() if path != DAEMON and found[name].rc == 0},
+        "commands": [{"argv": each.argv, "rc": each.rc, "stdout": each.stdout, "stderr": each.stderr}
+                     for each in list(commands.outcomes.values())
+                     if each.argv[0] in observation.OWN_TOOLS and (each.timed_out or not each.error)]}), indent=1))}
+
+
+def collect(options: dict[str, Any]) -> Files:
+    """Return the files of the bundle, within the limits of time and size, with secrets masked."""
+    docker, timeout_s = DockerEngine(options["docker_socket"], options["timeout_s"]), options["timeout_s"]
+    ours, commands, started = our_containers(docker), collecting.Commands(timeout_s), time.monotonic()
+    stored = [] if ours else stored_containers()
+    found = collecting.collect(sources(docker, ours, stored, commands, options), timeout_s, options["limit_s"])
+    if options["record"]:
+        left_s = options["limit_s"] + started - time.monotonic()
+        recorded = {observation.RECORDING: partial(recording, commands, found, options)}
+        found = {**collecting.collect(recorded, left_s, left_s), **found}
+    found = collecting.bounded(found, options["size_limit_mb"] << 20)
+    secrets = [secret for each in [*ours, *(configuration for configuration, _folder in stored)]
+               for secret in containers.secret_values(each)]
+    secrets += containers.secrets_in(facts.read_text(os.path.join(options["state_path"], "secrets.env"))).values()
     # The lines of JSON files are not truncated, because the files would no longer be valid JSON.
-    return {name: (redact(text, secrets, line_limit=not name.endswith(".json")), code)
-            for name, (text, code) in found.items()}
+    return {name: each._replace(text=redact(each.text, secrets, line_limit=not name.endswith(".json")),
+                                problem=each.problem and redact(each.problem, secrets)) for name, each in found.items()}
 
 
-def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
-    """Return the causes of failures in the logs of the containers. For each log, the most likely cause is first."""
+def triage(found: Files) -> list[SourcedDiagnosis]:
+    """Return the causes in the logs of the containers, ranked per log; of an unknown cause, what the log shows.
+
+    In plog, only known causes count: CANN reports every error there, also those that it has handled.
+    """
     return [
         {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],
          "line": diagnosis["line"], "time": diagnosis["time"], "process": diagnosis["process"], "source": name}
-        for name, (text, _code) in sorted(found.items()) if name.startswith("container-") and name.endswith(".log")
-        for diagnosis in diagnose(text) if diagnosis["cause"] != "startup_ok" and diagnosis["evidence"]
+        for name, each in sorted(found.items()) if name.startswith(("containers/", "plog/")) and name.endswith(".log")
+        for diagnosis in diagnose(each.text) if diagnosis["cause"] != "startup_ok" and diagnosis["evidence"]
+        and (diagnosis["cause"] != UNKNOWN or name.startswith("containers/"))
     ]
-
-
-def pack(path: str, found: dict[str, Collected], diagnosis: list[SourcedDiagnosis]) -> None:
-    """Write the archive atomically, readable by its owner only."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    texts = {name: text for name, (text, _code) in found.items()}
-    texts["diagnosis.json"] = json.dumps(diagnosis, indent=2) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".bundle-")
-    with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, text in sorted(texts.items()):
-            data = text.encode("utf-8")
-            entry = tarfile.TarInfo("diagnostics/" + name)
-            entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
-            archive.addfile(entry, io.BytesIO(data))
-    os.replace(temporary, path)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
             "log_lines": {"type": "int", "default": 5000},
             "timeout_s": {"type": "int", "default": 20},
+            "limit_s": {"type": "int", "default": 300},
+            "size_limit_mb": {"type": "int", "default": 64},
+            "cards": {"type": "list", "elements": "int", "default": []},
             "npus": {"type": "list", "elements": "int", "default": []},
+            "record": {"type": "bool", "default": False},
             "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
+            "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
             "controller_time_s": {"type": "float", "default": 0},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
@@ -283,11 +372,11 @@ def main() -> None:
     # On a fresh installation of the driver, hccn_tool is not on root's PATH.
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
-    diagnosis = triage(found)
-    if not module.check_mode:
-        pack(options["path"], found, diagnosis)
-    module.exit_json(changed=not module.check_mode, path=options["path"], diagnosis=diagnosis, clock_offset_s=ahead,
-                     files={name: code for name, (_text, code) in found.items()})
+    archive = collecting.pack((name, each.text) for name, each in found.items() if each.text or each.problem is None)
+    module.exit_json(changed=False, diagnosis=triage(found), clock_offset_s=ahead,
+                     archive=base64.b64encode(archive).decode("ascii"),
+                     files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem}
+                            for name, each in found.items()})
 
 
 if __name__ == "__main__":

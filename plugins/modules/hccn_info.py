@@ -186,7 +186,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, hccn_tool
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import network
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease, network
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
 
 if TYPE_CHECKING:
@@ -223,6 +223,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    lease.hold(module)
     started = time.time()
     params, run = module.params, hccn_query.run_bounded
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])

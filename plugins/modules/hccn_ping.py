@@ -116,6 +116,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_ping, hccn_query
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 
 
 def main() -> None:
@@ -134,6 +135,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    lease.hold(module)
     params = module.params
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
     try:

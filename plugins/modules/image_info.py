@@ -87,7 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as host
 
 DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
@@ -105,6 +105,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    folder = module.params["folder"]
+    lease.hold(module, *([os.path.join(folder, "archive-" + lease.run_id())] if folder else []))
     try:
         module.exit_json(changed=False, **observe(module.params))
     except (DockerError, OSError) as error:

@@ -342,7 +342,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
-from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, lease
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
@@ -424,6 +424,7 @@ def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: li
 def main() -> None:
     started = time.time()
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    lease.hold(module)
     tool = module.params["npu_smi"] or module.get_bin_path("npu-smi", opt_dirs=["/usr/local/bin", "/usr/local/sbin"])
     if tool and not os.access(tool, os.X_OK):
         tool = None

@@ -58,10 +58,15 @@ plan:
     - C(hash) changes when the deployment changes. C(instances) has one item for each container of the node, with the
       C(npus), C(url), C(devices), C(mounts), C(environment), C(command) and C(hash) of the container.
     - The C(origin) of a mount shows where its source comes from. C(host) is used for files that the installer of the
-      driver created, C(site) for the mounts in C(serving_mounts), and C(weights), C(patch), C(health) and C(secrets)
-      for files that roles of this collection create.
+      driver created, C(site) for the mounts in C(serving_mounts), and C(weights), C(patch), C(health), C(secrets)
+      and C(plog) for files and folders that roles of this collection create.
   type: dict
   returned: with O(phase=resolve)
+run:
+  description: The id of this run of Ansible, which is part of the names of temporary files and containers.
+  type: str
+  returned: with O(phase=resolve)
+  sample: 20260102T030405Z-1a2b3c4d
 refusals:
   description: The errors in the inputs, each with C(id) and C(message).
   type: list

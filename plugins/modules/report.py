@@ -20,10 +20,15 @@ options:
       - V(begin) removes the results of earlier runs for the stages that the tags of this run select, so that a host
         that becomes unreachable does not keep old results.
       - V(end) writes the report.
+      - V(diagnostics) writes what M(ascend.vllm.diagnostics_bundle) has returned in this run, and the plans and the
+        results of these nodes, into one archive, which only its owner can read. Its first file, C(index.md), has the
+        failed checks, the causes in the logs, and the missing files with the reasons. Its beginning is printed, too.
     type: str
-    choices: [begin, end]
+    choices: [begin, end, diagnostics]
     default: end
   hosts: {type: list, elements: str, required: true, description: "All expected hosts, in the order of the report."}
+  path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz)."}
+  size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of the files of a node in the archive."}
 attributes:
   check_mode: {support: full, description: "The report is printed, but no file is written or removed."}
 """
@@ -37,11 +42,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The verdict in one sentence. A table of hosts and stages is printed as well.
+  description: The verdict in one sentence, or the first fault of the nodes. Tables are printed as well.
   type: str
-  returned: with O(phase=end)
+  returned: with O(phase=end) and O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
-path: {type: str, returned: with O(phase=end), description: "The path of the report in Markdown."}
+path: {type: str, returned: "with O(phase=end) and O(phase=diagnostics)", description: "The path of the file."}
 status: {type: str, sample: passed, returned: with O(phase=end), description: "The worst status of all stages run."}
 stages:
   description: The stages whose earlier results were removed.

@@ -102,6 +102,7 @@ settled: {type: bool, returned: always, description: "Whether no instance is sti
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 
 
@@ -115,6 +116,7 @@ def main() -> None:
         "interval_s": {"type": "float", "default": 5},
         "completion_timeout_s": {"type": "float", "default": serving_state.COMPLETION_TIMEOUT_S},
     })
+    lease.hold(module)
     params = module.params
     docker = DockerEngine(params["docker_socket"], serving_state.DOCKER_TIMEOUT_S)
     module.exit_json(changed=False, **serving_state.observe(

@@ -154,7 +154,7 @@ certificate_problem:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import prerequisites, serving_state
 
 
@@ -168,6 +168,7 @@ def main() -> None:
         "certificate_files": {"type": "list", "elements": "path", "default": []},
         "addresses": {"type": "bool", "default": False},
     })
+    lease.hold(module)
     params, shown = module.params, ""
     if params["addresses"]:
         ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])

@@ -195,7 +195,7 @@ content_faults:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 
@@ -210,6 +210,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    lease.hold(module)
     options = module.params
     for sentence in commands.hung_paths([options["path"]]).values():
         module.fail_json(msg="%s; check its mount, and whether the server of the mount responds." % sentence)

@@ -183,7 +183,7 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background, commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, commands, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited, within
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
@@ -291,9 +291,11 @@ def main() -> None:
                     options["token"], options["expected_bytes"],
                     {name: str(value) for name, value in json.loads(options["environment"] or "{}").items()})
     os.environ.update(source.environment)
+    run = lease.run_id()
     try:
         cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
-        staging = Staging(options["path"], source, cache, options["workers"])
+        staging = Staging(options["path"], source, cache, options["workers"], run)
+        lease.hold(module, staging.credentials, staging.marker, os.path.join(staging.paths.state, "swarm-" + run))
         result = STATES[options["state"]](module, staging)
         if staging.warning:
             module.warn(staging.warning)
@@ -358,7 +360,7 @@ def _mark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
 
 def _unmark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     if not module.check_mode:
-        staging.remove_markers()
+        staging.remove_marker()
     return {"changed": False}
 
 

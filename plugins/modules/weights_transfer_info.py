@@ -56,6 +56,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import staged_bytes
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    lease.hold(module)
     try:
         module.exit_json(changed=False, **observe(module.params))
     except DockerError as error:

@@ -26,7 +26,8 @@ TASKS = sorted(str(path.relative_to(ROOT)) for pattern in ("roles/*/tasks/*.yml"
 
 # Functions that write a file in place, and why no process reads an incomplete file.
 IN_PLACE = {
-    "plugins/plugin_utils/_results/store.py survey": "a lock, without content",
+    "plugins/plugin_utils/_results/store.py _lock": "a lock, without content",
+    "plugins/module_utils/_host/lease.py take": "a lock, without content",
     "plugins/module_utils/_weights/preconditions.py hold_lock": "a lock, whose content is only for humans",
     "plugins/module_utils/_weights/preconditions.py open_work_folder": "a lock, without content",
     "plugins/module_utils/_ais_bench/config.py _absolute_pictures": "in the folder of a job that is not started",
@@ -41,8 +42,8 @@ IN_PLACE = {
     "roles/weights/files/swarm.py create_empty": "a file without content",
 }
 # Actions that call modules directly, and mask what the modules return; all others use StageAction.call.
-CALLERS = {"plugins/plugin_utils/_stages/stage_action.py", "plugins/action/hccl_collective.py",
-           "plugins/action/weights_progress.py"}
+CALLERS = {"plugins/plugin_utils/_stages/stage_action.py", "plugins/action/diagnostics_bundle.py",
+           "plugins/action/hccl_collective.py", "plugins/action/weights_progress.py"}
 
 
 def functions(text):

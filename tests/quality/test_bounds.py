@@ -24,6 +24,7 @@ ALLOWED = {
     ("plugins/module_utils/_host/commands.py", "_run"): "the runner: its reads and waits have deadlines",
     ("plugins/module_utils/_vllm/client.py", "_exchange"): "a BoundedResponse",
     ("plugins/module_utils/_vllm/serving_state.py", "request_load"): "a BoundedResponse",
+    ("plugins/modules/diagnostics_bundle.py", "metrics"): "a BoundedResponse",
     ("plugins/modules/npu_info.py", "_kernel_log"): "limits of records and of time are in kernel_log.read",
     ("roles/hccl/files/hccl_test_launcher.py", "__init__"): "the command `timeout` stops the container",
     ("roles/hccl/files/hccl_test_launcher.py", "follow"): "the command `timeout` stops the container",

@@ -37,6 +37,7 @@ TYPES_ONLY = ("plugins/plugin_utils/_results/*", "plugins/plugin_utils/_plan/*")
 
 # Files without a test file at the mirrored path, and the test file that covers them.
 COVERED_BY = {
+    "plugins/action/weights_staging.py": "tests/unit/plugins/action/test_lease.py",
     "plugins/module_utils/_weights/observation.py": "tests/unit/plugins/plugin_utils/_stages/weights/test_judge.py",
     "plugins/module_utils/_weights/preconditions.py": "tests/unit/plugins/module_utils/_weights/test_staging.py",
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",

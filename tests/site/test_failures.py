@@ -40,10 +40,11 @@ def cluster():
 def site(tmp_path):
     """Return a function that runs site.yml on the bed; all runs of a test use the same folder of results."""
 
-    def run(*words, tags=STAGES, **environment):
+    def run(*words, tags=STAGES, playbook="site", **environment):
         done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated", "playbooks/site.yml",
-             "--tags", tags, "-e", f"testbed_name={NAME}", "-e", f"report_path={tmp_path}", *words],
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated",
+             f"playbooks/{playbook}.yml", *(["--tags", tags] if playbook == "site" else []),
+             "-e", f"testbed_name={NAME}", "-e", f"report_path={tmp_path}", *words],
             cwd=ROOT, capture_output=True, text=True, check=False,
             env={**os.environ, "ANSIBLE_TIMEOUT": "3", **environment})
         report = tmp_path / "report.json"
@@ -152,13 +153,50 @@ def test_cause_is_found_in_the_log_of_a_service_that_does_not_start(site, tmp_pa
         bed("exec", "node2", "docker", "rm", "--force", service)
     assert done.returncode == 2
     assert statuses(report, "node2")["serving"] == "failed"
-    with tarfile.open(tmp_path / "node2" / "diagnostics.tar.gz") as bundle:
+    (path,) = tmp_path.glob("diagnostics-*.tar.gz")
+    with tarfile.open(path) as bundle:
         texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
-    assert "out of memory" in texts[f"diagnostics/container-{service}.log"]
-    (found,) = json.loads(texts["diagnostics/diagnosis.json"])[:1]
-    assert (found["cause"], found["source"]) == ("out_of_memory", f"container-{service}.log")
-    assert "out_of_memory" in done.stdout.partition("Show likely causes")[2]
+    assert "out of memory" in texts[f"diagnostics/node2/containers/{service}.log"]
+    place = f"1. **node2: out_of_memory** (node2/containers/{service}.log, line "
+    assert place in texts["diagnostics/index.md"]
+    assert place in done.stdout
     assert len([name for name in texts if name.endswith("-link.txt")]) == 8
+
+
+def test_node_with_hung_npu_smi_stopped_docker_and_full_disks_is_examined(site, fault, tmp_path):
+    service, full = "vllm-ascend-qwen25-vl", ("/tmp", "/var/tmp", "/root/.ansible")
+    done, _report = site("--limit", "node2")
+    assert done.returncode == 0, done.stdout
+    fault("node2", "npu_smi=hang")
+    bed("exec", "node2", "mkdir", "-p", *full)
+    try:
+        bed("fault", "docker-stop", "node2")
+        for path in full:
+            bed("fault", "small-disk", "node2", path, "16k")
+            bed("exec", "node2", "sh", "-c", f"cat /dev/zero > {path}/full || true")
+        done, _report = site("--limit", "node2", "-e", "diagnostics_timeout_s=5", "-e", "diagnostics_limit_s=120",
+                             "-e", "diagnostics_size_limit_mb=1", playbook="diagnostics")
+    finally:
+        bed("heal", "node2")  # also removes the small disks
+    assert done.returncode == 0, done.stdout
+    (path,) = tmp_path.glob("diagnostics-*.tar.gz")
+    with tarfile.open(path) as bundle:
+        texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
+    for name in (f"containers/{service}.log", f"containers/{service}.json", "host/docker.log", "host/kernel.log",
+                 "host/disks.txt", "host/hccn.conf", "hccn_tool/7-link.txt", "results/plan.json"):
+        assert texts[f"diagnostics/node2/{name}"], name
+    assert "Application startup complete" in texts[f"diagnostics/node2/containers/{service}.log"]
+    absent = texts["diagnostics/index.md"].partition("## Missing files")[2]
+    assert "not run, since \\`npu-smi info" in absent
+    assert "docker.sock does not respond" in absent
+    assert sum(map(len, texts.values())) < 2 << 20
+
+
+def test_no_diagnostics_if_they_are_turned_off(site, fault, tmp_path):
+    fault("node2", "npu=3", "health=Alarm", "code=0x80E01801")
+    done, report = site("-e", "diagnostics_on_failure=false", tags="npu_driver")
+    assert (done.returncode, report["failing_hosts"]) == (2, ["node2"])
+    assert list(tmp_path.glob("diagnostics-*")) == []
 
 
 def test_results_of_an_earlier_run_are_not_reported_for_this_run(site, fault):

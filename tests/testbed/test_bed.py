@@ -443,3 +443,31 @@ def test_needs_root():
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert refused.stderr == "bed: the test bed needs root for its namespaces, found user id 65534; run it with sudo\n"
+
+
+# -- replay
+
+HOSTS = Path(__file__).resolve().parents[1] / "unit/plugins/plugin_utils/_stages/npu_driver/hosts"
+
+
+def test_node_replays_a_recording(machine):
+    path = HOSTS / "910b4-32g-24.1.rc3-four-npus.json"
+    recording = json.loads(path.read_text())
+    try:
+        machine.bed("up", "--replay", str(path), "--image", "none", name="tests-replay")
+        info = machine.bed("ssh", "node1", "npu-smi", "info", name="tests-replay").stdout
+        assert info == recording["commands"][0]["stdout"]
+        devices = machine.bed("ssh", "node1", "ls", "/dev", name="tests-replay").stdout.split()
+        assert {each for each in devices if re.fullmatch(r"davinci\d+", each)} == {
+            f"davinci{number}" for number in recording["devices"]}
+        tool = "/usr/local/Ascend/driver/tools/hccn_tool"
+        machine.bed("ssh", "node1", "test", "-e", tool, name="tests-replay", code=1)
+    finally:
+        machine.bed("down", name="tests-replay")
+
+
+def test_damaged_recording_is_refused_before_anything_is_started(machine, tmp_path):
+    (tmp_path / "recording.json").write_text("{}")
+    error = machine.refusal("up", "--replay", str(tmp_path / "recording.json"), name="tests-replay")
+    assert "is not a recording of the collection's diagnostics" in error
+    assert not (machine.cache / "beds" / "tests-replay").exists()

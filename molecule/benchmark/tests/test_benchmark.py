@@ -266,6 +266,11 @@ def running(host, name):
     return bool(inspected(host, name)) and inspected(host, name)["State"]["Running"]
 
 
+def client(host):
+    """Return the id of the container of the client, or an empty string."""
+    return host.check_output("docker ps --all --quiet --filter label=ascend.vllm.benchmark-client").strip()
+
+
 def wait_for(condition, seconds):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -275,7 +280,6 @@ def wait_for(condition, seconds):
 
 def test_guard_restores_the_service_after_the_controller_is_killed(host, tmp_path):
     """The client continues without the controller. After the client is removed, the node starts the service."""
-    client = f"{SERVICE}-benchmark"
     host.check_output(f"docker start {SERVICE}")
     before = inspected(host, SERVICE)["Id"]
     with (tmp_path / "log").open("wb") as log:
@@ -285,14 +289,14 @@ def test_guard_restores_the_service_after_the_controller_is_killed(host, tmp_pat
                 benchmark_offline=["latency"], benchmark_offline_stop_service=True, benchmark_offline_guard_s=4),
             cwd=PROJECT, stdout=log, stderr=log)
     try:
-        assert wait_for(lambda: running(host, client), 60), (tmp_path / "log").read_text("utf-8")
+        assert wait_for(lambda: running(host, client(host)), 60), (tmp_path / "log").read_text("utf-8")
     finally:
         for process in descendants(controller.pid):
             os.kill(process, signal.SIGKILL)
         controller.wait()
-    assert running(host, client)
+    assert running(host, client(host))
     assert not running(host, SERVICE)
-    host.check_output(f"docker rm --force {client}")
+    host.check_output(f"docker rm --force {client(host)}")
     assert wait_for(lambda: running(host, SERVICE), 30)
     assert inspected(host, SERVICE)["Id"] == before
     assert wait_for(lambda: host.run("curl --fail http://127.0.0.1:8888/health").rc == 0, 30)

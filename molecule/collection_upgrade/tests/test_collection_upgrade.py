@@ -32,14 +32,15 @@ from scenario import (
 NODES = ("node1", "node2")
 NAME = "vllm-ascend-qwen25-vl"
 HASH = "ascend.vllm.instance-hash"
+PLOG = "/root/ascend/log/debug/plog"
 DEPLOYED = EPHEMERAL / "deployed"
 # The inventories for the earlier commit and for the working tree.
 BEFORE = (DEPLOYED / "collection" / "inventories" / "simulated", SCENARIO / "inventories" / "deployed.yml")
 CURRENT = (INVENTORY, SCENARIO / "inventories" / "current.yml")
 KEY = yaml.safe_load(CURRENT[-1].read_text("utf-8"))["npu_nodes"]["vars"]["serving_api_key"]
 # Whether the changelog announces that the same inputs have another hash than in the earlier commit. Status then shows
-# the drift, and upgrade.yml replaces every instance without a change of the inventory. At present, the middleware that
-# demands the API key changes the hash of instances with a key.
+# the drift, and upgrade.yml replaces every instance without a change of the inventory. At present, the folder
+# for plog changes the hash of all instances, and the middleware that demands the API key that of instances with a key.
 HASH_CHANGE_IS_ANNOUNCED = True
 CHANGE = ("-e", json.dumps({"serving_args": {"max-num-seqs": 32}}))
 
@@ -122,11 +123,17 @@ def test_site_replaces_nothing():
     lost_nothing(load)
 
 
-def test_upgrade_to_other_arguments_loses_no_request():
+def test_upgrade_to_other_arguments_loses_no_request_and_no_plog():
+    for node in NODES:
+        bed("exec", node, "docker", "exec", NAME, "sh", "-c", f"mkdir -p {PLOG}; echo of {node} > {PLOG}/plog-7_1.log")
     with Load(KEY) as load:
         succeeds("upgrade", *CHANGE, inventories=CURRENT)
     lost_nothing(load)
     assert_status(*CHANGE)
+    for node in NODES:
+        assert bed("exec", node, "docker", "exec", NAME, "cat", f"{PLOG}/plog-7_1.log") == f"of {node}\n"
+        folder = f"/var/lib/ascend-vllm/plog/{NAME}"
+        assert bed("exec", node, "stat", "-c", "%a %U", folder, f"{folder}/..") == "700 root\n700 root\n"
 
 
 def test_nothing_of_the_earlier_deployment_is_left():

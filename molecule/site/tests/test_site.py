@@ -45,7 +45,7 @@ def test_container_is_as_planned(container):
     assert {device["PathOnHost"] for device in settings["Devices"]} == {
         "/dev/davinci0", "/dev/davinci1", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"}
     mounts = {mount["Destination"]: mount for mount in container["Mounts"]}
-    assert not any(mount["RW"] for mount in mounts.values())
+    assert {target for target, mount in mounts.items() if mount["RW"]} == {"/root/ascend/log"}
     assert {"/data/Qwen2.5-VL-32B-Instruct-w8a8", "/usr/local/dcmi", "/usr/local/bin/npu-smi",
             "/vllm-workspace/vllm-ascend/vllm_ascend/utils.py"} <= set(mounts)
 
@@ -113,10 +113,11 @@ def test_every_request_of_the_benchmark_completed(node):
     assert all(value > 0 for value in figures.values())
 
 
-def play(name):
-    """Run a playbook with default inputs and return its output."""
+def play(name, *options):
+    """Run a playbook with default inputs, except those in the options, and return its output."""
     playbook = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml"],
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml",
+         *options],
         cwd=SCHEMAS.parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False)
     assert playbook.returncode == 0, playbook.stdout
@@ -137,14 +138,24 @@ def test_status_without_a_balancer():
 
 
 def test_diagnostics_contain_the_log_of_every_service():
-    play("diagnostics")
+    play("diagnostics", "-e", "diagnostics_record=true")
+    (path,) = RESULTS.glob("diagnostics-*.tar.gz")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as bundle:
+        texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
+    assert next(iter(texts)) == "diagnostics/index.md"
     for node in NODES:
-        with tarfile.open(RESULTS / node / "diagnostics.tar.gz") as bundle:
-            texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
-        assert stat.S_IMODE((RESULTS / node / "diagnostics.tar.gz").stat().st_mode) == 0o600
-        assert "Application startup complete" in texts[f"diagnostics/container-{SERVICE}.log"]
-        assert json.loads(texts[f"diagnostics/container-{SERVICE}.json"])["Name"] == f"/{SERVICE}"
-        assert json.loads(texts["diagnostics/docker-engine.json"])["ServerVersion"]
+        container = f"diagnostics/{node}/containers/{SERVICE}"
+        assert "Application startup complete" in texts[container + ".log"]
+        assert json.loads(texts[container + ".json"])["Name"] == f"/{SERVICE}"
+        assert "vllm:num_requests_running" in texts[container + "-metrics.txt"]
+        assert json.loads(texts[f"diagnostics/{node}/docker/info.json"])["ServerVersion"]
+        assert json.loads(texts[f"diagnostics/{node}/results/serving.json"])["host"] == node
+        assert json.loads(texts[f"diagnostics/{node}/results/plan.json"])["plan"]["instances"]
+        recording = json.loads(texts[f"diagnostics/{node}/recording.json"])
+        assert {command["argv"][0] for command in recording["commands"]} == {"npu-smi", "hccn_tool"}
+        assert {command["rc"] for command in recording["commands"]} == {0}
+        assert "10.78." not in texts[f"diagnostics/{node}/recording.json"]
 
 
 def test_report():

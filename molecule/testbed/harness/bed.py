@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     npus: int = 8
     image: str = "light"
     generation: str = "25.3.rc1"
+    replay: str = ""
 
 
 class Bed:

@@ -60,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--hub", action="store_true", help="serve the tiny models on http://10.77.0.1:8090 as a model hub")
     up.add_argument("--generation", metavar="VERSION", help="driver version of the nodes (default: 25.3.rc1)")
 
+    up.add_argument("--replay", metavar="BUNDLE",
+                    help="an archive of diagnostics with recordings of real nodes, or one recording; node1 prints what "
+                         "the tools of the first one printed, and so on (default for --nodes: one for each recording)")
+
     down = command("down", lambda a: Bed(a.name).down(a.nodes), "stop the bed and remove all its traces")
     down.add_argument("--nodes", action="store_true", help="only remove the nodes; keep the network and its processes")
 
@@ -112,7 +116,7 @@ def bring_up(arguments: argparse.Namespace) -> None:
     from . import up
 
     bed = Bed(arguments.name)
-    options = ("nodes", "npus", "image", "generation")
+    options = ("nodes", "npus", "image", "generation", "replay")
     up.bring_up(bed, **{option: getattr(arguments, option) for option in options})
     if arguments.hub:
         up.start_hub(bed)

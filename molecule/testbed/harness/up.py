@@ -14,7 +14,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import guard, images, inotify, rootfs, ssh
+from . import guard, images, inotify, recordings, rootfs, ssh
 from .bed import Bed, Settings
 from .guard import CONTROLLER, address
 from .machine import TESTBED, BedError, lock, wait_until
@@ -24,15 +24,20 @@ NAMED_NODES = 16  # in the /etc/hosts of every node, even if the bed has fewer, 
 REGISTRY_PORT, HUB_PORT = 5000, 8090
 HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
 DIST_PACKAGES = "/usr/local/lib/python3.11/dist-packages"
+RECORDING = "/opt/ascend-simulator/recording.json"
 DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}
 
 
 def bring_up(bed: Bed, **wanted) -> None:
     """Start the bed with the settings in ``wanted`` (fields of Settings; None: unchanged, or the default)."""
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    if "replay" in wanted:
+        wanted["replay"] = os.path.abspath(wanted["replay"])
+        wanted.setdefault("nodes", len(recordings.read(Path(wanted["replay"]))))
     node_root = images.prepare()
     with bed.lock():
         bed.world.settle()
-        settings = decide(bed, {key: value for key, value in wanted.items() if value is not None})
+        settings = decide(bed, wanted)
         if not bed.world.alive:
             bed.wipe()
         bed.save(settings)
@@ -80,10 +85,13 @@ def start_nodes(bed: Bed, settings: Settings) -> None:
     """Start all nodes in parallel; create incomplete nodes again."""
     indexes = range(1, settings.nodes + 1)
     engine_root = shared = None
+    recorded = list(recordings.read(Path(settings.replay)).values()) if settings.replay else []
+    recorded += [None] * (settings.nodes - len(recorded))
     if settings.image != "none" and not all(completed(bed, index).exists() for index in indexes):
         engine_root, shared = images.engine_image(settings.image)
     with ThreadPoolExecutor(8) as pool:
-        for node in [pool.submit(start_node, bed, index, settings, engine_root, shared) for index in indexes]:
+        for node in [pool.submit(start_node, bed, index, settings, engine_root, shared, recorded[index - 1])
+                     for index in indexes]:
             node.result()
 
 
@@ -92,21 +100,27 @@ def completed(bed: Bed, index: int) -> Path:
     return bed.folder / "nodes" / f"node{index}" / "made"
 
 
-def start_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
-    """Create node ``index`` if it is incomplete, start it if it is off, and wait until SSH and Docker respond."""
+def start_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None,
+               recording: dict | None) -> None:
+    """Create node ``index`` if it is incomplete, start it if it is off, and wait until SSH and Docker respond.
+
+    :param recording: the recording of the tools of a real node that this node replays.
+    """
     name, complete = f"node{index}", completed(bed, index)
     if not complete.exists():
-        create_node(bed, index, settings, engine_root, shared)
+        create_node(bed, index, settings, engine_root, shared, recording)
     bed.world.docker("start", name)
     bed.wait_until_booted(name)
     if not complete.exists():
         options = ("--generation", settings.generation, "--npus", str(settings.npus), "--node-index", str(index))
+        options += ("--replay", RECORDING) if recording else ()
         bed.console(name, "/opt/ascend-simulator/setup", *options)
         complete.touch()
     bed.check_access(name)
 
 
-def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None,
+                recording: dict | None) -> None:
     """Create the container of node ``index`` from scratch, with all that is not in its image; do not start it."""
     name, folder = f"node{index}", bed.folder / "nodes" / f"node{index}"
     if name in bed.nodes():  # left by a killed `up`
@@ -120,6 +134,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         (folder / "docker").mkdir()
     # `make coverage` sets this folder, to measure the coverage of code on the nodes, too.
     measured = os.environ.get("ASCEND_VLLM_COVERAGE")
+    devices = recording["devices"] if recording else range(settings.npus)
     measuring = (f"{measured}:{measured}", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()
     bed.world.docker(
         *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
@@ -133,10 +148,11 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         *(("--volume", f"{shared}:{shared}:ro") if shared else ()),
         *(f"--volume={mount}" for mount in measuring),
         *("--env", f"NODE_INDEX={index}", "--env", f"NPUS={settings.npus}", "--env", f"NPU_MAJOR={npu_major()}"),
+        *("--env", f"NPU_DEVICES={' '.join(map(str, devices))}"),
         *(rootfs.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
     )
     bed.world.docker("network", "connect", "--ip", f"10.78.8.{10 + index}", "npus", name)
-    bed.world.docker("cp", "-", f"{name}:/", input=node_files(index))
+    bed.world.docker("cp", "-", f"{name}:/", input=node_files(index, recording))
 
 
 def start_hub(bed: Bed) -> None:
@@ -159,8 +175,8 @@ def npu_major() -> int:
     return next(major for major in range(236, 0, -1) if major not in used)
 
 
-def node_files(index: int) -> bytes:
-    """Return a tar of what is not in a node's image: boot, runc, keys, Docker settings, the simulator."""
+def node_files(index: int, recording: dict | None) -> bytes:
+    """Return a tar of what is not in a node's image: boot, runc, keys, Docker settings, the simulator, a recording."""
     host, login = ssh.host_key(index), ssh.folder() / "id_ed25519.pub"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -177,6 +193,8 @@ def node_files(index: int) -> bytes:
         add("etc/ssh/ssh_host_ed25519_key.pub", host.with_name(host.name + ".pub").read_bytes())
         add("root/.ssh/authorized_keys", login.read_bytes(), 0o600)
         add(f"home/{rootfs.OPERATOR}/.ssh/authorized_keys", login.read_bytes())
+        if recording:
+            add(RECORDING.lstrip("/"), json.dumps(recording).encode())
         simulator = TESTBED / "simulator"
         for path in sorted(simulator.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -27,7 +27,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config impo
     render,
     render_performance,
 )
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import MAX_FILE_BYTES, read_end, read_file
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 
@@ -83,7 +83,11 @@ WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 LOG_BYTES = 1 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
-_RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.new exit'
+# The number of minutes after which a job that no client watches is removed: its configuration contains the API key.
+UNWATCHED_MIN = 15
+_RUN = '''echo $$ > pid
+( while [ -n "$(find watched -mmin -%d)" ]; do sleep 5; done 2> /dev/null; rm -rf -- "$PWD"; kill -KILL 0 ) &
+"$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.new exit''' % UNWATCHED_MIN
 
 
 def start(options: Mapping[str, Any]) -> AisBenchStart:
@@ -91,15 +95,16 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
     if not os.access(options["executable"], os.X_OK):
         problem = "AISBench was not found at %s; set accuracy_install to true to install it." % options["executable"]
         return {"job": None, "problem": problem, "data": {}}
-    folder, prefix = os.path.split(JOBS)
+    folder, prefix = os.path.split(JOBS + lease.run_id())
     job = tempfile.mkdtemp(prefix=prefix, dir=folder)
     try:
         text, arguments = _configure(options, job)
     except BadData as error:
         shutil.rmtree(job)
         return {"job": None, "problem": str(error), "data": {}}
-    with open(os.path.join(job, "config.py"), "w") as config:
-        config.write(text)
+    for name, content in (("config.py", text), ("watched", "")):
+        with open(os.path.join(job, name), "w") as stream:
+            stream.write(content)
     command = [options["executable"], "config.py", "--work-dir", "out", *arguments]
     # The server belongs to the cluster, so no proxy is used. Nothing is downloaded from a hub.
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -131,7 +136,7 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
     """Return the state of a job when it has ended, or after ``wait_s`` seconds. Secrets in the log are masked."""
     until = time.monotonic() + wait_s
-    while _is_running(job) and time.monotonic() < until:
+    while _watched(job) and _is_running(job) and time.monotonic() < until:
         time.sleep(POLL_S)
     if _is_running(job):
         return {"running": True, "progress": _progress(job)}
@@ -165,8 +170,17 @@ def read_number(path: str) -> int | None:
         return None
 
 
+def _watched(job: str) -> bool:
+    """Record that the job is watched; return False if it does not exist."""
+    try:
+        os.utime(os.path.join(job, "watched"))
+    except OSError:
+        return False
+    return True
+
+
 def _is_running(job: str) -> bool:
-    if os.path.exists(os.path.join(job, "exit")):
+    if os.path.exists(os.path.join(job, "exit")) or not os.path.isdir(job):
         return False
     process = read_number(os.path.join(job, "pid"))
     if process is None:

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 
 # The tools of this observation, which open the devices themselves.
 OWN_TOOLS = ("npu-smi", "hccn_tool")
+# The file in the diagnostics that has all answers of these tools.
+RECORDING = "recording.json"
 
 
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:

@@ -192,8 +192,12 @@ def api_key(docker: DockerEngine, name: str) -> str | None:
 
 def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
     """Return the variables in the secrets file of a container, which its launcher reads."""
-    text = "".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
-                   if mount.get("Destination") == labels.SECRETS_TARGET)
+    return secrets_in("".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
+                              if mount.get("Destination") == labels.SECRETS_TARGET))
+
+
+def secrets_in(text: str) -> dict[str, str]:
+    """Return the variables in the text of a secrets file."""
     try:
         words = shlex.split(text)
     except ValueError:  # a closing quotation mark is missing

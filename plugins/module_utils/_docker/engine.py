@@ -24,7 +24,7 @@ from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+    from typing import IO, Any
 
 SOCKET = "/var/run/docker.sock"
 MAX_RESPONSE_BYTES = 64 << 20
@@ -97,13 +97,31 @@ class DockerEngine:
             self._expect(response, resource, body)
             return self._json(resource, body)
 
-    def post(self, resource: str, extra_s: float = 0) -> None:
+    def get_lines(self, resource: str) -> list[Any]:
+        """Return the JSON of each line of a resource, such as the events of a time that has passed."""
+        with self._request("GET", resource) as response:
+            body = _read(response)
+            self._expect(response, resource, body)
+            return [self._json(resource, line) for line in body.splitlines() if line.strip()]
+
+    def post(self, resource: str, extra_s: float = 0, body: Mapping[str, Any] | None = None) -> None:
         """Request a change, such as ``/containers/x/start``. The response 304 (nothing to change) is a success.
 
         :param extra_s: the number of seconds that the change can take, in addition to the timeout of a response.
         """
-        with self._request("POST", resource, extra_s=extra_s) as response:
+        with self._request("POST", resource, None, extra_s, body) as response:
             self._expect(response, resource, _read(response))
+
+    def set_restart_policy(self, container: str, policy: str) -> None:
+        """Change the restart policy of a container."""
+        self.post("/containers/%s/update" % quote(container, safe=""), body={"RestartPolicy": {"Name": policy}})
+
+    def remove(self, container: str, extra_s: float = 0) -> None:
+        """Remove a container, also a running one; no error if it does not exist. See `post`."""
+        resource = "/containers/%s?force=1" % quote(container, safe="")
+        with self._request("DELETE", resource, None, extra_s) as response:
+            if response.status != 404:
+                self._expect(response, resource, _read(response))
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
         """Return the end of the log of a container, with both streams in chronological order.
@@ -138,32 +156,41 @@ class DockerEngine:
 
         :raises DockerError: also if the file has more than ``max_bytes``.
         """
+        for _name, member, content in self.files(container, path):
+            if member.size > max_bytes:
+                raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
+                    path, container, member.size, max_bytes))
+            return content.read(max_bytes)
+        return None
+
+    def files(self, container: str, path: str) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
+        """Yield (path, entry, content) of a file of a container, running or not, or of all files in a folder.
+
+        The path is relative to the folder that contains `path`. There is nothing to yield if `path` does not exist.
+        """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with self._request("GET", resource) as response:
             if response.status == 404:
-                return None
+                return
             if response.status != 200:
                 self._expect(response, resource, _read(response))
             try:
                 with tarfile.open(fileobj=response, mode="r|") as archive:
-                    member = archive.next()
-                    content = archive.extractfile(member) if member and member.isfile() else None
-                    if member is None or content is None:
-                        return None
-                    if member.size > max_bytes:
-                        raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
-                            path, container, member.size, max_bytes))
-                    return content.read(max_bytes)
+                    for member in archive:
+                        content = archive.extractfile(member) if member.isfile() else None
+                        if content is not None:
+                            yield member.name, member, content
             except tarfile.TarError as error:
                 raise DockerError("the Docker engine at %s did not return an archive for %s (%s)" % (
                     self.path, resource, error)) from error
 
     @contextlib.contextmanager
     def _request(self, method: str, resource: str, headers: Mapping[str, str] | None = None,
-                 extra_s: float = 0) -> Iterator[http.client.HTTPResponse]:
+                 extra_s: float = 0, body: Mapping[str, Any] | None = None) -> Iterator[http.client.HTTPResponse]:
         connection = _Connection(self.path, self.timeout_s + extra_s)
+        content = {"Content-Type": "application/json"} if body else {}
         try:
-            connection.request(method, resource, headers=dict(headers or {}))
+            connection.request(method, resource, json.dumps(body) if body else None, {**content, **(headers or {})})
             response = connection.getresponse()
             podman = _PODMAN.match(response.headers.get("Server") or "")
             if podman:

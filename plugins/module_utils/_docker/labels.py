@@ -23,6 +23,8 @@ INSTANCE = "ascend.vllm.instance-hash"
 # The label with the time at which the API key of a container was written, so that a new key is detected without
 # exposing it.
 SECRETS = "ascend.vllm.secrets"
+# The label with the id of the run, on a container that no later run needs.
+RUN = "ascend.vllm.run"
 # The label with the name of the measured instance, on a container that runs `vllm bench`.
 BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"
 

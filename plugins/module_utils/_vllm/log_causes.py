@@ -480,6 +480,7 @@ CAUSES = (
           {r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)":
            "RuntimeError: unable to write to file </torch_77_1_0>: No space left on device (28)",
            r"Bus error\b": "Fatal Python error: Bus error",
+           r"Insufficient space in /dev/shm": "RuntimeError: Insufficient space in /dev/shm for 1 MiB",
            r"/dev/shm.*No space left on device": "OSError: /dev/shm/psm_1: No space left on device"},
           ("disk_full", "process_crashed")),
     Cause("disk_full", FAULT,

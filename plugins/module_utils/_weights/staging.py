@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -101,7 +100,6 @@ WANTED = "wanted.json"
 # The folder in the state folder that the container of the client can write to. The client removes the file with the
 # token after reading it, and reports that the transfer is complete.
 TRANSFER, CREDENTIALS = "transfer", "credentials"
-_MARKER = re.compile(r"mark-[0-9a-f]+")
 # The files that earlier versions wrote to the work folder (see `Staging._earlier`).
 _EARLIER = (weights.MANIFEST, WANTED, CREDENTIALS)
 
@@ -127,10 +125,13 @@ class Staging:
     :param folder: the path of the folder of the model.
     :param cache: the digest cache of the model.
     :param workers: the number of files that are hashed or downloaded at the same time.
+    :param run: the id of this run, which is part of the names of temporary files.
     """
 
-    def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int) -> None:
+    def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int, run: str = "") -> None:
         self.paths = weights.model_paths(folder)
+        self.credentials = os.path.join(self.paths.state, TRANSFER, f"{CREDENTIALS}-{run}")
+        self.marker = os.path.join(self.paths.work, "mark-" + run)
         self.source = source
         self._cache = cache
         self._workers = workers
@@ -244,7 +245,7 @@ class Staging:
             if self.source.token and work["command"]:
                 secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token
             if secrets:
-                transfer.write_json(CREDENTIALS, secrets)
+                transfer.write_json(os.path.basename(self.credentials), secrets)
 
     def record(self, manifest: Manifest, state: Folder) -> bool:
         """Record the manifest of another node, which stages the model in a folder that both nodes mount.
@@ -331,19 +332,17 @@ class Staging:
         """Create a marker file in the work folder and return its path. Return None on a read-only mount."""
         if weights.read_only(os.path.dirname(self.paths.model)):
             return None
-        name = "mark-" + os.urandom(8).hex()
         with open_work_folder(self.paths, 0) as work:
             if work:
-                os.close(work.file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        return os.path.join(self.paths.work, name)
+                os.close(work.file(os.path.basename(self.marker), os.O_WRONLY | os.O_CREAT))
+        return self.marker
 
-    def remove_markers(self) -> None:
-        """Remove the marker files in the work folder, including those of interrupted runs."""
+    def remove_marker(self) -> None:
+        """Remove the marker file from the work folder."""
         if not weights.read_only(os.path.dirname(self.paths.model)):
             with open_work_folder(self.paths, 0, create=False) as work:
-                for name in os.listdir(work.descriptor) if work else ():
-                    if work and _MARKER.fullmatch(name):
-                        work.unlink(name)
+                if work:
+                    work.unlink(os.path.basename(self.marker))
 
     def _recorded(self) -> Manifest | None:
         """Return the manifest in the state folder, which only root can write to, or None without a valid manifest."""
@@ -441,7 +440,7 @@ class Staging:
         return {"STAGING_FOLDER": self.paths.staging, "STAGING_LOCK": self.paths.lock,
                 "STAGING_WORK_LOCK": os.path.join(self.paths.work, weights.LOCK),
                 "STAGING_WANTED": os.path.join(self.paths.state, WANTED),
-                "STAGING_CREDENTIALS": os.path.join(self.paths.state, TRANSFER, CREDENTIALS)}
+                "STAGING_CREDENTIALS": self.credentials}
 
     def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile], staging: Folder | None, work: Folder | None
                      ) -> set[str]:

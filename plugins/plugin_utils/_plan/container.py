@@ -20,6 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Hardware,
     HcclPorts,
     HealthCheck,
+    Instance,
     Model,
     Mount,
     MountOrigin,
@@ -47,6 +48,13 @@ OWNED_ENVIRONMENT = {
 # changes the plan and running containers are replaced. Otherwise they would keep the old script until a restart.
 HEALTH_VERSION = "02e71bccf18a"
 HEALTH_TARGET = "/run/ascend-vllm/health.py"
+
+# Where CANN writes plog, and vLLM Ascend its own log. CANN bounds the files of a running process (10 of 20 MB each), so
+# the launcher removes those of earlier processes, the oldest first.
+PLOG_TARGET = "/root/ascend/log"
+_PLOG_LAUNCHER = ["/bin/bash", "-c",
+                  'find "$0" -type f -printf "%T@ %s %p\\n" | sort -rn | while read -r _ size path; do '
+                  '(((used += size) > $1)) && rm -f -- "$path"; done; shift; exec "$@"']
 
 # The number of ports reserved for HCCL per instance. The vendor requires at least one port per process on an NPU.
 HCCL_PORTS = 16
@@ -155,6 +163,18 @@ def bind_mount(
 ) -> Mount:
     """Return a bind mount; the target defaults to the source."""
     return {"source": source, "target": target or source, "type": kind, "read_only": read_only, "origin": origin}
+
+
+def keep_plog(instance: Instance, state_path: str, max_mb: int) -> None:
+    """Add a folder of the node for plog to an instance, which thus survives the container, and a launcher to bound it.
+
+    :param max_mb: size of the files of earlier processes that are kept; 0 leaves plog in the container.
+    """
+    target = instance["environment"].get("ASCEND_PROCESS_LOG_PATH", PLOG_TARGET)
+    if max_mb and target not in {mount["target"] for mount in instance["mounts"]}:
+        instance["plog_path"] = path = "%s/plog/%s" % (state_path, instance["name"])
+        instance["mounts"].append(bind_mount(path, "directory", target, read_only=False, origin="plog"))
+        instance["launcher"] = [*_PLOG_LAUNCHER, target, str(max_mb << 20), *instance["launcher"]]
 
 
 def _site_mounts(inputs: Inputs, findings: Findings) -> list[Mount]:

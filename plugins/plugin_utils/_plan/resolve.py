@@ -33,6 +33,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import
     hccl_environment,
     hccl_ports,
     instance_mounts,
+    keep_plog,
     place_instances,
     resolve_health_check,
     usable_npus,
@@ -80,7 +81,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 SCHEMA = "ascend.vllm/plan/v1"
 
 # These keys are left out of the hash of an instance, because they do not affect its container.
-_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls")
+_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls", "plog_path")
 
 _T = TypeVar("_T")
 
@@ -431,6 +432,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "hccl_ports": hccl,
         "secrets_path": None,
         "middleware_path": None,
+        "plog_path": None,
         "tls": with_tls,
         "launcher": launcher,
         "command": list(command),
@@ -453,6 +455,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         instance["mounts"] += [
             bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
             bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
+    keep_plog(instance, inputs.path("serving_state_path"), inputs.integer("serving_plog_max_mb", 0, 1 << 20))
     return instance
 
 

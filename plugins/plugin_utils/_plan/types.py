@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OptionKind = Literal["value", "switch", "flag"]
 RouteKind = Literal["inference", "control", "information", "metrics", "health"]
 SourceType = Literal["file", "directory"]
-MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets", "tls"]
+MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets", "tls", "plog"]
 #: First and last port of a range.
 Ports = tuple[int, int]
 
@@ -403,6 +403,8 @@ class Instance(ContainerSettings, Membership):
     secrets_path: str | None
     #: File on the node with the middleware that demands the API key; None without a key.
     middleware_path: str | None
+    #: Folder on the node with plog; None if plog stays in the container.
+    plog_path: str | None
     #: Whether the API uses HTTPS.
     tls: bool
     #: Program that starts the command in the container; empty if the command is run directly.

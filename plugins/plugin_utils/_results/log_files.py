@@ -16,11 +16,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE, HEALTHY
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import INDEX
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
@@ -66,11 +67,11 @@ def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
 
 
 def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
-    """Return the causes in a file, with secrets masked, or None if it is not a text file."""
-    head = stream.read(HEAD_BYTES)
-    if b"\0" in head:
+    """Return the causes in a file, with secrets masked; None if it is not a text file."""
+    reader = io.BufferedReader(cast("io.RawIOBase", stream), PIECE_CHARACTERS)
+    if b"\0" in reader.peek()[:HEAD_BYTES]:
         return None
-    text = io.TextIOWrapper(cast("IO[bytes]", io.BufferedReader(_Joined(head, stream))), "utf-8", "replace", newline="")
+    text = io.TextIOWrapper(reader, "utf-8", "replace", newline="")
     found = diagnose(iter(lambda: text.read(PIECE_CHARACTERS), ""))
     return [cast("Diagnosis", {**cause, "evidence": redact(cause["evidence"], [])}) for cause in found
             if cause["evidence"] and _level(cause) != HEALTHY]
@@ -78,22 +79,6 @@ def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
 
 def _level(cause: Diagnosis) -> int:
     return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else ENGINE
-
-
-class _Joined(io.RawIOBase):
-    """A stream whose beginning has already been read."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head, self._rest = head, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._head[:len(buffer)] or self._rest.read(len(buffer))
-        self._head = self._head[len(data):]
-        buffer[:len(data)] = data
-        return len(data)
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -112,7 +97,12 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield ``("", stream)`` for a log, compressed or not, or ``(":member", stream)`` for each member of an archive."""
     if tarfile.is_tarfile(path):
         with tarfile.open(path) as archive:
-            for member in archive:
+            is_bundle = False
+            for number, member in enumerate(archive):
+                # The index and the results in our bundle quote its logs.
+                is_bundle = is_bundle or (number == 0 and member.name == INDEX)
+                if is_bundle and not member.name.endswith(".log"):
+                    continue
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream:
                     yield ":" + member.name, stream

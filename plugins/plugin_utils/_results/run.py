@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The id of this run of Ansible.
+"""This run of Ansible: its id, and who executes it where.
 
 PRIVATE to the collection. Ansible forks a worker process per task and host from the process that has loaded the action
 plugins and this module. Therefore all tasks of a run of ``ansible-playbook`` have the same id, and no other run has it.
@@ -9,7 +9,40 @@ plugins and this module. Therefore all tasks of a run of ``ansible-playbook`` ha
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import Run
 
 RUN_ID: str = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+# This process sees the processes of this boot in its PID namespace. On other systems than Linux, both are unknown.
+_PROCESSES = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip()]
+with suppress(OSError):
+    _PROCESSES.append(os.readlink("/proc/self/ns/pid"))
+RUN: Run = {
+    "run": RUN_ID, "user": os.environ.get("USER") or f"user id {os.getuid()}", "controller": socket.gethostname(),
+    "processes": " ".join(_PROCESSES), "pid": os.getpid(), "pid_started": lease.started(os.getpid()),
+    "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def has_ended(other: Run) -> bool:
+    """Return whether the process of a run has ended; False if it may be on another host."""
+    if other["processes"] != RUN["processes"]:
+        return False
+    try:
+        os.kill(other["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return lease.started(other["pid"]) != other["pid_started"]

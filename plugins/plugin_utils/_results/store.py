@@ -10,21 +10,24 @@ runs: the plan of each host, observations that are judged together, and notes fo
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import Run
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
@@ -35,7 +38,12 @@ MAX_DEPTH = 64
 # Results and reports have the permissions that the umask allows; only their owner can access all other files.
 RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
 # Files in the results folder; no host may have such a name.
+_LEASE = ".lease.json"
 _REPORTS = ("report.json", "report.md")
+
+
+class LeaseHeld(Exception):
+    """Another run holds the lease of the results folder; the message is one sentence."""
 
 
 class BadHostName(ValueError):
@@ -77,6 +85,35 @@ class Records:
         self.run_id = run_id or run.RUN_ID
         self._secrets = tuple(known_secrets)
         self._warn = warn
+
+    def hold_lease(self) -> None:
+        """Take the lease of the folder for this run, or renew it. In check mode, only check the lease of another run.
+
+        :raises LeaseHeld: if a run holds it that is not over. :raises OSError: if the folder cannot be written.
+        """
+        path = self.root / _LEASE
+        with self._lock():
+            holder = cast("Run | None", _read(path, run.RUN)[0])
+            if holder and holder["run"] == self.run_id:
+                os.utime(path)
+            elif holder and not run.has_ended(holder) and abs(time.time() - path.stat().st_mtime) < lease.LIMIT_S:
+                raise LeaseHeld(lease.refusal(f"The results folder {self.root}", holder, str(path)))
+            elif not self.dry:
+                _write_atomically(path, json.dumps({**run.RUN, "run": self.run_id}), RESULT_MODE)
+
+    def release(self) -> None:
+        """Release the lease of the folder if this run holds it."""
+        with self._lock():
+            if self._read_run_file(self.root / _LEASE, "run")[0]:
+                (self.root / _LEASE).unlink()
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Exclude the other processes of this run and of others."""
+        lock = os.open(_with_parent(self.root / ".lock"), os.O_WRONLY | os.O_CREAT, PRIVATE_MODE)
+        with os.fdopen(lock, "wb"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def folder(self, host: str) -> Path:
         """Return the folder of a host.
@@ -143,6 +180,10 @@ class Records:
         """Write a result or report atomically with secrets masked, and return its path; write nothing in check mode."""
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
+    def write_private(self, path: Path, content: bytes) -> Path:
+        """Write a file atomically that only its owner can read, also in check mode, and return its path."""
+        return _write_atomically(path, content, PRIVATE_MODE)
+
     # --- files of this run, also written in check mode ---------------------------------------------------------------
 
     def write_plan(self, host: str, plan: Plan, inputs: Mapping[str, str]) -> Path:
@@ -194,9 +235,7 @@ class Records:
         :param make: a function of ``{host: observed}`` that returns ``{host: plain data}``.
         """
         path = self.folder(host) / OBSERVED / f"{stage}.survey.json"
-        lock = os.open(_with_parent(self.root / ".survey.lock"), os.O_WRONLY | os.O_CREAT, PRIVATE_MODE)
-        with os.fdopen(lock, "wb"):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._lock():
             kept = _read(path, ("survey",))[0] or {}
             observed = self._observed(host, stage)
             # With `serial`, a task is run once per batch: the observations of a later batch are newer than the survey.
@@ -222,10 +261,10 @@ class Records:
     def _write_run_file(self, path: Path, data: Mapping[str, Any]) -> Path:
         return _write_atomically(path, to_json({"run_id": self.run_id, **data}), PRIVATE_MODE)
 
-    def _read_run_file(self, path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    def _read_run_file(self, path: Path, key: str = "run_id") -> tuple[dict[str, Any] | None, str | None]:
         """Return (the content of the file if it belongs to this run, the id of the run that it belongs to)."""
         content, damage = _read(path)
-        found = content.get("run_id") if content else None
+        found = content.get(key) if content else None
         if damage:
             self._warn(f"{damage}, so it counts as missing.")
         return (content if found == self.run_id else None), found
@@ -258,7 +297,7 @@ def _read(path: Path, needed: Collection[str] = ()) -> tuple[dict[str, Any] | No
     return content, None
 
 
-def _write_atomically(path: Path, text: str, mode: int) -> Path:
+def _write_atomically(path: Path, content: str | bytes, mode: int) -> Path:
     """Write a file so that a reader gets either the old or the new content.
 
     :param mode: the permissions of the file before the umask is applied.
@@ -266,8 +305,8 @@ def _write_atomically(path: Path, text: str, mode: int) -> Path:
     temporary = _with_parent(path).with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

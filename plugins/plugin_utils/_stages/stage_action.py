@@ -10,10 +10,11 @@ trip and no delegated task.
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from types import FrameType
@@ -24,11 +25,13 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.executor.interpreter_discovery import discover_interpreter
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    LeaseHeld,
     ObservationRecord,
     Records,
     json_data,
@@ -52,9 +55,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_lin
 # server.
 CALL_S = 600
 # Hashing a model takes hours on a slow disk.
-CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
+CALLS_S = {"ascend.vllm.weights_info": 6 * 3600, "ascend.vllm.weights_staging": 6 * 3600}
 # Arguments of modules that are times in seconds.
-TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
+TIMES = ("wait_s", "lock_wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
+
+# Stages that change nothing on a node.
+OBSERVING = ("npu_driver", "functional")
 
 # The problem with the Python of a host that this run has not queried yet.
 UNKNOWN = object()
@@ -64,6 +70,9 @@ NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
 class StageAction(ActionBase):
     """The steps of a stage on one host. `begin` must be called first."""
+
+    #: Whether the action belongs to a run that changes something, and so needs the leases.
+    CHANGES = True
 
     def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
         """Read the options of the task, the inputs of the role, and the plan.
@@ -93,6 +102,10 @@ class StageAction(ActionBase):
             failure=self.args.get("failure"), check_mode=self._task.check_mode,
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
+        if self.CHANGES:
+            hold_lease(self.records)
+        if self.CHANGES and self.stage not in OBSERVING:
+            pass_lease(self._task, self.host, self.context.plan["docker_socket"])
 
     def observe(self) -> ObservationRecord:
         """Observe the node. If the node is unreachable or the module fails, the record contains the reason."""
@@ -148,8 +161,7 @@ class StageAction(ActionBase):
         try:
             with deadline(limit_s):
                 self.need_python()
-                return cast("dict[str, Any]", json_data(self._execute_module(
-                    module, module_args=dict(arguments), task_vars=self.task_vars)))
+                return cast("dict[str, Any]", json_data(self._call(module, arguments)))
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
@@ -176,6 +188,20 @@ class StageAction(ActionBase):
 
     def _python_note(self, host: str) -> dict[str, Any]:
         return self.records.read_notes([self.host], f"python-{host}").get(self.host, {})
+
+    def _call(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a module. If the lease of the node belongs to a run that is over, call it again to take the lease."""
+        gone: list[str] = []
+        while True:
+            returned: dict[str, Any] = self._execute_module(
+                module, module_args=dict(arguments), task_vars=self.task_vars)
+            holder = returned.get("holder")
+            if not holder:
+                return returned
+            if holder["run"] in gone or not run.has_ended(holder):
+                raise AnsibleActionFail(f"{self.host}: {returned['msg']}")
+            gone.append(holder["run"])
+            pass_lease(self._task, self.host, self.context.plan["docker_socket"], gone)
 
     def masked(self, text: str) -> str:
         """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
@@ -273,6 +299,27 @@ class StageAction(ActionBase):
         if "fault" in part:
             raise ValueError(part["fault"])
         return part["part"]
+
+
+def hold_lease(records: Records) -> None:
+    """Take or renew the lease of the results folder; AnsibleActionFail if another run holds it."""
+    try:
+        records.hold_lease()
+    except LeaseHeld as held:
+        raise AnsibleActionFail(f"Nothing was changed. {held}") from held
+    except OSError as error:
+        raise AnsibleActionFail(f"The results folder cannot be written ({error}); set report_path to a folder of this "
+                                f"user.") from error
+
+
+def pass_lease(task: Any, host: str, docker_socket: str, gone: Iterable[str] = ()) -> None:
+    """Let the modules of a task hold the lease of the node; not in check mode, and not if it runs on another host.
+
+    :param gone: the ids of runs whose process has ended.
+    """
+    if not task.check_mode and task.delegate_to in (None, host):
+        request = {**run.RUN, "docker_socket": docker_socket, "gone": list(gone)}
+        task.environment = [*(task.environment or ()), {lease.VARIABLE: json.dumps(request)}]
 
 
 class Hung(BaseException):

@@ -24,10 +24,11 @@ def render(expression, **variables):
     return templar.template(getattr(template, "trust_as_template", str)(expression))
 
 
-def test_diagnostics_query_every_network_port():
+def test_diagnostics_query_every_card_and_every_network_port():
     (bundle,) = [task["ascend.vllm.diagnostics_bundle"] for task in tasks("diagnostics/tasks/main.yml")
                  if "ascend.vllm.diagnostics_bundle" in task]
     assert render(bundle["npus"], __plan_resolved={"plan": A3}) == list(range(16))
+    assert render(bundle["cards"], __plan_resolved={"plan": A3}) == list(range(8))
 
 
 def test_quantization_uses_every_npu():

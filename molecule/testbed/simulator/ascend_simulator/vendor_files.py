@@ -14,6 +14,7 @@ HCCN_TOOL = "usr/local/Ascend/driver/tools/hccn_tool"
 FAULT_TOOL = "usr/local/bin/ascend-fault"
 HCCN_CONF = "etc/hccn.conf"
 DRIVER_VERSION = "usr/local/Ascend/driver/version.info"
+INSTALL_INFO = "etc/ascend_install.info"
 FIRMWARE_VERSION = "usr/local/Ascend/firmware/version.info"
 _LIBRARIES = (
     "usr/local/dcmi/libdcmi.so",
@@ -23,7 +24,7 @@ _LIBRARIES = (
 )
 _PROGRAM = """\
 #!{python} -IS
-# Simulated vendor tool of the ascend.vllm test bed; it reads {root}etc/ascend-simulator/state.json.
+# Simulated vendor tool of the ascend.vllm test bed; its data are in {root}etc/ascend-simulator.
 import sys
 sys.path.insert(0, {package!r})
 try:
@@ -37,26 +38,31 @@ sys.exit(main(sys.argv, {root!r}))
 def write(root: str, package: str, state: dict) -> None:
     """Write all files below `root`; `package` is the folder that contains this package."""
     for path, module in ((NPU_SMI, "npu_smi"), (HCCN_TOOL, "hccn_tool"), (FAULT_TOOL, "faults")):
-        _write(root, path, _PROGRAM.format(python=sys.executable, package=package, module=module,
-                                           program=os.path.basename(path), root=os.path.join(root, "")), 0o755)
+        write_program(root, package, path, module)
     for path in _LIBRARIES:
-        _write(root, path, "Placeholder for a library of the vendor's driver.\n", 0o644)
-    _write(root, "etc/ascend_install.info", _install_info(state), 0o644)
+        write_file(root, path, "Placeholder for a library of the vendor's driver.\n", 0o644)
+    write_file(root, INSTALL_INFO, _install_info(state), 0o644)
     write_versions(root, state)
     write_hccn_conf(root, state)
+
+
+def write_program(root: str, package: str, path: str, module: str) -> None:
+    """Write the program that runs a module of this package."""
+    write_file(root, path, _PROGRAM.format(python=sys.executable, package=package, module=module,
+                                           program=os.path.basename(path), root=os.path.join(root, "")), 0o755)
 
 
 def write_versions(root: str, state: dict) -> None:
     """Write version.info of driver and firmware with the state's versions."""
     versions, release = state["versions"], release_of(state["setup"]["generation"])
-    _write(root, DRIVER_VERSION, _pairs(
+    write_file(root, DRIVER_VERSION, _pairs(
         ("Version", versions["driver_package"]), ("ascendhal_version", release.ascendhal), ("aicpu_version", "1.0"),
         ("tdt_version", "1.0"), ("log_version", "1.0"), ("prof_version", "2.0"), ("dvppkernels_version", "1.1"),
         ("tsfw_version", "1.0"), ("Innerversion", release.inner),
         ("compatible_version", ",".join(f"[{version}]" for version in release.compatible)),
         ("compatible_version_fw", release.firmware_range), ("package_version", versions["driver_package"])), 0o444)
     low = versions["firmware_package"].rsplit(".", 1)[0]
-    _write(root, FIRMWARE_VERSION, _pairs(
+    write_file(root, FIRMWARE_VERSION, _pairs(
         ("Version", versions["firmware"]), ("firmware_version", "1.0"),
         ("package_version", versions["firmware_package"]), ("compatible_version_drv", f"[{low},{low}.]")), 0o444)
 
@@ -71,7 +77,7 @@ def write_hccn_conf(root: str, state: dict, overrides: dict[str, str | None] | N
                 entries[f"{key}_{number}"] = nic[key]
         entries[f"send_arp_status_{number}"] = "1"
     entries.update(overrides or {})
-    _write(root, HCCN_CONF, _pairs(*(entry for entry in entries.items() if entry[1] is not None)), 0o640)
+    write_file(root, HCCN_CONF, _pairs(*(entry for entry in entries.items() if entry[1] is not None)), 0o640)
 
 
 def _install_info(state: dict) -> str:
@@ -87,7 +93,8 @@ def _pairs(*pairs: tuple[str, str]) -> str:
     return "".join(f"{key}={value}\n" for key, value in pairs)
 
 
-def _write(root: str, path: str, text: str, mode: int) -> None:
+def write_file(root: str, path: str, text: str, mode: int) -> None:
+    """Replace a file below `root`."""
     target = os.path.join(root, path)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     draft = f"{target}.{os.getpid()}"

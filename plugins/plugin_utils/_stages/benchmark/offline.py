@@ -92,7 +92,8 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
         "cap_drop": instance["cap_drop"],
         "security_opts": instance["security_opts"],
         "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
-        "mounts": docker_mounts(mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls")),
+        "mounts": docker_mounts(
+            mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls", "plog")),
     }
 
 

@@ -21,6 +21,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, types
 
@@ -248,7 +249,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "restart_policy": "no",
         "network_mode": "host",
         "env": {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})},
-        "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
+        "labels": {labels.BENCHMARK_CLIENT: instance["name"], labels.RUN: run.RUN_ID},
         "mounts": docker_mounts(mounts),
         "cap_drop": ["ALL"],
         "security_opts": ["no-new-privileges"],
@@ -258,8 +259,8 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
 
 
 def client_name(instance: Instance) -> str:
-    """Return the name of the client container. It is always the same, so a leftover container is replaced."""
-    return instance["name"] + "-benchmark"
+    """Return the name of the client container."""
+    return f"{instance['name']}-benchmark-{run.RUN_ID}"
 
 
 def identity(service: ServiceContainer | None) -> types.Identity:

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_rounds import Group
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Interface
 
-NAME = "ascend-vllm-hccl-probe"
+NAME = "ascend-vllm-hccl-probe-" + run.RUN_ID
 # Paths in the collection. The sources are passed to Python as an argument, so that no file remains on a node.
 PROBE = "roles/hccl/files/allreduce_probe.py"
 LAUNCHER = "roles/hccl/files/hccl_test_launcher.py"
@@ -75,6 +77,7 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
     return {
         "docker_host": "unix://" + plan["docker_socket"],
         "name": NAME,
+        "labels": {labels.RUN: run.RUN_ID},
         "image": inputs["hccl_collective_image"] or plan["image"]["reference"],
         "pull": "never",
         "command": ["timeout", "--kill-after=10", str(limit), *command],

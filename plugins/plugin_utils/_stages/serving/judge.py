@@ -177,7 +177,7 @@ _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Origins of mounts that are not checked here: the role itself creates some later, and the weights have their own check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
+_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "plog", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 

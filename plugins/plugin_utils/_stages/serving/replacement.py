@@ -24,25 +24,30 @@ if TYPE_CHECKING:
 Rename = TypedDict("Rename", {"from": str, "to": str})
 
 
-class UpgradeSteps(TypedDict):
-    """The steps of an upgrade before it starts new containers."""
-
-    #: Names of containers.
-    remove: list[str]
-    rename: list[Rename]
-
-
-class PreviousContainer(TypedDict):
-    """A container to start again, with its name from before the upgrade."""
+class Policy(TypedDict):
+    """A container and the restart policy to set."""
 
     name: str
     restart_policy: str
 
 
-class RollbackSteps(UpgradeSteps):
+class _Steps(TypedDict):
+    #: Names of containers.
+    remove: list[str]
+    rename: list[Rename]
+
+
+class UpgradeSteps(_Steps):
+    """The steps of an upgrade before it starts new containers, and the policies to set after it has verified them."""
+
+    policies: list[Policy]
+
+
+class RollbackSteps(_Steps):
     """The steps of a rollback, in this order."""
 
-    start: list[PreviousContainer]
+    #: By the names from before the upgrade.
+    start: list[Policy]
 
 
 class RunningPlan(TypedDict, total=False):
@@ -63,7 +68,7 @@ def deployment_name(plan: Plan) -> str:
 
 def is_ours(container: HolderContainer | None, plan: Plan) -> bool:
     """Return whether a container is an instance of this deployment, from this or any other plan."""
-    return container is not None and is_instance(container["name"], deployment_name(plan))
+    return container is not None and is_instance(base_name(container["name"]), deployment_name(plan))
 
 
 def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
@@ -75,18 +80,15 @@ def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[Depl
     return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
-def previous_containers(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
-    """Return the containers of this deployment that an upgrade has stopped and renamed."""
-    return [container for container in deployment(containers, plan) if container["name"].endswith(PREVIOUS)]
-
-
-def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
+def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = False) -> list[str]:
     """Return the names of containers that are instances of this deployment, but no longer planned.
 
     :param names: the names of all containers on the node with the label of this collection.
+    :param upgrading: whether the previous containers are kept. Otherwise, they are left by an interrupted upgrade.
     """
     planned = [instance["name"] for instance in plan["instances"]]
-    return [name for name in names if is_instance(name, planned[0]) and name not in planned]
+    return [name for name in names if name not in planned
+            and is_instance(name if upgrading else base_name(name), planned[0])]
 
 
 def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
@@ -117,13 +119,18 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
     """Return which containers an upgrade removes and renames before it starts new containers.
 
     If a previous container with the same base name exists, an earlier upgrade was interrupted. The current container
-    was then never verified, so it is removed. All other containers are kept under the names of previous containers.
+    was then never verified, so it is removed. All other containers are kept under the names of previous containers,
+    which a reboot starts until the new containers are verified.
     """
     names = [container["name"] for container in deployment(containers, plan)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
     unverified = [each for each in current if each + PREVIOUS in names]
-    return {"remove": unverified,
-            "rename": [{"from": each, "to": each + PREVIOUS} for each in current if each not in unverified]}
+    renames: list[Rename] = [{"from": each, "to": each + PREVIOUS} for each in current if each not in unverified]
+    previous = [each for each in names if each.endswith(PREVIOUS)] + [each["to"] for each in renames]
+    policies = {each["name"]: each["restart_policy"] for each in plan["instances"]}
+    policies.update(dict.fromkeys(previous, "no"))  # after the new ones, so that a reboot always starts some of them
+    return {"remove": unverified, "rename": renames,
+            "policies": [{"name": name, "restart_policy": policy} for name, policy in policies.items()]}
 
 
 def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer], plan: Plan) -> RollbackSteps:

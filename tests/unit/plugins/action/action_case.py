@@ -36,7 +36,7 @@ class FakeNode:
 def new_action(plugin, args, execute=None, check_mode=False):
     """Return an action whose module calls are sent to ``execute``, and which displays nothing."""
     loader = DataLoader()
-    task = Mock(args=args, async_val=0, check_mode=check_mode)
+    task = Mock(args=args, async_val=0, check_mode=check_mode, environment=[])
     action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
     action._execute_module, action._display = execute, Mock()
     return action

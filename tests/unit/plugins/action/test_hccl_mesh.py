@@ -43,7 +43,7 @@ def act(tmp_path):
             return result
 
         loader = DataLoader()
-        task = Mock(args={"plan": {"hash": "1"}}, async_val=0, check_mode=False, _uuid="task")
+        task = Mock(args={"plan": {"hash": "1", "docker_socket": "/d"}}, async_val=0, check_mode=False, _uuid="task")
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module = execute
         return action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": HOSTS,

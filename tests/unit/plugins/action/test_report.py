@@ -119,10 +119,10 @@ def test_damaged_files_do_not_prevent_the_report_and_are_named(act, root, damage
 
 
 def test_hostile_name_of_a_host_is_refused_at_the_beginning_and_harmless_at_the_end(act):
-    before = sorted(act.records.root.parent.rglob("*"))
+    before = sorted(act.records.root.parent.rglob("[!.]*"))
     with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. .* rename the host"):
         act({"phase": "begin", "hosts": ["node1", "../../x"]})
-    assert sorted(act.records.root.parent.rglob("*")) == before
+    assert sorted(act.records.root.parent.rglob("[!.]*")) == before
     act({"hosts": ["node1", "../../x", "a\x1b[2J\nb"]})
     assert "\x1b" not in act.shown[0] + (act.records.root / "report.md").read_text("utf-8")
 
@@ -137,9 +137,10 @@ def test_reports_do_not_contain_known_secrets(act):
 
 @pytest.mark.parametrize("args", [{"phase": "begin", "hosts": ["node1"]}, {"hosts": ["node1"]}])
 def test_check_mode_writes_and_removes_nothing(act, args):
-    before = sorted(act.records.root.rglob("*"))
+    before = sorted(act.records.root.rglob("[!.]*"))
     act(args, check_mode=True)
-    assert sorted(act.records.root.rglob("*")) == before
+    assert sorted(act.records.root.rglob("[!.]*")) == before
+    assert not (act.records.root / ".lease.json").exists()
 
 
 @pytest.mark.parametrize(("args", "message"), [

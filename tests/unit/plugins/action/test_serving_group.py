@@ -38,7 +38,7 @@ def act(tmp_path):
         result["shown"] = displayed(action)
         return result
 
-    perform.observe = observe
+    perform.observe, perform.release = observe, Records(tmp_path).release
     for name in PLAN:
         observe(name)
     return perform
@@ -78,6 +78,7 @@ def test_member_that_left_the_run_prevents_the_decision(act):
 def test_notes_of_an_earlier_run_do_not_count(act, monkeypatch):
     for host in PLAN:
         act(host, "prepared", secrets="key-1")
+    act.release()
     monkeypatch.setattr(run, "RUN_ID", "the next run")
     act.observe("node1")
     act("node1", "prepared", secrets="key-1")

@@ -31,7 +31,7 @@ def observed(state, progress=None, restarts=0, **changes):
 
 
 @pytest.fixture
-def wait(monkeypatch):
+def wait(monkeypatch, tmp_path):
     """Return a function (results of serving_info, variables) -> (result, arguments of the calls, displayed lines).
 
     Each call takes 10 s.
@@ -45,7 +45,7 @@ def wait(monkeypatch):
             return node.execute(name, module_args, task_vars)
 
         action = new_action(serving_ready, {"plan": valid()}, execute, check_mode)
-        result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": "/site", **variables})
+        result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": str(tmp_path), **variables})
         assert node.results == []
         return result, [arguments for _module, arguments in node.requests], displayed(action)
     return run

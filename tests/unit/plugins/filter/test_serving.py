@@ -56,18 +56,3 @@ def test_environment_in_a_group_names_the_interface():
 def test_environment_of_an_independent_instance_is_that_of_the_plan():
     (instance,) = valid()["instances"]
     assert FILTERS["container_environment"](instance, {"addresses": []}) == instance["environment"]
-
-
-def test_first_fault_is_found_in_the_bundles_of_several_nodes():
-    def cause(name, time, source="container-vllm.log"):
-        return {"cause": name, "evidence": "line", "remedy": "Repair it.", "line": 1, "time": time, "process": None,
-                "source": source}
-
-    bundles = {"node1": {"diagnosis": [cause("link_timeout", "11-20 10:02:00")], "clock_offset_s": 0.0},
-               "node2": {"diagnosis": [cause("engine_dead", "11-20 10:00:00", "container-a.log"),
-                                       cause("out_of_memory", "11-20 10:00:10")], "clock_offset_s": 5.0},
-               "node3": {"diagnosis": [], "clock_offset_s": 0.0}, "node4": {"skipped": True}}
-    assert FILTERS["first_fault"](bundles) == (
-        "The first fault is on node2 (11-20 10:00:05): out_of_memory: line. Repair it. "
-        "Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
-    assert FILTERS["first_fault"]({"node3": bundles["node3"]}) == "The logs do not show a fault; see the bundles."

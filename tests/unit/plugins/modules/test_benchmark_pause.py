@@ -72,7 +72,14 @@ def test_service_is_stopped_and_started_again(run, docker):
 def test_guard_starts_the_service(run, docker):
     run("paused")
     assert wait_for(lambda: running(docker))
-    assert wait_for(lambda: not (run.guard / "on-duty").exists())
+    assert wait_for(lambda: not run.guard.exists())
+
+
+@pytest.mark.parametrize(("planned", "paused"), [("unless-stopped", "always"), ("always", "always"), ("no", "no")])
+def test_reboot_starts_a_service_that_it_would_start_without_the_pause(run, docker, planned, paused):
+    docker.containers["service"]["HostConfig"]["RestartPolicy"]["Name"] = planned
+    run("paused", grace=60)
+    assert docker.containers["service"]["HostConfig"]["RestartPolicy"]["Name"] == paused
 
 
 def test_guard_waits_for_the_client(run, docker):

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job as ais_bench_job
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 
 DONE = """\
 mkdir -p out/1/summary out/1/predictions/model/tmp out/1/logs/infer/model
@@ -115,6 +117,39 @@ def test_a_run_is_removed_with_all_its_processes(start):
     assert not os.path.exists(job)
     with pytest.raises(OSError, match="No such process"):
         os.kill(child, 0)
+
+
+@pytest.mark.parametrize("lost", ["not watched", "removed"])
+def test_job_of_a_lost_controller_is_removed_with_all_its_processes(start, monkeypatch, lost):
+    job = start(RUNNING)["job"]
+    until = time.monotonic() + 20
+    while not os.path.exists(os.path.join(job, "child")) and time.monotonic() < until:
+        time.sleep(0.05)
+    child = ais_bench_job.read_number(os.path.join(job, "child"))
+    if lost == "removed":
+        shutil.rmtree(job)  # by the lease of the next run
+    else:
+        ais_bench_job.watch(job, 0)
+        long_ago = time.time() - 60 * ais_bench_job.UNWATCHED_MIN - 60
+        os.utime(os.path.join(job, "watched"), (long_ago, long_ago))
+    while time.monotonic() < until and (os.path.exists(job) or os.path.exists(f"/proc/{child}")):
+        time.sleep(0.2)
+    assert not os.path.exists(job)
+    assert not os.path.exists(f"/proc/{child}")
+    assert ais_bench_job.watch(job, 20)["exit_code"] is None
+
+
+def test_a_job_that_is_watched_is_kept(start):
+    job = start("sleep 1.5")["job"]
+    long_ago = time.time() - 60 * ais_bench_job.UNWATCHED_MIN - 60
+    os.utime(os.path.join(job, "watched"), (long_ago, long_ago))
+    assert ais_bench_job.watch(job, 20)["exit_code"] == 0
+    assert time.time() - os.stat(os.path.join(job, "watched")).st_mtime < 20
+
+
+def test_folder_of_a_job_carries_the_run(start, monkeypatch):
+    monkeypatch.setenv(lease.VARIABLE, '{"run": "20260102T030405Z-1a2b3c4d"}')
+    assert "job-20260102T030405Z-1a2b3c4d" in start("true")["job"]
 
 
 MEASURED = """\

@@ -49,8 +49,9 @@ class FakeDocker(socketserver.ThreadingUnixStreamServer):
     """A Docker engine with these settable attributes.
 
     ``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
-    {(name, path): bytes}; ``images``: {name: output of docker image inspect}; ``responses``: {path: (status, body)} of
-    any other resource; ``broken``: names of containers that cannot be started; ``requests``: [(method, target)].
+    {(name, path): bytes}, each newer than the one before; ``images``: {name: output of docker image inspect};
+    ``responses``: {path: (status, body)} of any other resource; ``broken``: names of containers that cannot be started;
+    ``requests``: [(method, target)].
     """
 
     daemon_threads = True
@@ -93,6 +94,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self):
+        self.body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
+        self._serve()
+
+    def do_DELETE(self):
         self._serve()
 
     def _serve(self):
@@ -107,6 +112,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         match = re.fullmatch("/containers/([^/]+)/([a-z]+)", path)
         if match and self.server.find(match.group(1)):
             return getattr(self, "_" + match.group(2))(self.server.find(match.group(1)), query)
+        match = re.fullmatch("/containers/([^/]+)", path)
+        if match and self.command == "DELETE" and query.get("force") == "1" and self.server.find(match.group(1)):
+            del self.server.containers[self.server.find(match.group(1))]
+            return self._respond(204, b"")
         match = re.fullmatch("/images/(.+)/json", path)
         if match and match.group(1) in self.server.images:
             return self._respond(200, self.server.images[match.group(1)])
@@ -121,7 +130,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             own = each["Config"]["Labels"] or {}
             return all(own.get(key) == value if equals else key in own
                        for key, equals, value in (label.partition("=") for label in wanted))
-        return [{"Id": each["Id"]} for each in self.server.containers.values()
+        return [{"Id": each["Id"], "Labels": each["Config"]["Labels"] or {}} for each in self.server.containers.values()
                 if matches(each) and (query.get("all") in ("1", "true") or each["State"]["Running"])]
 
     def _json(self, name, query):
@@ -137,14 +146,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._respond(200, body)
 
     def _archive(self, name, query):
-        content = self.server.files.get((name, query["path"]))
-        if content is None:
+        wanted = query["path"]
+        files = {path: content for (container, path), content in self.server.files.items()
+                 if container == name and (path == wanted or path.startswith(wanted + "/"))}
+        if not files:
             return self._respond(404, {"message": "Could not find the file in container"})
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
-            member = tarfile.TarInfo(query["path"].rpartition("/")[2])
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+            for number, (path, content) in enumerate(files.items()):
+                member = tarfile.TarInfo(path[len(wanted.rpartition("/")[0]) + 1:])
+                member.size, member.mtime = len(content), number
+                archive.addfile(member, io.BytesIO(content))
         return self._respond(200, stream.getvalue())
 
     def _start(self, name, query):
@@ -154,6 +166,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _stop(self, name, query):
         return self._switch(name, False)
+
+    def _update(self, name, query):
+        self.server.containers[name]["HostConfig"].update(self.body)
+        return self._respond(200, {"Warnings": None})
 
     def _rename(self, name, query):
         new = query["name"]

@@ -144,6 +144,19 @@ def test_start_and_stop(docker):
         client.post("/containers/none/start")
 
 
+def test_remove_and_restart_policy(docker):
+    docker.add("c")
+    client = DockerEngine(docker.path)
+    client.set_restart_policy("c", "no")
+    assert docker.containers["c"]["HostConfig"]["RestartPolicy"] == {"Name": "no"}
+    client.remove("c")
+    client.remove("c")
+    assert docker.containers == {}
+    docker.responses["/containers/d"] = 409, {"message": "removal is already in progress"}
+    with pytest.raises(DockerError, match="removal is already in progress"):
+        client.remove("d")
+
+
 def test_log_has_both_streams_in_chronological_order(docker):
     docker.add("c", log="one\ntwo\nthree")
     docker.logs["c"].append((2e9, "four"))

@@ -120,6 +120,7 @@ KINDS = {
     "PEM with a prefix": ("\n".join("(pid=1) " + line for line in PEM.splitlines()), BODY.splitlines()[9]),
     "PEM in JSON": (json.dumps({"key": PEM}), BODY.splitlines()[9]),
     "PEM without its end": (PEM.rpartition("\n")[0] + "\nand so on", BODY.splitlines()[9]),
+    "rest of a PEM": (PEM[200:], BODY.splitlines()[9]),
     "PGP": (PEM.replace("RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"), BODY.splitlines()[9]),
     "Slack's webhook": ("https://hooks.slack.com/services/T000/B000/abcdefgh", "abcdefgh"),
     **{prefix: (f"GET said {issued(prefix)}.", issued(prefix)) for prefix in (
@@ -184,6 +185,8 @@ def test_text_without_a_secret_is_not_changed(text):
     (f"Server=db;Pwd={S};Uid=sa", f"Server=db;Pwd={MASK};Uid=sa"),
     (f"token={S}, port=1", f"token={MASK}, port=1"),
     (f"before\n{PEM}\nafter", f"before\n{MASK}\nafter"),
+    (f"{PEM[200:]}\nafter", f"{MASK}\nafter"),
+    ("a line, -----END PRIVATE KEY----- was expected", "a line, -----END PRIVATE KEY----- was expected"),
     (f"http://someone:{S}@proxy/x", f"http://{MASK}@proxy/x"),
 ])
 def test_text_around_a_secret_is_not_changed(text, redacted):

@@ -63,10 +63,10 @@ class Site:
             patch.setattr(weights, "STATE_FOLDER", str(self._root / "state"))
             yield
 
-    def staging(self, kind="modelscope", repository="o/m", token="", environment=()):
+    def staging(self, kind="modelscope", repository="o/m", token="", environment=(), run=""):
         source = Source(kind, repository, "", "", token, 0, dict(environment))
         with self.on_this_node():
-            return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2)
+            return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2, run)
 
     def manifest(self):
         return json.loads((self.state / "manifest.json").read_text())
@@ -260,7 +260,8 @@ def test_the_token_is_only_readable_by_root_and_is_removed(site):
     work = staging.plan(site.hub)
     assert "secret" not in json.dumps(work)
     prepare(staging, work)
-    credentials = site.state / "transfer" / "credentials"
+    credentials = Path(work["environment"]["STAGING_CREDENTIALS"])
+    assert credentials.parent == site.state / "transfer"
     assert json.loads(credentials.read_text()) == {"MODELSCOPE_API_TOKEN": "it's secret"}
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
     for path in FILES:
@@ -275,7 +276,7 @@ def test_variables_of_the_client_are_in_the_same_file(site):
     work = staging.plan(site.hub)
     assert "hunter22" not in json.dumps(work)
     prepare(staging, work)
-    assert json.loads((site.state / "transfer" / "credentials").read_text()) == proxy
+    assert json.loads(Path(work["environment"]["STAGING_CREDENTIALS"]).read_text()) == proxy
 
 
 def test_only_hashing_all_files_finds_a_damaged_model(site, monkeypatch):
@@ -295,7 +296,7 @@ def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
     other = Site(tmp_path / "other")
     staging = other.staging(kind, token="it's secret")
     prepare(staging, staging.plan(None, manifest=manifest))
-    assert not (other.state / "transfer" / "credentials").exists()
+    assert list((other.state / "transfer").iterdir()) == []
 
 
 def test_two_runs_do_not_stage_one_model(site):
@@ -483,13 +484,13 @@ def test_a_mount_point_is_refused(site, monkeypatch):
         prepare(staging, staging.plan(site.hub))
 
 
-def test_markers_are_in_the_work_folder_and_removed_together(site):
+def test_each_run_has_its_own_marker_in_the_work_folder(site):
     site.stage()
-    markers = [Path(site.staging().create_marker()) for _run in range(2)]
-    assert {marker.parent for marker in markers} == {site.work}
-    assert all(marker.exists() for marker in markers)
-    site.staging().remove_markers()
-    assert {path.name for path in site.work.iterdir()} == {"lock"}
+    runs = [site.staging(run=run) for run in ("a", "b")]
+    assert [run.create_marker() for run in runs] == [str(site.work / "mark-a"), str(site.work / "mark-b")]
+    runs[0].remove_marker()
+    assert {path.name for path in site.work.iterdir()} == {"lock", "mark-b"}
+    assert "/credentials-a" in runs[0].credentials
 
 
 @pytest.mark.parametrize("content", [b"", b"{\"files\": [", b"[]", b"{}", b"\xff"])

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import MIDDLEWARE_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import OWNED_ENVIRONMENT
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import digest
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     BF16,
     COMMAND_W8A8,
@@ -80,8 +84,62 @@ def test_site_mounts():
     ]
 
 
+def plog(instance):
+    return [mount for mount in instance["mounts"] if mount["origin"] == "plog"]
+
+
+def test_plog_of_every_container_is_kept_in_a_separate_folder():
+    for instance in valid(serving_replicas=2, serving_state_path="/srv/state")["instances"]:
+        assert plog(instance) == [{"source": f"/srv/state/plog/{instance['name']}", "target": "/root/ascend/log",
+                                   "type": "directory", "read_only": False, "origin": "plog"}]
+        assert instance["plog_path"] == plog(instance)[0]["source"]
+        assert instance["launcher"][-2:] == ["/root/ascend/log", str(1024 << 20)]
+
+
+def test_folder_of_plog_is_where_cann_writes_it():
+    (instance,) = valid(serving_env={"ASCEND_PROCESS_LOG_PATH": "/logs"})["instances"]
+    assert (plog(instance)[0]["target"], instance["launcher"][-2]) == ("/logs", "/logs")
+
+
+@pytest.mark.parametrize("inputs", [
+    {"serving_plog_max_mb": 0}, {"serving_mounts": [{"source": "/srv/plog", "target": "/root/ascend/log"}]}])
+def test_plog_that_is_not_kept_or_that_the_site_keeps(inputs):
+    (instance,) = valid(**inputs)["instances"]
+    assert (plog(instance), instance["plog_path"], instance["launcher"]) == ([], None, [])
+
+
+def test_without_the_folder_of_plog_the_hash_is_that_of_earlier_versions():
+    """A cluster that must not be replaced by an upgrade of the collection sets serving_plog_max_mb to 0."""
+    (instance,) = valid(serving_plog_max_mb=0, serving_health_interval_s=0)["instances"]
+    hashed = {key: instance[key] for key in instance if key not in {
+        "index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls", "plog_path"}}
+    assert "plog" not in json.dumps(hashed)
+    assert instance["hash"] == digest([valid()["image"]["reference"], "", hashed])
+
+
+def test_launcher_keeps_the_newest_files_of_plog_and_starts_the_server(tmp_path):
+    (instance,) = valid(serving_plog_max_mb=1)["instances"]
+    for age, name in enumerate(("run/plog/plog-9_3.log", "plog-9 2.log", "debug/plog/plog-9_1.log", "plog-9_0.log")):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(400 << 10))
+        os.utime(file, (1000 - age, 1000 - age))
+    launcher = [str(tmp_path) if word == "/root/ascend/log" else word for word in instance["launcher"]]
+    done = subprocess.run([*launcher, "printf", "%s|", "vllm serve", "--port"], capture_output=True, text=True,
+                          check=True)
+    assert done.stdout == "vllm serve|--port|"
+    assert sorted(file.name for file in tmp_path.rglob("*.log")) == ["plog-9 2.log", "plog-9_3.log"]
+
+
+def test_server_starts_without_the_folder_of_plog():
+    (instance,) = valid()["instances"]
+    launcher = ["/none" if word == "/root/ascend/log" else word for word in instance["launcher"]]
+    assert subprocess.run([*launcher, "echo", "started"], capture_output=True, text=True,
+                          check=True).stdout == "started\n"
+
+
 def test_api_key_is_read_from_a_mounted_file():
-    (instance,) = valid(serving_api_key="set")["instances"]
+    (instance,) = valid(serving_api_key="set", serving_plog_max_mb=0)["instances"]
     path = "/var/lib/ascend-vllm/secrets.env"
     assert instance["secrets_path"] == path
     assert instance["launcher"][-1] == "/run/ascend-vllm/secrets.env"

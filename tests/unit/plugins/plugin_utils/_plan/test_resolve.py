@@ -93,10 +93,11 @@ def test_default_plan():
         ("/var/lib/ascend-vllm/patches/mrotary_embedding-c0424a220aae.py",
          "/vllm-workspace/vllm-ascend/vllm_ascend/utils.py", "file", "patch"),
         (resolved["health_check"]["host_path"], "/run/ascend-vllm/health.py", "file", "health"),
+        ("/var/lib/ascend-vllm/plog/vllm-ascend-qwen25-vl", "/root/ascend/log", "directory", "plog"),
     ]
-    assert all(mount["read_only"] for mount in instance["mounts"])
+    assert all(mount["read_only"] or mount["origin"] == "plog" for mount in instance["mounts"])
     assert instance["labels"] == {"ascend.vllm.instance-hash": instance["hash"]}
-    assert (instance["shm_size"], instance["privileged"], instance["launcher"]) == ("1g", False, [])
+    assert (instance["shm_size"], instance["privileged"]) == ("1g", False)
 
 
 def test_resolve_does_not_change_the_catalogue_and_the_inputs():

@@ -96,7 +96,7 @@ def test_pipeline():
 
 
 def test_ray():
-    head, worker = instances(valid_group("ray", serving_api_key="set")).values()
+    head, worker = instances(valid_group("ray", serving_api_key="set", serving_plog_max_mb=0)).values()
     assert worker["command"] == ["ray", "start", "--address=192.0.2.11:6379", "--node-ip-address=192.0.2.12", "--block"]
     script, secrets = head["launcher"].index("ray-head"), head["launcher"].index("/run/ascend-vllm/secrets.env")
     assert script < secrets, "the API key must not be in the environment of Ray"

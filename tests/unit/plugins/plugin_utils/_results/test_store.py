@@ -8,19 +8,25 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
     BadHostName,
+    LeaseHeld,
     NoPlan,
     ObservationRecord,
     Records,
 )
 
+ROOT = Path(__file__).resolve().parents[5]
 HOSTS = ["n1", "n2", "n3"]
 
 
@@ -147,7 +153,7 @@ def test_results_follow_the_umask_and_other_files_are_private(records, umask):
     finally:
         os.umask(before)
     public = {"report.json", "n1/serving.json", "n2/serving.json"}
-    assert {path for path in modes if not path.startswith("n3")} == public | {".survey.lock"} | {
+    assert {path for path in modes if not path.startswith("n3")} == public | {".lock"} | {
         f"{host}/{name}" for host in HOSTS[:2] for name in (
             "plan.json", "observed/hccl.json", "observed/hccl.survey.json", "observed/group.note.json")}
     assert {path: oct(mode) for path, mode in modes.items() if not path.startswith("n3")} == {
@@ -233,3 +239,78 @@ def test_interrupted_write_keeps_the_old_content(records, monkeypatch):
 def test_lone_surrogate_does_not_prevent_a_result(records):
     path = records.write_result(contract.stage_result("hccl", "n1", [], observed={"text": "a\ud800"}))
     assert "a" in json.loads(path.read_text("utf-8"))["observed"]["text"]
+
+
+LEASE = ".lease.json"
+
+
+def held(folder, age_s=0, **changes):
+    """Let another run hold the lease of a folder."""
+    path = folder / LEASE
+    path.write_text(json.dumps({**run.RUN, "run": "a", **changes}))
+    os.utime(path, (time.time() - age_s, time.time() - age_s))
+    return path
+
+
+def test_lease_is_taken_renewed_and_ended(tmp_path):
+    records = Records(tmp_path)
+    records.hold_lease()
+    os.utime(tmp_path / LEASE, (0, 0))
+    records.hold_lease()
+    assert time.time() - (tmp_path / LEASE).stat().st_mtime < 60
+    assert json.loads((tmp_path / LEASE).read_text())["run"] == run.RUN_ID
+    records.release()
+    records.release()
+    assert not (tmp_path / LEASE).exists()
+
+
+def test_lease_of_another_run_refuses_this_one(tmp_path):
+    path = held(tmp_path, user="anna", controller="laptop", since="2026-01-02T03:04:05Z")
+    before = path.read_text()
+    with pytest.raises(LeaseHeld, match=(
+            f"The results folder {tmp_path} is in use by the run a of anna on laptop \\(process {os.getpid()}, since "
+            "2026-01-02T03:04:05Z\\); wait until it finishes, or stop it. If that process no longer exists, "
+            "remove "
+            f"{path}")):
+        Records(tmp_path).hold_lease()
+    Records(tmp_path).release()
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(("age_s", "changes"), [
+    (0, {"pid": 2**22 + 1}),  # more than any process id
+    (0, {"pid_started": "1"}),  # another process has the id now
+    (lease.LIMIT_S + 1, {"processes": "of another controller", "pid": 2**22 + 1}),
+])
+def test_lease_of_a_run_that_is_over_is_taken(tmp_path, age_s, changes):
+    held(tmp_path, age_s, **changes)
+    Records(tmp_path).hold_lease()
+    assert json.loads((tmp_path / LEASE).read_text())["run"] == run.RUN_ID
+
+
+def test_process_of_another_controller_may_be_alive(tmp_path):
+    held(tmp_path, lease.LIMIT_S - 60, processes="of another controller", pid=2**22 + 1)
+    with pytest.raises(LeaseHeld):
+        Records(tmp_path).hold_lease()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]"])
+def test_damaged_lease_counts_as_missing(tmp_path, content):
+    (tmp_path / LEASE).write_text(content)
+    Records(tmp_path).hold_lease()
+    assert json.loads((tmp_path / LEASE).read_text())["run"] == run.RUN_ID
+
+
+def test_another_process_of_this_controller_sees_the_same_processes(tmp_path):
+    """The lease of a run that was killed is taken at once by a run that another process executes."""
+    script = ("import json\n"
+              "from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder\n"
+              f"_AnsibleCollectionFinder(paths=[{str(ROOT / 'playbooks' / 'collections')!r}])._install()\n"
+              "from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run\n"
+              "print(json.dumps(run.RUN))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    other = json.loads(done.stdout)
+    assert (other["run"] != run.RUN_ID, other["processes"]) == (True, run.RUN["processes"])
+    assert run.has_ended(other)
+    assert not run.has_ended({**run.RUN, "run": "b"})

@@ -4,41 +4,80 @@
 """Recorded hosts are parsed and judged, and all outcomes are compared with the expected ones.
 
 hosts/<host>.yml has the source of the record, the output of the tools, the files, and the state of Docker. Facts that
-are not in this file are those of a healthy node (npu_case.py). hosts/<host>.expected.txt has one line per outcome. If
-you change an outcome on purpose, run this file as a script to write the expected outcomes, and read the difference.
+are not in this file are those of a healthy node (npu_case.py). hosts/<host>.json is a recording of the collection's
+diagnostics with its source. If it has output of hccn_tool, the ports are judged, too. The hosts of a bundle with
+several nodes are named <name>@<host>. hosts/<host>.expected.txt has one line per outcome. `make recording` adds the
+recordings of a bundle. If you change an outcome on purpose, run it without a bundle to write the expected outcomes, and
+read the difference.
 """
 
 from __future__ import annotations
 
+import argparse
+import io
+import ipaddress
 import json
 import os
+import re
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation, version_files
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import (
+    hccn_query,
+    hccn_tool,
+    kernel_log,
+    observation,
+    version_files,
+)
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_facts
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
 from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, stage_status
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge as hccl
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import FakeDocker
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE, valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu_driver.npu_case import (
     healthy,
     judged,
 )
 
 FOLDER, CASES = Path(__file__).parent / "hosts", Path(__file__).parent / "cases"
-HOSTS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
+TESTBED = Path(__file__).parents[6] / "molecule" / "testbed"
 PODMAN = json.loads(
     (Path(__file__).parents[3] / "module_utils" / "_docker" / "responses" / "podman-4.3.1.json").read_text("utf-8"))
 ECC = (FOLDER / "ecc.txt").read_text("utf-8")  # npu-smi info -t ecc, sample 01 of npu-smi-other in the corpus
 UPTIME_S = 100.0
+NOT_RECORDED = 70, "", "this output is not in the recording"
+
+
+def host_of(recording):
+    """Return a recording with the keys of the other recorded hosts."""
+    files = {"/".join(Path(path).parts[-2:]): text for path, text in recording["files"].items()}
+    keys = {"driver": "driver/version.info", "firmware": "firmware/version.info", "conf": "etc/hccn.conf"}
+    info = answer(recording, ["npu-smi", "info"])
+    return {**recording, **{key: files[path] for key, path in keys.items() if path in files},
+            "npu_smi": None if info[:3] == NOT_RECORDED else info[1] or "hung",
+            "os_release": files.get("etc/os-release", "")}
+
+
+def answer(host, argv):
+    """Return (exit code or None, stdout, stderr) of a recorded command."""
+    wanted = [os.path.basename(argv[0]), *argv[1:]]
+    return next(((each["rc"], each["stdout"], each["stderr"]) for each in host["commands"] if each["argv"] == wanted),
+                NOT_RECORDED)
+
+
+RECORDINGS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+HOSTS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
+HOSTS.update((name, host_of(recording)) for name, recording in RECORDINGS.items())
 
 
 def observed(host, plan, root):
@@ -55,10 +94,11 @@ def observed(host, plan, root):
             (root / kind).write_text(host[kind])
             files[kind] = version_files.read(str(root / kind))
     engine = docker_engine(host, root)
-    bare = not host.get("npu_smi")
+    bare = not host.get("npu_smi") and "commands" not in host
     records = (CASES / host["kernel_log"]).read_text("utf-8").splitlines() if "kernel_log" in host else []
     pci = [{"address": chip["bus_id"].lower(), "device": host.get("pci", "0xd802")} for chip in chips["chips"]]
-    devices = [{"path": f"/dev/davinci{number}"} for number in plan["hardware"]["npu_devices"]]
+    numbers = host.get("devices", plan["hardware"]["npu_devices"])
+    devices = [{"path": f"/dev/davinci{number}"} for number in numbers]
     devices += [{"path": path} for path in plan["hardware"]["shared_devices"]]
     mounts = [mount for instance in plan["instances"] for mount in instance["mounts"]]
     return {
@@ -70,7 +110,7 @@ def observed(host, plan, root):
         "pci": pci,
         "docker_engine": engine,
         "holders": holders.npu_holders({}, [], chips["chips"], chips["processes"], str(root)),
-        "system": {**healthy()["system"], "kernel": host["kernel"], "os": facts.system(str(root))["os"],
+        "system": {**healthy()["system"], "kernel": host["kernel"] or "5.10.0", "os": facts.system(str(root))["os"],
                    "architecture": host.get("architecture", "aarch64")},
         "disks": [{"path": path, "existing": "/", "total_bytes": 2**42, "free_bytes": 2**41}
                   for path in (engine.get("image_root"), plan["model"]["path"])],
@@ -84,12 +124,19 @@ def observed(host, plan, root):
 def npu_smi(host):
     """Return (the observation, the outcomes of the commands) of an npu-smi with the recorded output."""
     def run_all(commands):
-        return {key: Outcome(argv, *printed(key, host), 0.2, False, None) for key, argv in commands.items()}
+        return {key: outcome(argv, printed(key, argv, host)) for key, argv in commands.items()}
     return observation.query(run_all, "/usr/local/bin/npu-smi" if host.get("npu_smi") else None)
 
 
-def printed(key, host):
+def outcome(argv, found):
+    hung = found[0] is None
+    return Outcome(argv, *found, 5.0 if hung else 0.2, hung, "no answer within 5 s" if hung else None)
+
+
+def printed(key, argv, host):
     """Return (exit code, stdout, stderr) of a command."""
+    if "commands" in host:
+        return answer(host, argv)
     if key == "info":
         return host.get("npu_smi_rc", 0), host["npu_smi"], ""
     text = ECC if key[0] == "ecc" else host.get(key[0], "")
@@ -97,6 +144,8 @@ def printed(key, host):
 
 
 def docker_engine(host, root):
+    if "commands" in host:
+        return healthy()["docker_engine"]
     if host.get("docker", 0) is None:
         return {"error": "the Docker engine at /var/run/docker.sock does not respond: No such file or directory"}
     # The folder has a short name because the path of a socket has at most 107 characters.
@@ -119,6 +168,28 @@ def verdict(name, root):
     return [check for check in judged(observed(host, plan, root), plan, {}) if check["id"] != "drift"]
 
 
+def ports(name):
+    """Return the observation of the ports of a recorded host, as by the module hccn_info."""
+    host = HOSTS[name]
+
+    def run(argv, _timeout_s):
+        return answer(host, argv)
+    conf = hccn_tool.parse_conf(host["conf"]) if "conf" in host else None
+    return {"npus": hccn_query.query_npus(run, "hccn_tool", host["devices"], hccn_query.QUERIES, 15), "conf": conf,
+            "conf_error": None if conf else "No such file or directory: '/etc/hccn.conf'",
+            "host_network": {"error": None, "interfaces": []}, "image_present": None,
+            "processes": hccn_query.npu_processes(run, "npu-smi", 15)}
+
+
+def port_verdict(name):
+    """Return the outcomes of the ports of a recorded host, compared with the other hosts of the same bundle."""
+    if not any(each["argv"][0] == "hccn_tool" for each in HOSTS[name].get("commands", ())):
+        return []
+    peers = {other: ports(other) for other in RECORDINGS if other.partition("@")[0] == name.partition("@")[0]}
+    inputs = dict(defaults("hccl"), hccl_host_port=22)
+    return hccl.judge(context({}, peers[name], inputs, name, hccl.survey(peers, inputs)[name]))
+
+
 def shown(checks):
     """Return one line per outcome: status, id, subject, and the message or the actual value."""
     rows = ["%-11s %s%s: %s" % (check["status"], check["id"], f" ({check['subject']})" if check["subject"] else "",
@@ -129,7 +200,40 @@ def shown(checks):
 @pytest.mark.parametrize("name", HOSTS)
 def test_all_outcomes_of_a_recorded_host(name, tmp_path):
     expected = (FOLDER / f"{name}.expected.txt").read_text("utf-8")
-    assert shown(verdict(name, tmp_path)) == expected
+    assert shown([*verdict(name, tmp_path), *port_verdict(name)]) == expected
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_recording_has_a_source_and_no_address(name):
+    """Addresses of an anonymized recording are in 240.0.0.0/5, netmasks, or version numbers."""
+    assert len(RECORDINGS[name]["source"]) > 20
+    texts = [each["stdout"] + each["stderr"] for each in RECORDINGS[name]["commands"]]
+    texts += RECORDINGS[name]["files"].values()
+    found = re.findall(r"(?<![\d.])(?<!npu-smi )(?:\d{1,3}\.){3}\d{1,3}(?![\d.])",
+                       re.sub(r"(?i)version\w* *[:=].*", "", "\n".join(texts)))
+    assert [each for each in found if not each.startswith(("0.", "127.", "255."))
+            and ipaddress.ip_address(each) not in ipaddress.ip_network("240.0.0.0/5")] == []
+
+
+def test_bundle_becomes_recorded_hosts(tmp_path, monkeypatch):
+    this = sys.modules[__name__]
+    for name, value in (("FOLDER", tmp_path), ("RECORDINGS", {}), ("HOSTS", {})):
+        monkeypatch.setattr(this, name, value)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    recording = json.loads((Path(__file__).parent / "hosts" / "910b4-32g-24.1.rc3-four-npus.json").read_text("utf-8"))
+    keys = ("commands", "files", "devices", "kernel", "architecture")
+    text = json.dumps({key: recording[key] for key in keys}).encode()
+    with tarfile.open(tmp_path / "bundle.tar.gz", "w:gz") as bundle:
+        for host in ("node1", "node2"):
+            entry = tarfile.TarInfo(f"diagnostics/{host}/recording.json")
+            entry.size = len(text)
+            bundle.addfile(entry, io.BytesIO(text))
+    add(tmp_path / "bundle.tar.gz", "issue-1", "https://example.com/issues/1", {})
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["issue-1@node1.json", "issue-1@node2.json"]
+    added = json.loads((tmp_path / "issue-1@node1.json").read_text("utf-8"))
+    assert (added["source"], added["healthy"]) == ("https://example.com/issues/1", False)
+    assert added["plan"] == {"plan_hardware": "atlas_800i_a2_32g", "serving_tensor_parallel_size": 4}
+    assert "failed      npu_count: 4 of 8 NPU chips answer" in shown(verdict("issue-1@node2", tmp_path))
 
 
 HEALTHY = [name for name, host in HOSTS.items() if host["healthy"]]
@@ -161,8 +265,42 @@ def test_every_unhealthy_host_has_findings_with_remedies(tmp_path):
         assert all(check["remedy"] for check in found)
 
 
+def add(bundle, name, source, plan):
+    """Add the recordings in an archive of the diagnostics, or a single one, as hosts."""
+    sys.path.insert(0, str(TESTBED))
+    from harness import recordings
+
+    found = recordings.read(bundle)
+    for host, recording in found.items():
+        each = name if len(found) == 1 else f"{name}@{host}"
+        recording = {"source": source, "healthy": False, "plan": plan or plan_for(recording), **recording}
+        RECORDINGS[each], HOSTS[each] = recording, host_of(recording)
+        with tempfile.TemporaryDirectory() as folder:
+            recording["healthy"] = not any(
+                check["status"] in ("failed", "warned") for check in verdict(each, Path(folder)))
+        (FOLDER / f"{each}.json").write_text(json.dumps(recording, indent=1) + "\n", "utf-8")
+
+
+def plan_for(recording):
+    """Return the input of the plan for the hardware in a recording: the first with this chip and HBM."""
+    chips = npu_smi(host_of(recording))[0]["chips"]
+    for name, hardware in CATALOGUE["hardware"].items():
+        if chips and chips[0]["name"] in hardware["chip_names"] and chips[0]["hbm_total_mb"] == hardware["hbm_mb"]:
+            return {"plan_hardware": name, "serving_tensor_parallel_size": 2 if hardware["hbm_mb"] == 65536 else 4}
+    return {}
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--source")
+    parser.add_argument("--plan", type=json.loads, default={}, help="inputs of the plan in JSON")
+    arguments = parser.parse_args()
+    if arguments.bundle:
+        add(arguments.bundle, arguments.name, arguments.source, arguments.plan)
     for each in HOSTS:
         with tempfile.TemporaryDirectory() as folder:
-            (FOLDER / f"{each}.expected.txt").write_text(shown(verdict(each, Path(folder))), "utf-8")
+            (FOLDER / f"{each}.expected.txt").write_text(
+                shown([*verdict(each, Path(folder)), *port_verdict(each)]), "utf-8")
             sys.stdout.write(os.path.join("hosts", f"{each}.expected.txt\n"))

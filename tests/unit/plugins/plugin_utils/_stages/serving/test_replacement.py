@@ -25,12 +25,11 @@ def test_containers_of_other_deployments_are_left_out():
     ours = [NAME, NAME + "-1", NAME + "-12-previous", NAME + "-previous"]
     existing = containers(*ours, NAME + "-x", "other", NAME + "2")
     assert names(replacement.deployment(existing, valid())) == ours
-    assert names(replacement.previous_containers(existing, valid())) == ours[2:]
     assert replacement.deployment(containers("aXb"), valid(serving_container_name="a.b")) == []
 
 
 @pytest.mark.parametrize(("container", "ours"), [
-    (None, False), ({"name": NAME}, True), ({"name": NAME + "-7"}, True), ({"name": NAME + "-previous"}, False),
+    (None, False), ({"name": NAME}, True), ({"name": NAME + "-7"}, True), ({"name": NAME + "-previous"}, True),
     ({"name": "other"}, False)])
 def test_is_ours(container, ours):
     assert replacement.is_ours(container, valid()) is ours
@@ -82,16 +81,28 @@ def renames(*pairs):
     (("other",), [], []),
 ])
 def test_upgrade_keeps_the_containers_that_were_verified_last(existing, remove, rename):
-    assert replacement.upgrade_steps(containers(*existing), valid()) == {"remove": remove, "rename": rename}
+    steps = replacement.upgrade_steps(containers(*existing), valid())
+    assert (steps["remove"], steps["rename"]) == (remove, rename)
+
+
+@pytest.mark.parametrize("existing", [(NAME, NAME + "-1"), (NAME, NAME + "-previous", NAME + "-1")])
+def test_reboot_starts_the_previous_containers_until_the_new_ones_are_verified(existing):
+    steps = replacement.upgrade_steps(containers(*existing), valid(serving_restart_policy="unless-stopped"))
+    assert [(step["name"], step["restart_policy"]) for step in steps["policies"]] == [
+        (NAME, "unless-stopped"), (NAME + "-previous", "no"), (NAME + "-1-previous", "no")]
 
 
 @pytest.mark.parametrize(("replicas", "ours", "unplanned"), [
     (1, [NAME], []),
     (2, [NAME, NAME + "-1", NAME + "-3"], [NAME + "-3"]),
     (1, ["other", "other-1", NAME + "-x", NAME + "-1-2"], []),
+    (2, [NAME, NAME + "-previous", NAME + "-1-previous", "other-previous"], [NAME + "-previous", NAME + "-1-previous"]),
 ])
 def test_unplanned_containers(replicas, ours, unplanned):
-    assert replacement.unplanned_containers(ours, valid(serving_replicas=replicas)) == unplanned
+    plan = valid(serving_replicas=replicas)
+    assert replacement.unplanned_containers(ours, plan) == unplanned
+    assert replacement.unplanned_containers(ours, plan, True) == [
+        name for name in unplanned if not name.endswith("-previous")]
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [

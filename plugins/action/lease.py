@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Release the leases of this run on a node and of its results folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
+
+LIMIT_S = 60
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/lease.py."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Remove the folder of this run. A node that does not respond keeps it until the next run."""
+        super().run(tmp, task_vars)
+        self.validate_argument_spec(argument_spec={"state": {"type": "str", "choices": ["absent"], "required": True}})
+        Records(role_inputs(self._templar, task_vars or {}, "report")["report_path"]).release()
+        if not self._task.check_mode:
+            try:
+                with deadline(LIMIT_S):
+                    # Without a module, which would take more time than the command.
+                    self._low_level_execute_command(f"rm -rf {lease.ROOT}/{run.RUN_ID}")
+            except (AnsibleConnectionFailure, Hung):
+                return {"changed": False, "msg": "The node does not respond; its lease remains until the next run."}
+        return {"changed": False}

@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Collect texts from many sources of a host that may be half dead: each source has its own limits of time and size."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import io
+import os
+import stat
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts
+from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import IO
+
+    # {file name: text}; a source with a single file has the key "".
+    Files = dict[str, "Collected"]
+    Source = Callable[[], Files]
+    # (name, time of modification, size, content)
+    LogFile = tuple[str, float, int, IO[bytes]]
+
+# Bytes of one text that are read.
+MAX_BYTES = 16 << 20
+# Seconds in addition to the timeout of a command or response, for the work on its output.
+WORK_S = 10.0
+
+
+class Collected(NamedTuple):
+    """The text of a file, the exit code of its command (0 without a command), and what is missing in it, or None."""
+
+    text: str
+    rc: int | None = 0
+    problem: str | None = None
+
+
+def missing(problem: str) -> Files:
+    """Return a file without a text."""
+    return {"": Collected("", None, problem)}
+
+
+def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> Files:
+    """Return ``{name: text}``, collected in parallel. A source that fails or hangs costs only its own part.
+
+    :param sources: ``{name of the file or of the folder: function}``, the most important first.
+    :param timeout_s: limit of each command and each response. :param limit_s: limit of all sources together.
+    """
+    deadline = time.monotonic() + limit_s
+
+    def one(source: Source) -> Files:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return missing("not collected: the limit of %g s was reached" % limit_s)
+        try:
+            return within(min(timeout_s + WORK_S, left), source)
+        except Exception as error:
+            return missing("%s (%s)" % (error, type(error).__name__))
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = dict(zip(sources, pool.map(one, sources.values())))
+    return {name + suffix: file for name, files in found.items() for suffix, file in files.items()}
+
+
+class Commands:
+    """Runs commands. A program that hung once is not started again, since it hangs for every query.
+
+    :param timeout_s: limit of each command.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._hung: dict[str, str] = {}
+        #: The commands that were run, by their words.
+        self.outcomes: dict[tuple[str, ...], commands.Outcome] = {}
+
+    def outcome(self, argv: list[str]) -> commands.Outcome:
+        """Return the outcome of a command, which is run only once."""
+        key = tuple(argv)
+        if key not in self.outcomes:
+            if argv[0] in self._hung:
+                return commands.Outcome(argv, None, "", "", 0.0, False,
+                                        "not run, since `%s` hung" % self._hung[argv[0]])
+            self.outcomes[key] = commands.run(argv, self._timeout_s)
+            if self.outcomes[key].timed_out:
+                self._hung.setdefault(argv[0], " ".join(argv))
+        return self.outcomes[key]
+
+    def run(self, argv: list[str]) -> Files:
+        """Return the output of a command, both streams."""
+        outcome = self.outcome(argv)
+        return {"": Collected(outcome.output, outcome.rc, outcome.error or (
+            "exit code %d" % outcome.rc if outcome.rc else None))}
+
+
+def file(path: str) -> Files:
+    """Return the text of a file; raises OSError."""
+    _check(path)
+    return {"": Collected(facts.read_file(path))}
+
+
+def _check(path: str) -> None:
+    """Raise OSError if the file system of the path does not respond: a process that asks for it may never end."""
+    for hung in commands.hung_paths([path]).values():
+        raise OSError(hung)
+
+
+def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
+    """Yield the files in a folder at their last bytes, the newest first; raises OSError if it does not respond."""
+    _check(path)
+    entries: list[tuple[float, int, str]] = []
+    for parent, _folders, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                status = os.lstat(os.path.join(parent, name))
+                if stat.S_ISREG(status.st_mode):
+                    entries.append((status.st_mtime, status.st_size, os.path.join(parent, name)))
+    for modified, size, each in sorted(entries, reverse=True):
+        # The program that writes the files must not make root read another one.
+        with contextlib.suppress(OSError), os.fdopen(
+                os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            stream.seek(max(0, size - max_file_bytes))
+            yield os.path.relpath(each, path), modified, size, stream
+
+
+def newest(files: Iterable[LogFile], max_bytes: int, max_file_bytes: int) -> Files:
+    """Return the ends of the newest files, at most ``max_bytes`` in all and ``max_file_bytes`` of each."""
+    kept: list[tuple[float, str, bytes, int]] = []
+    total, left_out, problems = 0, 0, []
+    try:
+        for name, modified, size, stream in files:
+            if kept and total + min(size, max_file_bytes) > max_bytes and modified <= kept[0][0]:
+                left_out += 1
+                continue
+            end = b""
+            for block in iter(lambda stream=stream: stream.read(1 << 20), b""):  # type: ignore[misc]
+                end = (end + block)[-max_file_bytes:]
+            heapq.heappush(kept, (modified, name, end, size))
+            total += len(end)
+            while total > max_bytes:
+                total -= len(heapq.heappop(kept)[2])
+                left_out += 1
+    except Exception as error:
+        problems.append(str(error))
+    found = {name: Collected(end.decode("utf-8", "replace"), 0, _cut(len(end), size))
+             for _modified, name, end, size in sorted(kept, reverse=True)}
+    if left_out:
+        problems.append("%d older files were left out" % left_out)
+    if problems:
+        found["(older files)"] = Collected("", None, "; ".join(problems))
+    return found
+
+
+def bounded(files: Files, max_bytes: int) -> Files:
+    """Return the files with at most ``max_bytes`` in all and a quarter of it each. Of longer ones, the end is kept.
+
+    :param files: the most important first.
+    """
+    found: Files = {}
+    left = max_bytes
+    for name, each in files.items():
+        data = each.text.encode("utf-8", "replace")
+        share = min(left, max_bytes // 4)
+        if len(data) > share:
+            problems = filter(None, [each.problem, _cut(share, len(data))])
+            each = Collected(data[len(data) - share:].decode("utf-8", "ignore"), each.rc, "; ".join(problems))
+        found[name] = each
+        left -= min(share, len(data))
+    return found
+
+
+def _cut(kept: int, size: int) -> str | None:
+    return "only the last %d of %d bytes" % (kept, size) if kept < size else None
+
+
+def pack(texts: Iterable[tuple[str, str]]) -> bytes:
+    """Return (name, text) of files as a ``.tar.gz`` archive."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, text in texts:
+            data = text.encode("utf-8", "replace")
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
+    return stream.getvalue()

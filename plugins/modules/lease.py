@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation of plugins/action/lease.py, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lease
+short_description: Release the leases of a run
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - A run that changes a node holds a lease on the node and on the results folder, so that no other run, for example of
+    another controller, changes it at the same time. The first task takes the leases, and each task renews them.
+  - This action releases the leases. It is the last task of a playbook.
+  - Without this action, a lease expires when the process of the run no longer exists on the same controller, or 24
+    hours after its last renewal.
+options:
+  state:
+    description: V(absent) releases the leases of this run. The leases of other runs remain.
+    type: str
+    choices: [absent]
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: A run in check mode has no lease on a node.
+"""
+
+EXAMPLES = r"""
+- name: Release the lease of this run
+  ascend.vllm.lease:
+    state: absent
+"""
+
+RETURN = r"""
+"""

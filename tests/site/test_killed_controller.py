@@ -1,0 +1,241 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller is killed in the middle of a run. The next run succeeds, and nothing of the killed one is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.bed
+
+ROOT = Path(__file__).resolve().parents[2]
+BED = ROOT / "molecule" / "testbed" / "bed"
+NAME = "killed"
+NODES = ("node1", "node2")
+SERVICE = "vllm-ascend-qwen25-vl"
+IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
+MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+AIS_BENCH = "/usr/local/bin/ais_bench"
+ARCHIVE = Path(__file__).parents[2] / ".cache" / "killed" / "image.tar"
+REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"
+# The name of whatever belongs to one run only.
+TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.?ansible_|\.new$|/mark-|/credentials|/swarm")
+RUNS = "docker ps --quiet --filter label=ascend.vllm.run | grep -q ."
+
+
+def bed(*words, check=True):
+    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or not check, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def shell(node, script, check=True):
+    return bed("exec", node, "sh", "-c", script, check=check)
+
+
+def command(playbook, *words, **variables):
+    return [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated",
+            f"playbooks/{playbook}.yml", *words, "-e", json.dumps(variables)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster that serves; return the variables of all runs on it."""
+    bed("up", "--nodes", "2", "--image", "light", "--hub")
+    variables = {"testbed_name": NAME, "report_path": str(tmp_path_factory.mktemp("killed")),
+                 "serving_stop_timeout_s": 5, "serving_allow_outage": True, "benchmark_num_prompts": 400}
+    ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
+    with ARCHIVE.open("wb") as archive:
+        subprocess.run([BED, "-n", NAME, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
+    for node in NODES:
+        shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' "
+                    "| docker build --tag sleeps:1 -")
+        shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
+    succeeds(command("site", "--tags", "image,weights,serving", **variables))
+    yield variables
+    bed("down")
+
+
+def environment(**variables):
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "10", **variables}
+
+
+def succeeds(words):
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=environment(),
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def kill(words, task, folder, when=None):
+    """Start a run, and kill its process group when a task begins, or when a script then succeeds on node1."""
+    reached = folder / "reached"
+    callbacks = [str(Path(__file__).parent / "callback_plugins"), os.environ.get("ANSIBLE_CALLBACK_PLUGINS")]
+    enabled = ["halt", os.environ.get("ANSIBLE_CALLBACKS_ENABLED")]
+    with (folder / "log").open("wb") as log:
+        run = subprocess.Popen(
+            words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env=environment(ANSIBLE_CALLBACK_PLUGINS=":".join(filter(None, callbacks)), HALT="" if when else "1",
+                            ANSIBLE_CALLBACKS_ENABLED=",".join(filter(None, enabled)), HALT_AT=task,
+                            HALT_FILE=str(reached)))
+    try:
+        end = time.monotonic() + 180
+        while not (reached.exists() and (when is None or shell("node1", when, check=False).returncode == 0)):
+            assert run.poll() is None, (folder / "log").read_text("utf-8")[-6000:]
+            assert time.monotonic() < end, (folder / "log").read_text("utf-8")[-6000:]
+            time.sleep(0.1)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def leftovers(variables):
+    """Return what belongs to one run only, on the nodes and in the results folder."""
+    found = []
+    for node in NODES:
+        containers = shell(node, "docker ps --all --format '{{.Names}}'").stdout.split()
+        files = shell(node, "find /var/lib/ascend-vllm /data /var/tmp /tmp /root -mindepth 1").stdout
+        processes = shell(node, "ps -eo args=").stdout.splitlines()
+        found += [f"{node}: container {name}" for name in containers if name != SERVICE]
+        found += [f"{node}: {path}" for path in files.splitlines() if TEMPORARY.search(path)]
+        found += [f"{node}: process {words}" for words in processes if "AnsiballZ" in words or "sleep 300" in words]
+    results = Path(variables["report_path"])
+    found += [str(path) for path in results.rglob(".*") if path.name not in (".lock",)]
+    return found
+
+
+def answers(node):
+    return shell(node, "curl -fsS --max-time 5 http://127.0.0.1:8888/v1/models", check=False).returncode == 0
+
+
+class Site:
+    """A run of site.yml that is killed.
+
+    :param at: the task. :param tags: of both runs. :param before: a script for each node.
+    :param when: a script that succeeds on node1 when the run is to be killed, by default at the start of the task.
+    :param again: tags of the second run. :param limit: the nodes.
+    """
+
+    def __init__(self, at, tags, before="true", when=None, again=None, limit="node1,node2", **variables):
+        self.at, self.tags, self.before, self.when = at, tags, before, when
+        self.again, self.limit, self.variables = again or tags, limit, variables
+
+
+LOADED = {"before": f"docker rm --force {SERVICE}; docker rmi {IMAGE} sleeps:1; docker image prune --force",
+          "image_archive": str(ARCHIVE)}
+SITE = {
+    "benchmark": Site("Measure the instances, judge all results and record them", "benchmark", when=RUNS,
+                      again="image"),
+    "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", f"docker rm --force {SERVICE}", RUNS,
+                       hccl_collective_image="sleeps:1", hccl_collective_tool="probe",
+                       hccl_waive=["collective_result", "collective_bandwidth"]),
+    "archive": Site("load | Load the image", "image", **LOADED),
+    "archive, half copied": Site("load | Copy the archive to the node", "image", **LOADED,
+                                 when="find /var/lib/ascend-vllm/archive-* -type f | grep -q ."),
+    "download": Site("download | Wait for the download", "weights", REMOVE_MODEL,
+                     weights_environment={"A_TOKEN": "s3cret"}),
+    "published": Site("each | Publish the model and record its manifest", "weights", REMOVE_MODEL),
+    "swarm": Site("swarm | Wait until the node has the model", "weights", REMOVE_MODEL,
+                  weights_distribution="fanout"),
+    "marker": Site("shared | Read the manifest that the node recorded", "weights", limit="node1",
+                   weights_distribution="shared"),
+    "started": Site("Wait until the service responds", "serving", f"docker rm --force {SERVICE}"),
+    "accuracy": Site("Measure the accuracy, judge the scores and record the result", "accuracy",
+                     when="ls -d /var/tmp/ascend-vllm-accuracy-*/pid", again="image", limit="node1",
+                     accuracy_enabled=True, accuracy_install=False, accuracy_executable=AIS_BENCH,
+                     accuracy_datasets=[{"name": "own", "path": "/tmp/own.jsonl"}]),
+}
+QUICK = ("archive", "download")
+
+
+# The tasks at which an upgrade of node1 is killed, and whether a reboot is then tried.
+UPGRADE = {
+    "Verify that the image is the planned one, and record the result": False,
+    "stop | Wait until no request is left": False,
+    "stop | Wait until the NPUs of the containers are free": False,
+    "replace | Remove the unverified containers of an interrupted upgrade": True,
+    "replace | Rename the previous containers": False,
+    "containers | Start the planned instances": False,
+    "Wait until the service responds": True,
+    "Send requests to the served model, judge the responses and record the result": False,
+    "replace | Let a reboot start the new containers": True,
+    "upgrade | Remove the previous containers": True,
+}
+
+
+def test_every_place_is_a_task():
+    named = "\n".join(path.read_text("utf-8") for path in (ROOT / "roles").glob("*/tasks/*.yml"))
+    assert [name for name in [*UPGRADE, *(case.at for case in SITE.values())] if f"- name: {name}\n" not in named] == []
+
+
+def some(cases, quick):
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.long) for name in cases]
+
+
+@pytest.mark.parametrize("place", some(SITE, QUICK))
+def test_site(cluster, place, tmp_path):
+    case, variables = SITE[place], {**cluster, **SITE[place].variables}
+    for node in NODES:
+        shell(node, case.before + "; echo '{\"question\": \"1+1\", \"answer\": \"2\"}' > /tmp/own.jsonl")
+    kill(command("site", "--limit", f"localhost,{case.limit}", "--tags", case.tags, **variables), case.at, tmp_path,
+         case.when)
+    succeeds(command("site", "--limit", f"localhost,{case.limit}", "--tags", case.again, **{
+        **variables, **({"accuracy_enabled": False} if case.again != case.tags else {})}))
+    assert leftovers(cluster) == []
+
+
+@pytest.mark.parametrize("task", some(UPGRADE, ["Wait until the service responds"]))
+def test_upgrade(cluster, task, tmp_path):
+    """The service answers again after a reboot, or after the next run."""
+    if not all(map(answers, NODES)):
+        succeeds(command("site", "--tags", "image,weights,serving", **cluster))
+    variables = {**cluster, "serving_env": {"UPGRADE": task}}
+    kill(command("upgrade", **variables), task, tmp_path)
+    if UPGRADE[task]:
+        bed("fault", "reboot", "node1")
+        end = time.monotonic() + 60
+        while not answers("node1"):
+            assert time.monotonic() < end, shell("node1", "docker ps --all").stdout
+            time.sleep(1)
+    succeeds(command("upgrade", **variables))
+    assert leftovers(cluster) == []
+    assert all(map(answers, NODES))
+    assert all(shell(node, f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE}").stdout
+               .strip() == "always" for node in NODES)
+
+
+def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
+    """In the same results folder nothing is run; with another one, the nodes of the first run are not changed."""
+    reached, words = tmp_path / "reached", command("image", **cluster)
+    first = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, start_new_session=True, env=environment(
+            ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback_plugins"), HALT="1", HALT_FILE=str(reached),
+            ANSIBLE_CALLBACKS_ENABLED="halt", HALT_AT="probe | Read the versions from the files of the image"))
+    try:
+        while not reached.exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        elsewhere = {**cluster, "report_path": str(tmp_path / "results")}
+        refused = [subprocess.run(command("image", **variables), cwd=ROOT, capture_output=True, text=True, check=False,
+                                  env=environment()) for variables in (cluster, elsewhere)]
+        for playbook in ("plan", "status", "report"):
+            succeeds(command(playbook, **cluster))
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    assert [done.returncode for done in refused] == [2, 2]
+    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by the run ",
+                                      "This node is in use by the run ")):
+        assert holder in " ".join(done.stdout.split())
+        assert f"process {first.pid}" in done.stdout
+    succeeds(command("image", **elsewhere))

@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The actions that hold the leases of a run, and the release of the leases."""
+
+from __future__ import annotations
+
+import json
+from unittest.mock import Mock
+
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+
+from ansible_collections.ascend.vllm.plugins.action import lease as lease_action
+from ansible_collections.ascend.vllm.plugins.action import (
+    report,
+    serving_status,
+    stage,
+    weights_progress,
+    weights_staging,
+)
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import FakeNode, new_action
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+
+PLAN = valid()
+ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
+DEAD = {**run.RUN, "run": "dead", "pid": 2**22 + 1}
+ALIVE = {**run.RUN, "run": "alive"}
+REFUSED = "This node is in use by the run"
+
+
+@pytest.fixture
+def act(tmp_path):
+    """Return a function (action plugin, arguments, *responses) -> what the action returns.
+
+    Its attribute ``requests`` has the request for a lease of each module call, or None.
+    """
+    def call(plugin, args, *responses, check_mode=False, delegate_to=None):
+        node = FakeNode(*responses)
+
+        def execute(name, module_args, task_vars):
+            passed = [each[lease.VARIABLE] for each in action._task.environment or () if lease.VARIABLE in each]
+            call.requests.append(json.loads(passed[-1]) if passed else None)
+            return node.execute(name, module_args, task_vars)
+
+        call.requests = []
+        action = call.action = new_action(plugin, args, execute, check_mode)
+        action._task.environment, action._task.delegate_to = [{"no_proxy": "x"}], delegate_to
+        return action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path), "hostvars": {},
+                                     "hccl_baseline_path": "", "functional_image": ILLUSTRATION})
+    return call
+
+
+def image(**options):
+    return {"stage": "image", "plan": PLAN, **options}
+
+
+def test_modules_of_a_changing_stage_hold_the_lease(act, tmp_path):
+    act(stage, image(), {"failed": True, "msg": "x"})
+    assert act.requests == [{**run.RUN, "docker_socket": PLAN["docker_socket"], "gone": []}]
+    assert json.loads((tmp_path / ".lease.json").read_text("utf-8")) == run.RUN
+
+
+@pytest.mark.parametrize(("name", "options", "passed"), [
+    ("npu_driver", {}, False), ("functional", {}, False), ("image", {"check_mode": True}, False),
+    ("image", {"delegate_to": "another"}, False), ("image", {"delegate_to": "node1"}, True), ("hccl", {}, True),
+    ("weights", {}, True), ("serving", {}, True)])
+def test_who_needs_the_lease_of_the_node(act, name, options, passed):
+    act(stage, {"stage": name, "plan": PLAN}, {"failed": True, "msg": "x"}, **options)
+    assert [request is not None for request in act.requests] == [passed]
+
+
+def test_lease_of_a_run_that_is_over_is_taken(act):
+    refused = [{"failed": True, "msg": REFUSED, "holder": {**DEAD, "run": name}} for name in ("dead", "older")]
+    found = act(stage, image(), *refused, {"failed": True, "msg": "the real answer"})
+    assert [request["gone"] for request in act.requests] == [[], ["dead"], ["dead", "older"]]
+    assert "the real answer" in found["msg"]
+
+
+@pytest.mark.parametrize("holder", [ALIVE, {**DEAD, "processes": "of another controller"}])
+def test_living_run_is_named(act, holder):
+    found = act(stage, image(), {"failed": True, "msg": REFUSED, "holder": holder})
+    assert found["failed"]
+    assert f"node1: {REFUSED}" in found["msg"]
+    assert len(act.requests) == 1
+
+
+def test_module_that_still_refuses_is_not_asked_forever(act):
+    found = act(stage, image(), *[{"failed": True, "msg": REFUSED, "holder": DEAD}] * 9)
+    assert (found["failed"], len(act.requests)) == (True, 2)
+
+
+@pytest.mark.parametrize("plugin_and_args", [
+    (stage, image()), (report, {"phase": "begin", "hosts": ["node1"]}),
+    (weights_staging, {"path": "/data/m", "state": "held", "source": "local"})])
+def test_results_folder_of_a_living_run_is_not_changed(act, tmp_path, plugin_and_args):
+    (tmp_path / ".lease.json").write_text(json.dumps(ALIVE))
+    (tmp_path / "node1").mkdir()
+    (tmp_path / "node1" / "image.json").write_text("{}")
+    with pytest.raises(AnsibleActionFail, match=r"Nothing was changed\. The results folder .* in use by the run alive"):
+        act(*plugin_and_args)
+    assert act.requests == []
+    assert (tmp_path / "node1" / "image.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("plugin_and_args", [
+    (report, {"phase": "end", "hosts": []}), (serving_status, {"show": []})])
+def test_who_needs_no_lease(act, tmp_path, plugin_and_args):
+    (tmp_path / ".lease.json").write_text(json.dumps(ALIVE))
+    act(*plugin_and_args)
+    assert json.loads((tmp_path / ".lease.json").read_text()) == ALIVE
+
+
+def test_results_folder_that_cannot_be_written(act, tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(AnsibleActionFail, match="set report_path to a folder of this user"):
+        act(stage, image())
+
+
+def test_weights_staging_returns_what_the_module_returns(act):
+    arguments = {"path": "/data/m", "state": "held", "source": "local"}
+    assert act(weights_staging, arguments, {"changed": False, "holds": True}) == {"changed": False, "holds": True}
+    assert act.requests[0]["run"] == run.RUN_ID
+
+
+def test_progress_of_a_transfer_renews_the_lease(act):
+    act(weights_progress, {"container": "c", "folder": "/f"}, {"running": False, "exit_code": 0})
+    assert act.requests[0]["run"] == run.RUN_ID
+
+
+def end(tmp_path, command, check_mode=False):
+    (tmp_path / ".lease.json").write_text(json.dumps(run.RUN))
+    action = new_action(lease_action, {"state": "absent"}, check_mode=check_mode)
+    action._low_level_execute_command = command
+    return action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path)})
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_leases_end(tmp_path, check_mode):
+    command = Mock()
+    assert end(tmp_path, command, check_mode) == {"changed": False}
+    assert [call.args for call in command.call_args_list] == (
+        [] if check_mode else [(f"rm -rf {lease.ROOT}/{run.RUN_ID}",)])
+    assert not (tmp_path / ".lease.json").exists()
+
+
+def test_node_that_does_not_respond_does_not_fail_the_end(tmp_path):
+    found = end(tmp_path, Mock(side_effect=AnsibleConnectionFailure("x")))
+    assert "its lease remains" in found["msg"]
+    assert not found["changed"]
