@@ -20,8 +20,7 @@ help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
 	@echo 'make demo-down  remove the nodes of the demo'
 	@echo 'make test       set up everything, and run all tests except nine long ones'
-	@echo 'make test-all   run all tests, including the long ones'
-	@echo 'make coverage   run all tests and the demo, and print what they have not visited'
+	@echo 'make test-all   run all tests and the demo, and print what they have not visited; the same as make coverage'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'
 	@echo 'make docs       write docs/checks.md'
@@ -70,11 +69,15 @@ demo:
 demo-down:
 	@$(BED) -n demo down
 
+# With a record of the checks and the entries of the catalogue that the tests visit in this process.
+test: export ASCEND_VLLM_VISITS := $(CURDIR)/.cache/visits-of-test
 test: setup
-	@pytest -m 'not long'
+	@rm -rf "$$ASCEND_VLLM_VISITS"
+	mkdir -p "$$ASCEND_VLLM_VISITS"
+	pytest -m 'not long'
+	tests/visits/table.py --cheap "$$ASCEND_VLLM_VISITS"
 
-test-all: setup
-	@pytest
+test-all: coverage
 
 # Runs all tests and the demo, and records what they visit. coverage.py is installed in .cache/visits/coverage instead of
 # the environment of the tests, because nodes mount this folder and use the same copy.

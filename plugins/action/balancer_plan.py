@@ -47,17 +47,17 @@ class ActionModule(ActionBase):
         ports = balancer.listening(settings)
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
-        sentences += balancer.problems(balancers, ports, servers, plans, bind,
-                                      {name: inputs[name]["serving_address"] for name in balancers})
+        addresses = {name: inputs[name]["serving_address"] for name in balancers}
+        sentences += balancer.problems(balancers, ports, servers, plans, bind, addresses)
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
+        uses_tls = bool(settings["balancer_tls_certificate"])
         services: list[Service] = [
             {"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-             "url": balancer.url(bind, inputs[name]["serving_address"], port,
-                                                            bool(settings["balancer_tls_certificate"]))}
+             "url": balancer.url(bind, inputs[name]["serving_address"], port, uses_tls)}
             for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,

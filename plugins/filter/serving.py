@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
+
+# Messages of Ansible that say neither which command failed nor why.
+_OF_A_COMMAND = re.compile(r"non-zero return code|Error executing command\.")
 
 
 def patched(text: str, patch: Patch) -> str:
@@ -56,7 +60,17 @@ def failure_message(result: Mapping[str, Any]) -> str:
     :param result: ``ansible_failed_result`` of a rescue.
     """
     items = [item for item in result.get("results", ()) if item.get("failed") or item.get("unreachable")]
-    return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or NO_REASON
+    return " ".join(dict.fromkeys(_reason(each) for each in items or [result] if each.get("msg"))) or NO_REASON
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """Return the message of a failed task or item, and the command and the last line of its error if it ran one."""
+    message = str(result["msg"])
+    if not _OF_A_COMMAND.fullmatch(message):
+        return message
+    command = result.get("cmd", "")
+    words = command if isinstance(command, str) else " ".join(map(str, command))
+    return "%.200s: %s" % (words, (str(result.get("stderr") or "").strip() or message).splitlines()[-1])
 
 
 def key_environment(keys: Any) -> str:

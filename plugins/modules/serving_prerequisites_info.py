@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_prerequisites_info
-short_description: Return the prerequisites and the state of the planned service on a node
+short_description: Return the state of the planned service and of its prerequisites on a node
 version_added: 0.1.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Returns the state of the prerequisites of the planned containers. These are the model, the mount sources, the device
-    nodes, the ports, the NPUs and the addresses. Also returns the return values of M(ascend.vllm.serving_info).
+  - Returns the state of everything that the planned containers require, which is the model, the mount sources, the
+    device nodes, the ports, the NPUs and the addresses. Also returns what M(ascend.vllm.serving_info) returns.
   - The module does not change anything.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -48,7 +48,7 @@ options:
     default: []
   weights: {type: path, description: "The folder of the model."}
   certificate_files:
-    {type: list, elements: path, default: [], description: "PEM files to check, a certificate and its key."}
+    {type: list, elements: path, default: [], description: "The PEM files to check: a certificate and its private key."}
   addresses: {type: bool, default: false, description: "Whether to return the addresses of the node."}
 seealso: [{module: ascend.vllm.serving_info}]
 """
@@ -80,7 +80,7 @@ image:
   returned: always
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
-  description: Every container of this collection on the node, as M(ascend.vllm.serving_info) returns it.
+  description: Every container on the node that this collection manages, as M(ascend.vllm.serving_info) returns it.
   type: list
   elements: dict
   returned: always
@@ -90,7 +90,7 @@ instances:
   type: list
   elements: dict
   returned: always
-settled: {type: bool, returned: always, description: "Whether no instance is still starting."}
+settled: {type: bool, returned: always, description: "Whether all instances have started or have failed to start."}
 architecture:
   description: The processor architecture of the node, as C(uname -m) prints it.
   type: str
@@ -101,13 +101,13 @@ image_architecture:
   returned: always
 weights:
   description: >-
-    Whether the folder of the model exists (C(folder)), whether it contains C(config.json) (C(config)), and the number
-    of its shards (C(shards)), or null if O(weights) is not set.
+    Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it contains
+    C(config.json) (C(config)), and the number of its shards (C(shards)).
   type: dict
   returned: always
 wrong_sources:
   description: >-
-    The mounts whose source is missing or has another type than C(type), each with C(source), C(expected) and C(found).
+    The mounts whose source is missing or is not of the type C(type), each with C(source), C(expected) and C(found).
   type: list
   elements: dict
   returned: always

@@ -41,7 +41,7 @@ EXAMPLES = r"""
 RETURN = r"""
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
 real_path:
-  description: The path of the folder, in which symbolic links are resolved.
+  description: The path of the folder with all symbolic links resolved.
   type: str
   returned: success
   sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
@@ -94,7 +94,7 @@ manifest:
     repository: {type: str, description: "The repository, or null."}
     revision: {type: str, description: "The commit or branch, or null."}
     asked: {type: dict, description: "The C(source), C(repository), C(endpoint) and C(revision) that were requested."}
-    recorded_at: {type: str, sample: "2026-11-29T12:00:00Z", description: "The time of the manifest in UTC."}
+    recorded_at: {type: str, sample: "2026-11-29T12:00:00Z", description: "When the manifest was recorded, in UTC."}
     bytes: {type: int, description: "The size of the model in bytes."}
     digest: {type: str, description: "The digest of the model, as described in RV(digest)."}
     files:
@@ -111,7 +111,7 @@ manifest:
             computed when the model was staged.
           type: str
         written:
-          description: Whether M(ascend.vllm.weights_staging) wrote the file. The module does not remove other files.
+          description: Whether M(ascend.vllm.weights_staging) wrote the file. It never removes other files.
           type: bool
 manifest_path:
   description: The path of the manifest.
@@ -164,7 +164,7 @@ config:
     architectures: {type: list, elements: str, description: "The architectures of the model."}
     vision: {type: bool, description: "Whether the model has a vision encoder."}
     quantization_method: {type: str, description: "The quantization method, or null."}
-    transformers: {type: str, description: "The version of the library transformers that wrote the file, or null."}
+    transformers: {type: str, description: "The version of the C(transformers) library that wrote the file, or null."}
 tokenizer_class:
   description: The class of the tokenizer in C(tokenizer_config.json), or null.
   type: str
@@ -183,7 +183,7 @@ quantization:
       type: dict
       sample: {model.layers: 1090, visual: 391}
     mixed:
-      description: The layers that vLLM fuses although their parts have different quantization types, as sentences.
+      description: Sentences about layers that vLLM fuses although their parts have different quantization types.
       type: list
       elements: str
 content_faults:
@@ -213,7 +213,7 @@ def main() -> None:
     lease.hold(module)
     options = module.params
     for sentence in commands.hung_paths([options["path"]]).values():
-        module.fail_json(msg="%s; check its mount, and whether the server of the mount responds." % sentence)
+        module.fail_json(msg="%s; check the mount, and whether its file server responds." % sentence)
     try:
         cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
         observed = observe(options["path"], options["verify"] == "full", options["workers"], cache)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from visits import record, table
+from visits import catalogue, record, table
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import plan_with
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +51,89 @@ def test_every_row_has_a_floor():
     assert rows | {"lines", "branches", "messages"} == set(floors)
     for rule in floors.values():
         assert all(rule.get("except", {}).values()), "an exception needs a reason"
+
+
+def options_that_nothing_gives(options, texts):
+    """Return the names of the options ``module.option`` that no text gives in which the module is named."""
+    return sorted(name for name in options if not any(
+        re.search(rf"\b{name.split('.')[0]}\b", text) and re.search(rf"\b{name.split('.')[1]}\b", text)
+        for text in texts))
+
+
+def test_every_module_option_is_given_by_the_collection_or_a_test():
+    patterns = ("roles/*/tasks/*.yml", "playbooks/*.yml", "plugins/action/*.py", "plugins/plugin_utils/**/*.py",
+                "tests/unit/plugins/modules/*.py", "tests/unit/plugins/module_utils/**/*.py")
+    texts = [path.read_text("utf-8") for pattern in patterns for path in ROOT.glob(pattern)]
+    floors = yaml.safe_load((ROOT / "tests" / "visits" / "floors.yml").read_text("utf-8"))
+    assert set(options_that_nothing_gives(table.options(), texts)) <= set(floors["module options"]["except"])
+    assert options_that_nothing_gives({"npu_info.colour"}, texts) == ["npu_info.colour"]
+
+
+def listed_replacements(text):
+    """Return ``[(stand-in, its files, what it may hide)]`` of the list in the README of the test bed."""
+    _before, _heading, section = text.partition("## Stand-ins\n")
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
+            if line.startswith("| ")][2:]
+    return [(name, re.findall(r"`([^`]+)`", files), hidden) for name, files, hidden in rows]
+
+
+def test_files_of_listed_replacements_are_there():
+    listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+    assert len(listed) > 10
+    assert [file for _name, files, _hidden in listed for file in files if not (ROOT / file).exists()] == []
+    assert [name for name, files, hidden in listed if not files or not hidden] == []
+
+
+def test_programs_of_the_scenarios_that_replace_others_are_in_the_list():
+    listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+    files = {file for _name, each, _hidden in listed for file in each}
+    saying = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
+              if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}
+    assert saying
+    assert saying <= files
+
+
+def test_make_test_fails_below_a_cheap_floor(tmp_path):
+    done = subprocess.run([sys.executable, ROOT / "tests" / "visits" / "table.py", "--cheap", tmp_path],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert {"  serving.docker_engine", "  release v0.11.0rc1"} <= set(done.stdout.splitlines())
+    assert "module options" not in done.stdout
+
+
+@pytest.mark.parametrize(("inputs", "expected"), [
+    ({}, {"release v0.11.0rc1", "v0.11.0rc1 known_bugs memory_leak", "v0.11.0rc1 patches mrotary_embedding"}),
+    ({"serving_patches": []}, {"release v0.11.0rc1", "v0.11.0rc1 known_bugs memory_leak"}),
+    ({"plan_release": "v0.11.0", "serving_patches": ["mrotary_embedding"]}, {"v0.11.0 patches mrotary_embedding"}),
+    ({"serving_topology": "prefill_decode"},
+     {"qwen2_5_vl_32b_instruct_w8a8 unsupported prefill_decode", "v0.11.0rc1 known_bugs memory_leak"}),
+])
+def test_a_plan_shows_entries_of_the_catalogue(inputs, expected):
+    plan = plan_with(**inputs)
+    messages = [(each["id"], each["message"]) for each in plan["warnings"] + plan["refusals"]]
+    found = set(catalogue.shown(plan, messages, bool(plan["refusals"])))
+    assert found <= catalogue.entries()
+    assert expected <= found
+    assert ("v0.11.0rc1 patches mrotary_embedding" in found) == (not {"serving_patches", "plan_release"} & set(inputs))
+
+
+def test_an_entry_of_a_test_is_not_one_of_the_catalogue():
+    plan = plan_with({"releases": {"v0.11.0rc1": {"known_bugs": {"memory_leak": {"summary": "another"}}}}})
+    assert set(catalogue.shown(plan, [], False)) == set()
+
+
+@pytest.mark.parametrize(("change", "default_runs", "set_runs"), [
+    ({}, {"playbooks/plan.yml"}, set()),
+    ({"failed": True}, set(), set()),
+    ({"check": True}, set(), set()),
+    ({"inputs": ["serving_port"], "failed": True}, set(), {"playbooks/plan.yml"}),
+    ({"inputs": ["image_waive"]}, {"playbooks/plan.yml"}, set()),  # the inventory of the simulated nodes sets it
+])
+def test_runs_with_and_without_inputs(change, default_runs, set_runs):
+    line = {"kind": "playbook", "by": "", "path": "playbooks/plan.yml", "check": False, "inputs": [], "tags": [],
+            "failed": False}
+    visited = table.Visits([{**line, **change}])
+    assert (visited.default_runs, visited.set_runs) == (default_runs, set_runs)
 
 
 def test_secrets_are_not_recorded():

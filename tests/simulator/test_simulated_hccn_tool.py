@@ -56,7 +56,7 @@ def test_fault_is_only_shown_on_its_npu(node, query, words, healthy, faulty):
     ("optics=absent", "optical", 20, "Optical module is not present.\n", ""),
     ("hccn=no-health:net_health", "net_health", 3, "", "Get device health status failed!\n"),
 ])
-def test_vendor_errors_have_their_stream_and_exit_code(node, words, query, status, stdout, stderr):
+def test_errors_have_the_stream_and_exit_code_of_the_vendor_tool(node, words, query, status, stdout, stderr):
     node.fault("set", "npu=3", words)
     done = node.hccn(3, query)
     assert (done.returncode, done.stdout, done.stderr) == (status, stdout, stderr)
@@ -91,7 +91,7 @@ def test_wrong_command_lines(node, arguments, status, message):
     assert (done.returncode, done.stdout) == (status, "")
 
 
-@pytest.mark.parametrize(("generation", "query", "words", "expected", "absent"), [
+@pytest.mark.parametrize(("driver", "query", "faults", "expected", "absent"), [
     ("24.1.0.3", "link_stat", [], "[devid 3]link up count       : 2", "link down count"),
     ("25.5.1", "link_stat", [], "[devid 3]link down count     : 1", "LINK_UP"),
     ("24.1.0.3", "net_health", ["net_health=Socket fail"], "net health status: Socket failed\n", "Success"),
@@ -101,10 +101,10 @@ def test_wrong_command_lines(node, arguments, status, message):
     ("26.0.rc1", "tls", [], "\t subject[", "dev_id:0"),
     ("25.3.rc1", "tls", [], "\t issuer[", "subject["),
 ])
-def test_series_differ(make_node, generation, query, words, expected, absent):
-    node = make_node(generation)
-    if words:
-        node.fault("set", "npu=3", *words)
+def test_output_differs_between_driver_versions(make_node, driver, query, faults, expected, absent):
+    node = make_node(driver)
+    if faults:
+        node.fault("set", "npu=3", *faults)
     text = node.hccn(3, query).stdout
     assert expected in text
     assert absent not in text

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BED = ROOT / "molecule" / "testbed" / "bed"
 NAME = "hosts"
 SERVICE = "vllm-ascend-qwen25-vl"
-#: Settings of the login user, whose sudo always asks for a password.
+#: Restrictions on the login user, whose sudo asks for a password on every test bed.
 LOGIN = r"""
 set -e
 sed -i '1i echo "Welcome to $(hostname)."; umask 077; export LC_ALL=POSIX' /home/operator/.bashrc
@@ -32,7 +32,8 @@ import socket, time
 held = [socket.create_server(("0.0.0.0", port)) for port in range(20000, 20200)]
 time.sleep(3600)
 """
-#: Another folder for Docker's data, containers that run without the daemon, a proxy and a mirror that do not exist.
+#: Another data root of Docker, live restore (containers run on while the daemon is down), and a proxy and a registry
+#: mirror that do not exist.
 DOCKER = r"""
 set -e
 systemctl stop docker.socket docker
@@ -53,7 +54,7 @@ printf '[Service]\nEnvironment=HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://
 systemctl daemon-reload
 systemctl start docker
 """
-#: Programs and other folders of packages cannot be written, as on an immutable operating system. /etc and /var can.
+#: The folders in which packages install files are read-only, as on an immutable operating system.
 READ_ONLY = r"""
 set -e
 mount --bind /usr/local/Ascend /usr/local/Ascend
@@ -77,7 +78,7 @@ def node(script):
 
 @pytest.fixture
 def site(tmp_path):
-    """Start a bed, and return a function that runs site.yml on node2, whose login is not root; the run must succeed."""
+    """Start a test bed, and return a function that runs site.yml on node2 as a normal user. The run must succeed."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
 
     def run(tags="npu_driver,image,weights,serving,functional", **environment):
@@ -94,7 +95,7 @@ def site(tmp_path):
     bed("down")
 
 
-def test_a_login_that_prints_and_needs_a_terminal_and_a_password_for_sudo(site):
+def test_login_with_a_banner_and_sudo_with_a_terminal_and_a_password(site):
     node(LOGIN)
     bed("exec", "node2", "setsid", "--fork", "sh", "-c", f"exec python3 -c '{LISTENERS}' > /dev/null 2>&1 < /dev/null")
     assert node("su operator -c 'sudo -n true' 2>&1 || true").strip() == "sudo: sorry, you must have a tty to run sudo"

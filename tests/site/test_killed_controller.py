@@ -217,10 +217,11 @@ def test_upgrade(cluster, task, tmp_path):
 def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
     """In the same results folder nothing is run; with another one, the nodes of the first run are not changed."""
     reached, words = tmp_path / "reached", command("image", **cluster)
+    halted = environment(
+        ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback_plugins"), ANSIBLE_CALLBACKS_ENABLED="halt",
+        HALT="1", HALT_FILE=str(reached), HALT_AT="probe | Read the versions from the files of the image")
     first = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, start_new_session=True, env=environment(
-            ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback_plugins"), HALT="1", HALT_FILE=str(reached),
-            ANSIBLE_CALLBACKS_ENABLED="halt", HALT_AT="probe | Read the versions from the files of the image"))
+                             stderr=subprocess.DEVNULL, start_new_session=True, env=halted)
     try:
         while not reached.exists():
             assert first.poll() is None

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record the visits of unit tests in this process.
 
-These are the checks that judges return, the inputs with which plans, judges and actions are called, and the options and
-return keys of actions and modules.
+These are the checks that judges return, the inputs with which plans, judges and actions are called and tasks rendered,
+the entries of the catalogue that plans and judges show, and the options and return keys of actions and modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import judging, registry
-from visits import record
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge_host
+from visits import catalogue, record
 
 STAGES = "ansible_collections.ascend.vllm.plugins.plugin_utils._stages."
 ACTIONS = "ansible_collections.ascend.vllm.plugins.action."
@@ -33,6 +34,7 @@ def wrap() -> None:
     """Wrap the functions that every test of a plan, a judge, an action or a module calls."""
     _wrap_checks()
     _wrap_inputs()
+    _wrap_catalogue()
     _wrap_actions()
     _wrap_modules()
 
@@ -66,9 +68,13 @@ def _wrap_inputs() -> None:
         _write_inputs(self.inputs, templated=True)
 
     @functools.wraps(planned)
-    def recorded_plan(catalogue, inputs, *arguments, **named):
+    def recorded_plan(entries, inputs, *arguments, **named):
         _write_inputs(inputs, templated=True)
-        return planned(catalogue, inputs, *arguments, **named)
+        plan, findings = planned(entries, inputs, *arguments, **named)
+        messages = [(each["id"], each["message"]) for each in findings.warnings + findings.refusals]
+        for name in catalogue.shown(plan, messages, bool(findings.refusals)):
+            record.write("catalogue", name=name)
+        return plan, findings
 
     @functools.wraps(read)
     def recorded_inputs(templar, task_vars, *roles):
@@ -76,20 +82,44 @@ def _wrap_inputs() -> None:
         _write_inputs({name: value for name, value in task_vars.items() if name in inputs})
         return inputs
 
+    # Tests also call functions of stages that no judge has imported yet.
+    for path in (record.ROOT / "plugins" / "plugin_utils" / "_stages").rglob("[!_]*.py"):
+        importlib.import_module(STAGES + ".".join(path.relative_to(record.ROOT).with_suffix("").parts[3:]))
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith(STAGES):
             for name, function in list(vars(module).items()):
                 if inspect.isfunction(function) and function.__module__ == module.__name__ and (
                         "inputs" in inspect.signature(function).parameters):
                     setattr(module, name, _with_inputs(function))
+    role_case = importlib.import_module("ansible_collections.ascend.vllm.tests.unit.roles.role_case")
+    role_case.rendered = _with_inputs(role_case.rendered, templated=False)
     judging.Context.__init__ = recorded_begin
     resolve._resolve = recorded_plan
     # Actions import the function by name, so none may be imported before it is wrapped.
     assert not any(name.startswith(ACTIONS) for name in sys.modules)
-    _role_inputs.role_inputs = recorded_inputs
+    for module in list(sys.modules.values()):
+        if getattr(module, "role_inputs", None) is read:
+            module.role_inputs = recorded_inputs
 
 
-def _with_inputs(function):
+def _wrap_catalogue() -> None:
+    """Record which known defects of drivers and which older kernels are recognized."""
+    for function, name_of in (("_is_bad", catalogue.driver), ("_is_kernel", catalogue.kernel)):
+        setattr(judge_host, function, _with_entry(getattr(judge_host, function), name_of))
+
+
+def _with_entry(function, name_of):
+    @functools.wraps(function)
+    def recorded(entry, *arguments):
+        applies = function(entry, *arguments)
+        if applies:
+            record.write("catalogue", name=name_of(entry))
+        return applies
+
+    return recorded
+
+
+def _with_inputs(function, templated=True):
     """Wrap a function of a stage so that it also records its inputs."""
     signature = inspect.signature(function)
 
@@ -100,7 +130,7 @@ def _with_inputs(function):
         except TypeError:  # the function raises it again
             inputs = None
         if isinstance(inputs, Mapping):
-            _write_inputs(inputs, templated=True)
+            _write_inputs(inputs, templated)
         return function(*arguments, **named)
 
     return recorded
@@ -115,7 +145,10 @@ def _wrap_actions() -> None:
         if cls.__module__.startswith(ACTIONS) and run is not None:
             @functools.wraps(run)
             def recorded(self, *arguments, **fields):
-                result = {}
+                result, variables = {}, fields.get("task_vars") or {}
+                hosts = variables.get("hostvars")
+                for values in (variables, *(hosts.values() if isinstance(hosts, dict) else ())):
+                    _write_inputs(values)
                 try:
                     result = run(self, *arguments, **fields)
                 except AnsibleAction as failure:

@@ -19,7 +19,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import rea
 if TYPE_CHECKING:
     from typing import Any, TypedDict
 
-
     class DockerEngineFacts(TypedDict):
         """Properties of the Docker engine, which `query` returns."""
 

@@ -244,8 +244,8 @@ def _is_handled(text: str, line: tuple[int, int]) -> bool:
 class _Scan:
     """One pass over a log.
 
-    Messages before the last start are dropped. A completed start shows that earlier faults were overcome, and a start
-    after a stop makes the stop irrelevant.
+    A completed start shows that earlier faults were overcome, and a start after a stop makes the stop irrelevant. After
+    the death of an engine, the causes of the previous start only count if the next start has not failed.
     """
 
     def __init__(self, signatures: _Index | None = None) -> None:
@@ -262,6 +262,8 @@ class _Scan:
         self.trouble_text = ""
         self.block: _Hit | None = None
         self.error: _Hit | None = None
+        #: The causes of the previous start if its engine died and the server does not run yet.
+        self.earlier: list[_Found] = []
 
     def _start_again_after(self, text: str, line: tuple[int, int]) -> None:
         """Drop what was found before a line of the text. Error blocks are searched before the other signatures."""
@@ -328,6 +330,10 @@ class _Scan:
         order = self.index.signatures[number].order
         if order == _STARTED_ORDER and self.stopped:
             self._start_again_after(text, line)
+        elif order == _STARTED_ORDER and any(entry.cause.level == ENGINE for entry in self.found()):
+            earlier = self.found()
+            self._start_again_after(text, line)
+            self.earlier = earlier
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
         elif order == _TROUBLE_ORDER:
@@ -387,8 +393,8 @@ def diagnose(text: str | Iterable[str]) -> list[Diagnosis]:
     for chunk in _chunks(text):
         scan.feed(chunk)
     found = scan.found()
-    ranked = [_diagnosis(entry, wrapped) for entry in rank(found)]
     unknown = _unknown(scan, found)
+    ranked = [_diagnosis(entry, wrapped) for entry in rank(found or ([] if unknown else scan.earlier))]
     if unknown or not ranked:
         ranked.insert(0, unknown or {"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
                                      "time": None, "process": None})

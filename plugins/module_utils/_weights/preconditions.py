@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-
 class StagingError(Exception):
     """The model cannot be staged. The message contains the file or folder and a remedy."""
 

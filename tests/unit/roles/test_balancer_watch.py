@@ -278,10 +278,10 @@ def test_balancer_with_ipv6_addresses():
 def test_balancer_with_tls_verifies_its_servers(ca, trusted):
     servers = [{**options(0, [8888])["servers"][0], "tls": True, "address": address}
                for address in ("n1.example", "10.0.0.1", "fd00::1")]
-    lines = [line.strip() for line in rendered(
-        "balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
-        __plan_resolved={"plan": {"ca": ca}}, __balancer_plan={"servers": servers, "control_paths": ["/pause"]}
-        ).splitlines()]
+    text = rendered("balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
+                    __plan_resolved={"plan": {"ca": ca}},
+                    __balancer_plan={"servers": servers, "control_paths": ["/pause"]})
+    lines = [line.strip() for line in text.splitlines()]
     assert "bind 0.0.0.0:8080 ssl crt /etc/ascend-vllm/balancer.pem" in lines
     # Without "default" a health check does not use the TLS settings of its server.
     assert [line for line in lines if line.startswith("http-check connect")] == ["http-check connect default"] * 2

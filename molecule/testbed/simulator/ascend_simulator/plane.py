@@ -29,7 +29,7 @@ def ping(source: str, target: str, size: int) -> list[float | None] | None:
 
 
 def parse(text: str) -> list[float | None]:
-    """Return the times in the output of iputils ping, by icmp_seq (from 1)."""
+    """Return the time of each packet in the output of iputils ping, sorted by icmp_seq."""
     times: list[float | None] = [None] * PACKETS
     for line in text.splitlines():
         fields = dict(field.split("=", 1) for field in line.split() if "=" in field)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from unittest.mock import Mock
 
 import pytest
@@ -48,8 +49,8 @@ class Node:
         found = {"service": copy.deepcopy(self.services.get(service)), "client": None, "result": None}
         if client:
             result = self.clients[client]
-            found.update(client={"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]},
-                          result=result and json.dumps(result))
+            found["client"] = {"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]}
+            found["result"] = result and json.dumps(result)
         return found
 
     def chat_info(self, servers, requests=(), **_others):
@@ -244,6 +245,38 @@ def test_changed_server_on_another_node_is_reported(stage):
     _nodes, results = through_the_balancer(stage, restarts=1)
     (check,) = [check for check in results["node1"]["checks"] if check["id"] == "benchmark.same_server"]
     assert (check["status"], check["actual"]) == ("failed", f"node2 {VLLM}: restarts 0 → 1")
+
+
+def test_a_client_is_stopped_at_the_timeout(stage):
+    node = Node(valid())
+    observe = node.benchmark_info
+
+    def endless(**arguments):
+        found = observe(**arguments)
+        if found["client"]:
+            time.sleep(arguments["wait_s"])
+            found["client"].update(running=True, exit_code=None, ended_at=None)
+            found["result"] = None
+        return found
+
+    node.benchmark_info = endless
+    outcome, result = stage(node, benchmark_timeout_s="1")
+    assert (outcome["failed"], statuses(result)["client"]) == (True, "failed")
+    assert result["observed"]["measurements"][0]["runs"][0]["timed_out"]
+    assert node.clients == {}
+
+
+@pytest.mark.parametrize(("change", "first", "best", "runs"), [
+    ({"benchmark_sweep_maximum": 4}, 4, 4, 1),  # the maximum meets the objective, so nothing else is measured
+    ({"benchmark_sweep_minimum": 8}, 16, None, 5),
+    ({"benchmark_sweep_tolerance_percent": 400}, 16, 2, 3),
+])
+def test_inputs_of_a_sweep_limit_its_points(stage, change, first, best, runs):
+    node = Node(valid(), limit_rps=5.0)
+    _outcome, result = stage(node, **{**SWEEP, **change})
+    sweep = result["observed"]["measurements"][0]["sweep"]
+    assert (sweep["points"][0]["value"], sweep["best"], len(sweep["points"])) == (first, best, runs)
+    assert min(point["value"] for point in sweep["points"]) >= change.get("benchmark_sweep_minimum", 0.25)
 
 
 SWEEP = {"benchmark_sweep": "request_rate", "benchmark_slo": {"p99_ttft_ms": 100}, "benchmark_sweep_maximum": 16,

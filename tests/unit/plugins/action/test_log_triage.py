@@ -49,3 +49,9 @@ def test_known_secrets_are_masked(run):
 def test_path_that_does_not_exist_is_named(run):
     with pytest.raises(AnsibleActionFail, match="none does not exist"):
         run("", "none")
+
+
+def test_folder_without_logs_is_named(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AnsibleActionFail, match=r"empty does not contain a text file\."):
+        run("", "empty")

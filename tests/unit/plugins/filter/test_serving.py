@@ -37,6 +37,10 @@ def test_bind_mounts():
         {"msg": "a: taken"}, {"failed": True, "msg": "b: no image"}, {"unreachable": True, "msg": "c: no route"}]},
      "b: no image c: no route"),
     ({"failed": True}, "no reason was given"),
+    ({"msg": "x", "results": [{"failed": True, "msg": "same"}, {"failed": True, "msg": "same"}]}, "same"),
+    ({"msg": "Error executing command.", "cmd": "/nowhere/python3 -m venv /opt/a", "rc": 2},
+     "/nowhere/python3 -m venv /opt/a: Error executing command."),
+    ({"msg": "non-zero return code", "cmd": ["pip", "install"], "stderr": "a\nno space\n"}, "pip install: no space"),
 ])
 def test_failure_message(result, message):
     assert FILTERS["failure_message"](result) == message

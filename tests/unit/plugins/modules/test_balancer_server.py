@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drain the servers of a node and make them ready again, only if that is safe."""
+"""Servers of a node are drained only if that is safe, and are made ready again."""
 
 from __future__ import annotations
 

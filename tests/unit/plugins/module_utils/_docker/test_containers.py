@@ -10,7 +10,7 @@ import json
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import (
     FINISHED,
@@ -184,3 +184,9 @@ def test_damaged_secrets_file_does_not_prevent_an_observation(docker, tmp_path):
     found = docker.add(NAME, labels=OURS, log="key 'sesame")
     found["Mounts"] = [{"Source": str(tmp_path / "secrets.env"), "Destination": labels.SECRETS_TARGET}]
     assert containers.log(DockerEngine(docker.path), NAME, 10) == "key (redacted)\n"
+
+
+def test_container_in_an_unknown_format_is_named(docker, node):
+    docker.responses["/containers/vllm/json"] = 200, {"Id": "vllm", "State": "running"}
+    with pytest.raises(DockerError, match="the Docker engine returns the container vllm in an unknown format"):
+        containers.inspect(node, "vllm")

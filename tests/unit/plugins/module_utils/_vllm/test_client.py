@@ -80,7 +80,7 @@ def test_a_response(serve):
     response = Server(url, "secret").send(REQUEST)
     assert response.pop("latency_s") >= 0
     assert response == {"status": 200, "text": "red, yellow, blue", "finish_reason": "stop", "prompt_tokens": 5,
-                      "completion_tokens": 2}
+                        "completion_tokens": 2}
     assert got == [("/v1/chat/completions", "Bearer secret", REQUEST["body"])]
 
 

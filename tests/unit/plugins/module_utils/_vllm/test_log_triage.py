@@ -156,7 +156,7 @@ def test_one_line_names_its_cause(cause, line):
     ("timeouts follow the fault, in any order", [TASK_TIMEOUT, "err_type=4[fftsplus sdma error]"], "sdma_error"),
     ("peers of a dead rank time out", [LINK, HEARTBEAT, OUT_OF_MEMORY], "out_of_memory"),
     ("an error CQE explains the lost heartbeat", [HEARTBEAT, CQE], "roce_cqe_error"),
-    ("errno is more specific than the printed guess", ["EJ0003: the port is bound", "bind fail! x, error:99"],
+    ("errno is more specific than the text of the message", ["EJ0003: the port is bound", "bind fail! x, error:99"],
      "bind_address_unavailable"),
     ("the engine's death is a consequence", [DEAD, OUT_OF_MEMORY], "out_of_memory"),
     ("a runtime code hides the cause below it",
@@ -173,9 +173,9 @@ def test_one_line_names_its_cause(cause, line):
     ("the earlier of two faults is the cause", ["EL0005: The resources are busy.", OUT_OF_MEMORY], "device_busy"),
     ("the stop before a new start is ignored",
      [STARTED, STOPPED, "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", OUT_OF_MEMORY], "out_of_memory"),
-    ("a dead engine stops the server, which logs the reason only then",
+    ("the server logs why its engine died only when it stops",
      [STARTED, DEAD, "INFO:     Shutting down", OUT_OF_MEMORY], "out_of_memory"),
-    ("busy devices explain a wrong number of them",
+    ("busy devices explain a wrong device count",
      ["Invalid devId, current device=0, valid devId range is [0, 0)", "EL0005: The resources are busy."],
      "device_busy"),
     ("a vague message is ignored next to a clear one",
@@ -183,10 +183,10 @@ def test_one_line_names_its_cause(cause, line):
      "driver_library_missing"),
     ("a vague message outranks the timeouts of peers", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
      "device_unavailable"),
-    ("the health check's stop has a reason", [STARTED, HUNG, STOPPED, DEAD], "engine_hung"),
+    ("the hung engine explains a stop by the health check", [STARTED, HUNG, STOPPED, DEAD], "engine_hung"),
     ("a port of HCCL is not a port of the API", ["EI0019: Failed to enable listening.", "Address already in use"],
      "hccl_port_in_use"),
-    ("the code of an uncaught exception is ignored", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
+    ("the code of any uncaught exception is ignored", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
      "module_missing"),
 ])
 def test_ranking(case, lines, first):
@@ -232,7 +232,18 @@ def test_messages_of_a_healthy_server_that_look_like_errors_are_ignored():
     assert causes(HEALTHY) == ["startup_ok"]
 
 
-def test_tls_switches_that_differ_are_evidence_together():
+@pytest.mark.parametrize(("second_start", "expected"), [
+    ([LINK, DEAD], "link_timeout"),
+    ([DEAD], "engine_dead"),
+    ([STARTED], "startup_ok"),
+    ([], "out_of_memory"),
+])
+def test_a_start_after_the_death_of_an_engine_has_its_own_cause(second_start, expected):
+    start = "(APIServer pid=1) INFO 11-20 10:00:01 [utils.py:233] non-default args: {'port': 8888}"
+    assert causes(start, OUT_OF_MEMORY, DEAD, start, *second_start)[0] == expected
+
+
+def test_different_tls_settings_are_quoted_together():
     one, other = "device-0.log:[INFO] rs_ssl_init : TLS SWITCH (1)", "device-1.log:[INFO] rs_ssl_init : TLS SWITCH (0)"
     assert diagnose("%s\n%s\n%s" % (one, one, other))[0]["evidence"] == "%s\n%s" % (one, other)
     assert causes(one, one) == [UNKNOWN]
@@ -274,7 +285,7 @@ def test_no_fault_matches_a_healthy_log():
     "2026-11-20T10:00:00.123Z DEBUG 11-20 10:00:00 [x.py:1] ", "Nov 20 10:00:00 node dockerd[7]: WARNING: ",
     "[INFO] HCCL(7,vllm):2026-11-20-10:00:00.0 ", "[rank0]:[W1120 10:00:00.000 x.cpp:1] ",
 ])
-def test_no_fault_is_found_in_lines_of_a_lower_level(head):
+def test_no_fault_is_found_in_lines_below_the_level_error(head):
     faults = [cause for cause in CAUSES if cause.level <= ENGINE]
     lines = [head + example for cause in faults for example in cause.signatures.values() if "\n" not in example]
     assert signature_hits(faults, "\n".join(["", *lines])) == []
@@ -282,7 +293,7 @@ def test_no_fault_is_found_in_lines_of_a_lower_level(head):
 
 
 @pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
-def test_every_alternative_of_a_signature_has_a_literal_by_which_lines_are_found(cause, pattern, example):
+def test_every_alternative_of_a_signature_contains_a_long_literal(cause, pattern, example):
     assert min(len(longest) for longest, *_shorter in log_triage.literals(pattern)) >= 4
 
 
@@ -360,11 +371,12 @@ EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that is new
 
 
 @pytest.mark.parametrize(("case", "text", "evidence"), [
-    ("the last exception of the first traceback", TRACEBACK, NEW),
+    ("the last exception of the first chain of tracebacks", TRACEBACK, NEW),
     ("a traceback without its beginning", TRACEBACK.split("\n", 5)[5], NEW),
     ("an exception without a traceback", NEW, NEW),
-    ("only exceptions of the newest start count", "\n".join([STARTED, STOPPED, "ValueError: of the previous run",
-                                      "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
+    ("only exceptions of the newest start count", "\n".join([
+        STARTED, STOPPED, "ValueError: of the previous run",
+        "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
     ("an error block of CANN is quoted completely", "before\n" + BLOCK + "\nafter", BLOCK),
     ("an error block after a completed start", "\n".join([STARTED, BLOCK, DEAD]), BLOCK),
     ("blocks before and after a completed start",
@@ -375,7 +387,7 @@ EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that is new
     ("a running server whose engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
     ("a stop explains exceptions", "\n".join([STARTED, STOPPED, NEW]), None),
     ("a warning is not an exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
-    ("the last resort is an error of plog", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
+    ("the last resort is an [ERROR] line of a plog file", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
      "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz"),
 ])
 def test_unknown_cause_has_evidence(case, text, evidence):
@@ -399,9 +411,9 @@ def test_folded_lines_are_joined():
     folded = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:width], each[width:]))
     assert diagnose(folded)[0]["cause"] == "ray_no_npu"
     assert diagnose(folded)[0]["evidence"].replace("\n", "") == line
-    # A part of the line that is enough to show the cause is the evidence.
-    whole = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:105], each[105:]))
-    assert diagnose(whole)[0]["evidence"] == line[:105]
+    # If one part of a folded line shows the cause, only that part is the evidence.
+    folded = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:105], each[105:]))
+    assert diagnose(folded)[0]["evidence"] == line[:105]
 
 
 @pytest.mark.parametrize(("text", "line", "time", "process"), [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -692,3 +693,26 @@ def test_manifest_that_is_published_has_the_digests_of_the_source(site, monkeypa
     with pytest.raises(StagingError, match=r"was changed while it was published .config.json has the SHA-256"):
         publish(staging)
     assert not (site.state / "manifest.json").exists()
+
+
+def test_a_web_server_without_an_address(site):
+    with pytest.raises(StagingError, match="weights_source is http and weights_hub_endpoint is empty; set it"):
+        site.staging("http", "").plan(site.hub)
+
+
+def test_a_local_model_with_an_invalid_name(site):
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"{}")
+    (site.model / "a\nb.json").write_bytes(b"{}")
+    with pytest.raises(StagingError, match=r"The model has the file 'a\\nb.json', .*; rename it\."):
+        publish(site.staging("local", ""))
+
+
+def test_a_state_folder_that_cannot_be_created_is_named(site):
+    staging = site.staging()
+    path = Path(staging.paths.state)
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.write_text("a file instead of the folder")
+    with pytest.raises(StagingError, match=f"{re.escape(str(path))} cannot be written: "), \
+            hold_lock(staging.paths, 0, "preparing"):
+        pytest.fail("the lock is in no folder")

@@ -26,13 +26,31 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
     version_key,
 )
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    BF16,
     CATALOGUE,
     ROOT,
+    W8A8,
+    group_plans,
+    options,
+    refusal,
+    refusals,
+    valid,
+    valid_group,
 )
 
 SCHEMA = json.loads((ROOT / "roles" / "plan" / "files" / "catalogue" / "schema.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 RELEASES = CATALOGUE["releases"]
+
+
+def of_releases(key):
+    """Return ``[(release, name, entry)]`` of all entries of a section of the releases."""
+    return [(release, name, each) for release, entry in RELEASES.items() for name, each in entry[key].items()]
+
+
+def texts(resolved):
+    """Return ``{ID: message}`` of the warnings of a plan."""
+    return {found["id"]: found["message"] for found in resolved["warnings"]}
 
 
 def test_schema_is_valid():
@@ -209,3 +227,90 @@ def test_patch_comments_one_line_out(release):
     assert count == 1
     assert patched == source.replace('        "MR', '        # "MR')
     assert re.subn(patch["pattern"], patch["replacement"], patched, flags=re.MULTILINE)[1] == 0
+
+
+# --- What each entry changes in the plan. `make coverage` reads which entries these tests have shown.
+
+
+@pytest.mark.parametrize("hardware", CATALOGUE["hardware"])
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_is_planned_for_all_hardware(release, hardware):
+    entry, suffix = RELEASES[release], CATALOGUE["hardware"][hardware]["image_suffix"]
+    for model in (W8A8, BF16):
+        for variant in ("", *entry["image"]["variants"]):
+            resolved = valid(plan_release=release, plan_hardware=hardware, plan_model=model, image_variant=variant,
+                             serving_tensor_parallel_size=8)
+            (instance,) = resolved["instances"]
+            assert resolved["image"]["tag"] == "-".join(part for part in (release, suffix, variant) if part)
+            assert CATALOGUE["models"][model]["directory"] in instance["command"][2]
+            assert entry["environment"].items() <= instance["environment"].items()
+            assert resolved["npus"] == list(range(8 * CATALOGUE["hardware"][hardware]["chips_per_npu"]))
+
+
+@pytest.mark.parametrize(("release", "name", "bug"), of_releases("known_bugs"))
+def test_every_known_bug_is_a_warning_or_mitigated(release, name, bug):
+    architectures = bug.get("architectures", RELEASES[release]["architectures"])
+    for architecture in RELEASES[release]["architectures"]:
+        resolved = valid(plan_release=release, plan_architecture=architecture)
+        message = texts(resolved).get(f"known_bug.{name}")
+        if architecture in architectures and "mitigated_by" not in bug:
+            assert message == f"{bug['summary'].rstrip('.')} ({bug['source']})."
+        else:
+            assert message is None
+        if "mitigated_by" in bug:
+            assert bug["mitigated_by"].split()[-1] in {
+                resolved["patch"]["id"] if resolved["patch"] else None, *resolved["instances"][0]["environment"]}
+
+
+@pytest.mark.parametrize(("release", "conflict", "topology"), [
+    (release, conflict, topology) for release, entry in RELEASES.items() for conflict in entry["conflicts"]
+    for topology in conflict["topologies"]])
+def test_every_conflict_is_removed_from_the_defaults_and_refused_in_serving_args(release, conflict, topology):
+    option, value = conflict["option"], conflict["value"]
+    for resolved in group_plans(topology, plan_release=release).values():
+        assert resolved["model"]["arguments"].get(option) != value
+    asked = value if value is True else json.dumps({"cudagraph_mode": value})
+    for resolved in group_plans(topology, plan_release=release, serving_args={option: asked}).values():
+        found = [each["message"] for each in resolved["refusals"] if conflict["reason"] in each["message"]]
+        assert bool(found) != conflict.get("left_to_vllm", False)
+        if conflict.get("left_to_vllm"):
+            assert resolved["model"]["arguments"][option] is True
+
+
+@pytest.mark.parametrize(("release", "name", "patch"), of_releases("patches"))
+def test_every_patch_is_applied_as_its_policy_says(release, name, patch):
+    automatic = valid(plan_release=release, plan_architecture="aarch64")["patch"]
+    assert (automatic["id"] if automatic else None) == (name if patch["policy"] == "required" else None)
+    if patch["policy"] == "fixed":
+        assert patch["reason"] in refusal(plan_release=release, serving_patches=[name])
+        return
+    resolved = valid(plan_release=release, plan_architecture="aarch64", serving_patches=[name])
+    (mount,) = [mount for mount in resolved["instances"][0]["mounts"] if mount["origin"] == "patch"]
+    assert (mount["source"], mount["target"]) == (resolved["patch"]["host_path"], patch["target"])
+    for architecture in {"aarch64", "x86_64"} - set(patch["architectures"]):
+        assert f"needs on {', '.join(patch['architectures'])} only" in refusal(
+            plan_release=release, plan_architecture=architecture, serving_patches=[name])
+
+
+@pytest.mark.parametrize(("release", "name", "reason"), of_releases("environment_unwanted"))
+def test_every_unwanted_variable_is_a_warning(release, name, reason):
+    resolved = valid(plan_release=release, serving_env={name: "1"})
+    assert reason in texts(resolved)["serving_env.unwanted"]
+    assert resolved["instances"][0]["environment"][name] == "1"
+
+
+@pytest.mark.parametrize(("release", "name", "reason"), of_releases("additional_config_ignored"))
+def test_every_ignored_key_is_a_warning(release, name, reason):
+    resolved = valid(plan_release=release, serving_args={"additional-config": {name: True}})
+    assert reason in texts(resolved)["serving_args.ignored"]
+    assert name in options(resolved)["--additional-config"][0]
+
+
+@pytest.mark.parametrize("model", CATALOGUE["models"])
+def test_topologies_that_a_model_does_not_support_are_refused_and_untested_ones_are_a_warning(model):
+    entry = CATALOGUE["models"][model]
+    for topology, reason in entry["unsupported"].items():
+        assert any(reason in message for message in refusals(plan_model=model, serving_topology=topology))
+    for topology, reason in entry["untested"].items():
+        for resolved in valid_group(topology, plan_model=model, plan_release="v0.30.0").values():
+            assert reason in texts(resolved)["serving_topology"]

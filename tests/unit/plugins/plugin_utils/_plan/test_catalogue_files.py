@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from ansible.errors import AnsibleError
 
@@ -52,3 +54,11 @@ def test_broken_overlay_is_named(tmp_path, content, parts):
 def test_missing_overlay_is_named(path, part):
     with pytest.raises(AnsibleError, match=part):
         load_catalogue([path])
+
+
+def test_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    (tmp_path / "site.yml").write_text(OVERLAY % (64 * "a"))
+    with pytest.raises(AnsibleError, match="plan_catalogue needs the Python package jsonschema on the controller"):
+        load_catalogue([str(tmp_path / "site.yml")])
+    assert load_catalogue() == CATALOGUE  # the catalogue of the collection needs no validation

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    CATALOGUE,
     refusal,
     valid,
 )
@@ -59,3 +60,17 @@ REFUSED = [
 def test_refusals(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []
+
+
+def test_hardware_without_an_image_of_the_release_is_refused():
+    overlay = {"releases": {"v0.11.0rc1": {"image": {"chips": ["310p"]}}}}
+    assert refusal(overlay, plan_hardware="atlas_800_a3") == (
+        "plan_hardware is atlas_800_a3, but release v0.11.0rc1 has no image for it (tag suffix -a3); choose another "
+        "release.")
+
+
+def test_two_patches_are_refused():
+    patches = CATALOGUE["releases"]["v0.11.0rc1"]["patches"]
+    overlay = {"releases": {"v0.11.0rc1": {"patches": {"another": patches["mrotary_embedding"]}}}}
+    assert refusal(overlay, serving_patches=["mrotary_embedding", "another"]) == (
+        "serving_patches names mrotary_embedding, another, but only one patch can be applied; keep one of them.")

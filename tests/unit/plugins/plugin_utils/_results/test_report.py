@@ -162,6 +162,16 @@ def test_image_in_an_unknown_format_is_not_pinned(observed):
             if "cannot show" in (finding["message"] or "")] == [("image.observation", "node1", "not_run")]
 
 
+def test_comparison_in_an_unknown_format_is_reported():
+    damaged = accuracy("node1")
+    damaged["observed"]["comparison"][0]["before"] = "76"
+    found = summary(damaged)
+    assert found["comparisons"] == []
+    (finding,) = [each for each in found["findings"] if each["status"] == "not_run"]
+    assert (finding["id"], finding["host"]) == ("accuracy.observation", "node1")
+    assert "'76' is not a number" in finding["message"]
+
+
 def test_pins_can_be_copied_to_the_inventory():
     text = report.to_markdown(summary(image("node1"), image("node2"), weights("node1")))
     block = text.partition("```yaml\n")[2].partition("```")[0]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every stage has a judge with the complete interface, which requests a module of this collection."""
+"""Every stage has a judge with the whole interface, and the request of the judge is valid for a module."""
 
 from __future__ import annotations
 

@@ -57,6 +57,31 @@ def test_container_has_every_device_of_the_node():
     assert "--nproc-per-node=16" in arguments["command"]
 
 
+@pytest.mark.parametrize(("change", "differences"), [
+    ({"hccl_collective_image": "torch:1"}, {"image": "torch:1"}),
+    ({"hccl_collective_port": 29999}, {"--master-port=29999"}),
+    ({"hccl_collective_processes_per_node": 1}, {"--nproc-per-node=1"}),
+    ({"hccl_collective_backend": "gloo"}, {"PROBE_BACKEND": "gloo"}),
+    ({"hccl_collective_warmup": 1}, {"PROBE_WARMUP": "1"}),
+    ({"hccl_collective_iterations": 3}, {"PROBE_ITERATIONS": "3"}),
+    ({"hccl_collective_sizes_bytes": [8]}, {"PROBE_SIZES": "8"}),
+    ({"hccl_collective_timeout_s": 90}, {"90", "HCCL_CONNECT_TIMEOUT", "PROBE_TIMEOUT_S"}),
+])
+def test_an_input_changes_only_its_part_of_the_container(change, differences):
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    default, found = (collective_container.arguments(PLAN, {**INPUTS, **each}, group, INTERFACES, "n2", SOURCES)
+                      for each in ({}, change))
+    words = {new for old, new in zip(default["command"], found["command"]) if old != new}
+    others = {name: value for part in ("env",) for name, value in found[part].items() if value != default[part][name]}
+    others.update({name: value for name, value in found.items()
+                   if name not in ("env", "command") and value != default[name]})
+    if isinstance(differences, dict):
+        assert (words, others) == (set(), differences)
+    else:
+        assert words | set(others) == differences
+        assert set(others.values()) <= words
+
+
 @pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
 def test_container_of_hccl_test(tool, required):
     inputs = dict(INPUTS, hccl_collective_tool=tool, hccl_collective_sizes_bytes=[4194304, 1048576])

@@ -102,6 +102,13 @@ def test_rounds_after_a_failed_or_slow_run(peers, minimum, rounds):
     assert sorted(found["interfaces"]) == (sorted(peers) if rounds else [])
 
 
+@pytest.mark.parametrize(("limit", "rounds"), [
+    (0, ["alone"]), (1, ["alone", "pair 0"]), (9, ["alone", "pair 0", "pair 1", "pair 2"])])
+def test_number_of_pair_rounds_is_limited(limit, rounds):
+    inputs = {**INPUTS, "hccl_collective_pair_rounds": limit}
+    assert collective_rounds.diagnosis_rounds(after(result(reason="no route")), inputs)["rounds"] == rounds
+
+
 def test_no_diagnosis_without_the_interface_of_a_node():
     """Its interface may be unknown because the other nodes on its network have left the run."""
     peers = after(result(reason="no route"), nodes=2)

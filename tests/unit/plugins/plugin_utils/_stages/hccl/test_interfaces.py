@@ -160,6 +160,16 @@ def test_an_npu_without_an_address_neither_sends_nor_receives():
 
 
 @pytest.mark.parametrize(("change", "expected"), [
+    ({"hccl_ping_round_s": 2}, {"round_s": 2}), ({"hccl_ping_timeout_s": 3}, {"timeout_s": 3}),
+    ({"hccl_ping_limit_s": 60}, {"limit_s": 60}),
+    ({"hccl_host_port": 2222}, {"hosts": [{"host": "n2", "address": "192.0.2.2", "port": 2222}]}),
+])
+def test_an_input_changes_one_argument_of_the_pings(change, expected):
+    default, arguments = (interfaces.mesh_arguments(cluster(2), {**INPUTS, **each})["n1"] for each in ({}, change))
+    assert {name: value for name, value in arguments.items() if value != default[name]} == expected
+
+
+@pytest.mark.parametrize(("change", "expected"), [
     ({"hccl_ping_enabled": False}, ([], [0, 1])),
     ({"hccl_ping_same_rail_only": True}, (["n2"], [0])),
 ])

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE, valid
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu_driver.npu_case import (
     INPUTS,
@@ -23,6 +25,18 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu
 )
 
 CHIP = "npu_smi|chips|3|"
+OLDER_KERNELS = (
+    "4.14.0-115.el7a.0.1.aarch64", "4.19.90-25.10.v2101.ky10.aarch64", "4.19.90-52.22.v2207.ky10.aarch64",
+    "4.19.90-2211.5.0.0178.22.uel20.aarch64", "4.19.90-2102.2.0.0062.ctl2.aarch64",
+    "4.19.90-2107.6.0.0192.8.oe1.bclinux.aarch64", "4.19.0-6-amd64", "4.19.0-6-arm64", "5.4.0-26-generic",
+    "5.4.119-19.0009.28.tl3.x86_64")
+OLDER_SYSTEMS = {
+    "CentOS 7.5": "CentOS Linux 7 (AltArch)", "CentOS 7.6": "CentOS Linux 7 (AltArch)",
+    "Kylin V10 SP2": "Kylin Linux Advanced Server V10 (Sword)",
+    "Kylin V10 SP3": "Kylin Linux Advanced Server V10 (Lance)", "UOS V20": "UOS Server 20",
+    "CTYunOS 22.06": "CTyunOS 22.06", "BC-Linux 21.10": "BigCloud Enterprise Linux 21.10 LTS",
+    "Debian 10": "Debian GNU/Linux 10 (buster)", "Debian 10.2": "Debian GNU/Linux 10 (buster)",
+    "Ubuntu 20.04": "Ubuntu 20.04.6 LTS", "TencentOS 3": "TencentOS Server 3.1 (Final)"}
 
 
 @pytest.mark.parametrize(("changes", "check_id", "subject", "status", "text"), [
@@ -122,6 +136,33 @@ def test_known_defects_of_drivers_by_release_and_options(driver, release, argume
     check = check_named(judged(changed({"npu_smi|driver_version": driver}), plan=plan), "driver_known_bad")
     assert check["status"] == ("warned" if message else "passed"), check
     assert not message or message in check["message"]
+
+
+@pytest.mark.parametrize(("release", "bad"), [
+    (release, bad) for release, entry in CATALOGUE["releases"].items() for bad in entry["driver_known_bad"]])
+def test_every_known_defect_is_a_warning_unless_an_option_avoids_it(release, bad):
+    driver = bad["version"].replace("x", "0") if "version" in bad else "25.3.0"
+    avoided = {bad["unless"]["option"]: bad["unless"]["value"]}
+    for arguments, warned in (({}, True), (avoided, False)):
+        observed = changed({"npu_smi|driver_version": driver})
+        plan = valid(plan_release=release, serving_args=arguments)
+        check = check_named(judged(observed, plan=plan), "driver_known_bad")
+        assert (" ".join(bad["reason"].split()) in str(check["message"])) == warned
+
+
+# A kernel of each system in older_kernels, and the os-release of a system whose kernel has another build.
+@pytest.mark.parametrize(("hardware", "kernel", "os"), [
+    (hardware, kernel, os) for hardware, profile in CATALOGUE["hardware"].items() for older in profile["older_kernels"]
+    for kernel, os in (
+        (next(name for name in OLDER_KERNELS if name.startswith(older["version"]) and re.search(older["build"], name)),
+         {"id": None, "name": None}),
+        (older["version"] + ".1-custom", {"id": older["id"], "name": OLDER_SYSTEMS[older["system"]]}))])
+def test_every_older_kernel_of_the_catalogue_passes(hardware, kernel, os):
+    check = check_named(judged(changed({"system|kernel": kernel, "system|os": os}), plan=valid(
+        plan_hardware=hardware, serving_tensor_parallel_size=8)), "kernel")
+    assert (check["status"], "which the vendor supports" in check["message"]) == ("passed", True)
+    unknown = check_named(judged(changed({"system|kernel": "4.1.1-custom", "system|os": os})), "kernel")
+    assert unknown["status"] == "warned"
 
 
 @pytest.mark.parametrize(("driver", "firmware", "boards", "status"), [

@@ -1,0 +1,197 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks with inputs other than the defaults, in the order of the tests: each input changes what a node shows.
+
+The scenario lifecycle does the same with the playbooks of a running service, and `benchmark` with its playbook.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.bed
+
+ROOT = Path(__file__).resolve().parents[2]
+BED = ROOT / "molecule" / "testbed" / "bed"
+NAME = "inputs"
+NODES = ("node1", "node2")
+SERVICE = "vllm-ascend-qwen25-vl"
+IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
+MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+# Appends the description of each container that starts to /var/tmp/containers.
+WATCH = ("docker events --filter event=start --format '{{.ID}}' | while read id; do "
+         "docker inspect --format '{{json .}}' $id >> /var/tmp/containers; done")
+#: For every run that serves or tests the service.
+SERVING = {"serving_port": 9000, "serving_served_model_name": "vision", "serving_ready_interval_s": 1,
+           "serving_log_max_files": 2, "serving_ready_timeout_s": 300}
+
+
+def bed(*words):
+    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def node(name, script):
+    return bed("exec", name, "sh", "-c", script)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Start the bed, and return the folder of the results."""
+    bed("up", "--nodes", "2", "--image", "light", "--hub")
+    for name in NODES:
+        bed("exec", name, "systemd-run", "--unit=watch", "sh", "-c", WATCH)
+    yield tmp_path_factory.mktemp("results")
+    bed("down")
+
+
+@pytest.fixture
+def run(results):
+    """Return a function that runs a playbook, and returns its output without line breaks."""
+    def playbook(name, *words, exit_code=0, variables=None, **inputs):
+        values = {"testbed_name": NAME, "report_path": str(results), **inputs}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated",
+             f"playbooks/{name}.yml", "-e", json.dumps(values), *words],
+            cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
+        assert done.returncode == exit_code, done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
+    return playbook
+
+
+def result(results, name, stage):
+    return json.loads((results / name / f"{stage}.json").read_text("utf-8"))
+
+
+def checks(results, name, stage):
+    """Return ``{check: (status, message)}`` of a stage that has one check of each kind."""
+    return {check["id"].split(".")[1]: (check["status"], check["message"])
+            for check in result(results, name, stage)["checks"]}
+
+
+def started(name):
+    """Return ``{name: docker inspect}`` of the containers that a node has started; the last one of each name."""
+    lines = node(name, "cat /var/tmp/containers").splitlines()
+    return {each["Name"].lstrip("/"): each for each in map(json.loads, lines)}
+
+
+def test_npu_driver(run, results):
+    run("npu_driver", npu_driver_kernel_minimum="99", npu_driver_waive=["kernel"])
+    for name in NODES:
+        assert checks(results, name, "npu_driver")["kernel"][0] == "waived"
+
+
+def test_hccl(run, results):
+    run("hccl", hccl_enabled=False)
+    for name in NODES:
+        assert "hccl_enabled" in json.dumps(result(results, name, "hccl"))
+        assert result(results, name, "hccl")["status"] == "not_run"
+
+
+def test_hccl_in_site(run, results):
+    run("site", "--tags", "hccl", hccl_collective_policy="never", hccl_ping_same_rail_only=True, hccl_host_port=2222,
+        hccl_ping_round_s=0.2)
+    for name in NODES:
+        observed = json.dumps(result(results, name, "hccl"))
+        assert result(results, name, "hccl")["status"] in ("passed", "warned")
+        assert "hccl_collective_policy" in observed
+
+
+def test_image_from_an_archive(run, results):
+    archive = subprocess.run([ROOT / "molecule/testbed/engine/build", "light"], capture_output=True, text=True,
+                             check=True).stdout.strip()
+    node("node2", f"docker image rm --force {IMAGE}")
+    run("image", image_archive=archive, image_archive_path="/srv/images", image_timeout_s=300)
+    assert node("node2", "ls -A /srv/images") == ""
+    assert IMAGE in node("node2", "docker image ls --format '{{.Repository}}:{{.Tag}}'")
+    assert result(results, "node2", "image")["status"] in ("passed", "warned", "waived")
+
+
+def test_weights_by_fan_out(run, results, tmp_path):
+    wheels = tmp_path / "wheels"
+    run("weights", weights_distribution="fanout", weights_swarm_port=6999, weights_swarm_patience_s=77,
+        weights_swarm_wheels=str(wheels), weights_timeout_s=1200, weights_workers=2, weights_progress_s=0)
+    for name in NODES:
+        assert result(results, name, "weights")["status"] in ("passed", "warned")
+        (swarm,) = [each for key, each in started(name).items() if "swarm" in key]
+        words = swarm["Args"]
+        assert (words[words.index("--port") + 1], words[words.index("--patience") + 1]) == ("6999", "77")
+    assert list(wheels.glob("libtorrent-*.whl"))
+
+
+def test_weights_without_a_wheel(run, results, tmp_path):
+    node("node2", f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights")
+    output = run("weights", exit_code=2, weights_distribution="fanout", weights_swarm_wheels=str(tmp_path / "none"),
+                 variables={"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"})
+    assert f"weights_swarm_wheels has no wheel of libtorrent for cp311 on {os.uname().machine}" in output
+    assert checks(results, "node2", "weights")["staged"][0] == "failed"
+
+
+def test_site(run, results):
+    run("site", "--tags", "weights,serving,functional", **SERVING, functional_expected_words=[],
+        functional_max_tokens=5, weights_verify="full")
+    for name in NODES:
+        assert node(name, "curl -s http://127.0.0.1:9000/v1/models").count('"vision"') >= 1
+        container = started(name)[SERVICE]
+        assert container["HostConfig"]["LogConfig"]["Config"]["max-file"] == "2"
+        assert checks(results, name, "functional")["expected_words"][0] == "not_run"
+
+
+def test_accuracy_that_cannot_be_installed(run, results, tmp_path):
+    output = run("site", "--tags", "accuracy", exit_code=2, accuracy_enabled=True, accuracy_python="/nowhere/python3",
+                 accuracy_run_on="localhost", accuracy_environment_path=str(tmp_path / "environment"),
+                 accuracy_datasets=[{"name": "tiny", "path": str(ROOT / "molecule/benchmark/files/tiny.jsonl")}],
+                 **SERVING)
+    assert "/nowhere/python3" in output
+    for name in NODES:
+        assert "/nowhere/python3" in json.dumps(result(results, name, "accuracy"))
+        assert result(results, name, "accuracy")["status"] == "failed"
+
+
+def test_accuracy_without_an_installation(run, results, tmp_path):
+    run("accuracy", exit_code=2, accuracy_enabled=True, accuracy_install=False, accuracy_run_on="localhost",
+        accuracy_executable=str(tmp_path / "ais_bench"),
+        accuracy_datasets=[{"name": "tiny", "path": str(ROOT / "molecule/benchmark/files/tiny.jsonl")}], **SERVING)
+    assert str(tmp_path / "ais_bench") in json.dumps(result(results, "node1", "accuracy"))
+
+
+def test_benchmark_with_a_tool_that_cannot_be_installed(run, results, tmp_path):
+    run("benchmark", exit_code=2, benchmark_tools=["ais_bench"], accuracy_python="/nowhere/python3",
+        accuracy_run_on="localhost", accuracy_environment_path=str(tmp_path / "environment"), **SERVING)
+    for name in NODES:
+        assert "/nowhere/python3" in json.dumps(result(results, name, "benchmark"))
+
+
+def test_diagnostics(run, results, tmp_path):
+    run("diagnostics", diagnostics_path=str(tmp_path), diagnostics_log_lines=3, diagnostics_timeout_s=60, **SERVING)
+    for name in NODES:
+        with tarfile.open(tmp_path / name / "diagnostics.tar.gz") as bundle:
+            (log,) = [bundle.extractfile(each).read() for each in bundle if each.name.endswith(f"{SERVICE}.log")]
+        assert 1 <= len(log.splitlines()) <= 4  # a line may say that others were left out
+    # The logs are then searched on the controller.
+    found = run("diagnostics", diagnostics_from=str(tmp_path / "node1" / "diagnostics.tar.gz"))
+    assert re.search(r"No fault was found in \d+ files|The checks that remedies name", found)
+    assert "node1" not in found.partition("PLAY RECAP")[2]
+
+
+def test_report(run, results, tmp_path):
+    moved = tmp_path / "results"
+    results.rename(moved)
+    try:
+        run("report", "-e", f"report_path={moved}")
+    finally:
+        moved.rename(results)
+    report = json.loads((results / "report.json").read_text("utf-8"))
+    assert set(report["hosts"]) == set(NODES)
+    assert report["hosts"]["node1"]["serving"]["status"] in ("passed", "warned")

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders tasks and templates of roles as Ansible does, without running them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import yaml
+from ansible import template
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+
+
+def trusted(value):
+    """Return a value whose texts Ansible may render; from ansible-core 2.19, other texts are only data."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(trusted, value))
+    return getattr(template, "trust_as_template", str)(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=None)
+def content(path):
+    """Return the content of a YAML file of a role."""
+    return trusted(yaml.safe_load((ROOT / "roles" / path).read_text("utf-8")))
+
+
+@lru_cache(maxsize=None)
+def defaults():
+    """Return the defaults of all roles, and a plan."""
+    found = {"__plan_resolved": {"plan": valid()}}
+    for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
+        found.update(content(path.relative_to(ROOT / "roles")) or {})
+    return found
+
+
+def task_of(role, file, name):
+    """Return the keywords of a task or block, with those of the blocks around it: variables are merged."""
+    def find(items, around):
+        for item in items:
+            found = {**item, "vars": {**around.get("vars", {}), **item.get("vars", {})},
+                     "module_defaults": {**around.get("module_defaults", {}), **item.get("module_defaults", {})}}
+            if item.get("name") == name:
+                yield found
+            for section in ("block", "rescue", "always"):
+                yield from find(item.get(section, ()), found)
+
+    (task,) = find(content(f"{role}/tasks/{file}.yml"), {})
+    return task
+
+
+def rendered(role, where, inputs, facts=None):
+    """Return a value of a role.
+
+    :param where: a file of the folder templates, or (tasks file, name of the task or block, keys of the value in it).
+    :param inputs: those that are not the defaults.
+    :param facts: other variables; by default, there are the plan and the variables of the task.
+    """
+    variables = {**defaults(), "inventory_hostname": "node1", "ansible_host": "192.0.2.11", "inventory_dir": "/site",
+                 "ansible_check_mode": False, "ansible_managed": "managed", "groups": {"npu_nodes": ["node1"]},
+                 "role_path": str(ROOT / "roles" / role), "ansible_search_path": [str(ROOT / "roles" / role)]}
+    if isinstance(where, str):
+        value = trusted((ROOT / "roles" / role / "templates" / where).read_text("utf-8"))
+    else:
+        file, name, *keys = where
+        value = task = task_of(role, file, name)
+        variables.update(task["vars"])
+        for key in keys:
+            value = value[key]
+        if keys == ["when"]:
+            value = trusted("{{ %s }}" % value)
+    return Templar(loader=DataLoader(), variables={**variables, **inputs, **(facts or {})}).template(value)
