@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
 	@echo 'make demo-down  remove the nodes of the demo'
-	@echo 'make test       set up everything, and run all tests except nine long ones'
+	@echo 'make test       set up everything, and run all tests except the long ones'
 	@echo 'make test-all   run all tests and the demo, and print what they have not visited; the same as make coverage'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'

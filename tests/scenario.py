@@ -74,11 +74,11 @@ def container_identities(node):
     return identities(containers(node))
 
 
-def statistics():
-    """Return {server: {column: value}} from the balancer's admin socket."""
+def statistics(node="node1"):
+    """Return {server: {column: value}} from the admin socket of the balancer on a node."""
     script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
               "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
-    rows = csv.DictReader(bed("exec", "node1", "python3", "-c", script).lstrip("# ").splitlines())
+    rows = csv.DictReader(bed("exec", node, "python3", "-c", script).lstrip("# ").splitlines())
     return {row["svname"]: row for row in rows if row["pxname"] == "vllm" and row["svname"].startswith("node")}
 
 

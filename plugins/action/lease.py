@@ -23,15 +23,20 @@ class ActionModule(ActionBase):
     """See plugins/modules/lease.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the folder of this run. A node that does not respond keeps it until the next run."""
+        """Remove the folder of this run. A node on which this is not possible keeps it until the next run."""
         super().run(tmp, task_vars)
+        variables = task_vars or {}
         self.validate_argument_spec(argument_spec={"state": {"type": "str", "choices": ["absent"], "required": True}})
-        Records(role_inputs(self._templar, task_vars or {}, "report")["report_path"]).release()
-        if not self._task.check_mode:
-            try:
-                with deadline(LIMIT_S):
-                    # Without a module, which would take more time than the command.
-                    self._low_level_execute_command(f"rm -rf {lease.ROOT}/{run.RUN_ID}")
-            except (AnsibleConnectionFailure, Hung):
-                return {"changed": False, "msg": "The node does not respond; its lease remains until the next run."}
+        records = Records(role_inputs(self._templar, variables, "report")["report_path"])
+        records.release()
+        if self._task.check_mode or not records.has_plan(variables["inventory_hostname"]):
+            return {"changed": False}
+        try:
+            with deadline(LIMIT_S):
+                # Without a module, which would take more time than the command.
+                removed = self._low_level_execute_command(f"rm -rf {lease.ROOT}/{run.RUN_ID}")
+        except (AnsibleConnectionFailure, Hung):
+            return {"changed": False, "msg": "The node does not respond; its lease remains until the next run."}
+        if removed["rc"]:
+            return {"changed": False, "msg": f"The lease of the node remains until the next run: {removed['stderr']}"}
         return {"changed": False}

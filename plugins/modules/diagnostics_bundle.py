@@ -21,8 +21,10 @@ description:
   - The logs are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
+  - ascend.vllm._ca
   - ascend.vllm._docker
 options:
+  server_name: {type: str, description: "The name in the certificate of the engines. By default, it is their address."}
   log_lines:
     description: The maximum number of lines to collect from the end of the log of each container.
     type: int
@@ -243,15 +245,16 @@ def _parsed(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -> Files:
+def metrics(docker: DockerEngine, inspected: dict[str, Any], options: dict[str, Any]) -> Files:
     """Return the metrics of a running engine."""
     container = containers.read(inspected)
     if not container["running"] or container["port"] is None:
         return {}
     key = containers.api_key(docker, container["id"])
     url = base_url(reachable(container["bind"]), container["port"], container["tls"]) + "/metrics"
-    with http_request.request(url, timeout_s, collecting.MAX_BYTES,
-                              headers={"Authorization": "Bearer " + key} if key else None) as response:
+    with http_request.request(url, options["timeout_s"], collecting.MAX_BYTES, ca=options["ca"],
+                              headers={"Authorization": "Bearer " + key} if key else None,
+                              server_name=options["server_name"]) as response:
         text = response.read().decode("utf-8", "replace")
         return {"": Collected(text, 0, "status %d" % response.status if response.status != 200 else None)}
 
@@ -269,13 +272,13 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
 
     :param stored: our containers, if Docker does not respond.
     """
-    timeout_s, max_bytes = options["timeout_s"], options["size_limit_mb"] << 20
+    max_bytes = options["size_limit_mb"] << 20
     found: dict[str, Source] = {}
     for each in ours:
         name = "containers/" + each["Name"].lstrip("/")
         found[name + ".log"] = partial(query, containers.log, docker, each["Id"], options["log_lines"])
         found[name + ".json"] = partial(query, docker.get, containers.inspect_query(each["Id"]))
-        found[name + "-metrics.txt"] = partial(metrics, docker, each, timeout_s)
+        found[name + "-metrics.txt"] = partial(metrics, docker, each, options)
     for configuration, folder in stored:
         name = "containers/" + configuration["Name"].lstrip("/")
         found[name + ".log"] = partial(stored_log, folder, options["log_lines"])
@@ -360,6 +363,8 @@ def main() -> None:
             "cards": {"type": "list", "elements": "int", "default": []},
             "npus": {"type": "list", "elements": "int", "default": []},
             "record": {"type": "bool", "default": False},
+            "ca": {"type": "str"},
+            "server_name": {"type": "str"},
             "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
             "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
             "controller_time_s": {"type": "float", "default": 0},

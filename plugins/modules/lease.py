@@ -12,9 +12,9 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - A run that changes a node holds a lease on the node and on the results folder, so that no other run, for example of
-    another controller, changes it at the same time. The first task takes the leases, and each task renews them.
-  - This action releases the leases. It is the last task of a playbook.
+  - A run that changes a node holds a lease on the node and on the results folder. Meanwhile, no other run can change
+    them, even from another controller. The first task of the run takes the leases, and every later task renews them.
+  - This action releases the leases. Playbooks run it as their last task.
   - Without this action, a lease expires when the process of the run no longer exists on the same controller, or 24
     hours after its last renewal.
 options:

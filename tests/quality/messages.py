@@ -33,8 +33,8 @@ PRINTED_BY = {
     "not_run": ("reason", 1, "why"), "unsupported": ("reason", 1, "why"),
 }
 # Exceptions whose text becomes the message of a failed task or of a check.
-FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadData", "StagingError",
-            "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError", "BadHostName")
+FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadCertificates", "BadData",
+            "StagingError", "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError", "BadHostName")
 PRINTING_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
 # Strings with these parts are programs or patterns.

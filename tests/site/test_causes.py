@@ -6,24 +6,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
-import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
+from bed_case import MODEL, ROOT, SERVICE, Bed, execute
 
 pytestmark = [pytest.mark.bed, pytest.mark.long]
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = ROOT / "molecule" / "testbed" / "bed"
-NAME = "causes"
+bed = Bed("causes")
 NODES = ("node1", "node2", "node3")
-SERVICE = "vllm-ascend-qwen25-vl"
-MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 SHARD = f"{MODEL}/quant_model_weight_w8a8-00002-of-00004.safetensors"
 KEY = "sesame-4711-open"
 # As the kernel does when memory runs out.
@@ -45,12 +38,6 @@ ROUNDS = [
 CASES = [(number, node, fault[0]) for number, faults in enumerate(ROUNDS) for node, fault in faults.items()]
 
 
-def bed(*words):
-    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def site(folder, tags, options):
     """Run site.yml on three nodes.
 
@@ -60,13 +47,9 @@ def site(folder, tags, options):
     inventory.parent.mkdir(exist_ok=True)
     hosts = {node: {"ansible_host": f"10.77.0.1{node[-1]}", **options.get(node, {})} for node in NODES}
     inventory.write_text(json.dumps({"npu_nodes": {"hosts": hosts, "vars": {
-        "testbed_name": NAME, "report_path": str(folder / "results"), "serving_api_key": KEY,
+        "report_path": str(folder / "results"), "serving_api_key": KEY,
         "serving_restart_policy": "no", "serving_ready_interval_s": 1, "serving_ready_timeout_s": 600}}}))
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated", "-i", inventory,
-         "playbooks/site.yml", "--tags", tags],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "MOLECULE_PROJECT_DIRECTORY": str(ROOT)})
+    return execute(bed.playbook("site", "-i", inventory, "--tags", tags), MOLECULE_PROJECT_DIRECTORY=str(ROOT))
 
 
 @pytest.fixture(scope="module")

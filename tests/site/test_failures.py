@@ -6,27 +6,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import jsonschema
 import pytest
+from bed_case import ROOT, Bed, execute
 
 pytestmark = pytest.mark.bed
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = ROOT / "molecule" / "testbed" / "bed"
-NAME = "failures"
+bed = Bed("failures")
 STAGES = "npu_driver,image,weights,serving"
-
-
-def bed(*words):
-    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,12 +30,9 @@ def site(tmp_path):
     """Return a function that runs site.yml on the bed; all runs of a test use the same folder of results."""
 
     def run(*words, tags=STAGES, playbook="site", **environment):
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated",
-             f"playbooks/{playbook}.yml", *(["--tags", tags] if playbook == "site" else []),
-             "-e", f"testbed_name={NAME}", "-e", f"report_path={tmp_path}", *words],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, "ANSIBLE_TIMEOUT": "3", **environment})
+        selected = ["--tags", tags] if playbook == "site" else []
+        done = execute(bed.playbook(playbook, *selected, *words, report_path=str(tmp_path)),
+                       **{"ANSIBLE_TIMEOUT": "3", **environment})
         report = tmp_path / "report.json"
         return done, json.loads(report.read_text("utf-8")) if report.exists() else None
 

@@ -6,19 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from bed_case import SERVICE, Bed, execute
 
 pytestmark = pytest.mark.bed
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = ROOT / "molecule" / "testbed" / "bed"
-NAME = "hosts"
-SERVICE = "vllm-ascend-qwen25-vl"
+bed = Bed("hosts")
 #: Restrictions on the login user, whose sudo asks for a password on every test bed.
 LOGIN = r"""
 set -e
@@ -66,14 +60,8 @@ done
 """
 
 
-def bed(*words):
-    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def node(script):
-    return bed("exec", "node2", "sh", "-c", script)
+    return bed.shell("node2", script)
 
 
 @pytest.fixture
@@ -82,11 +70,8 @@ def site(tmp_path):
     bed("up", "--nodes", "2", "--image", "light", "--hub")
 
     def run(tags="npu_driver,image,weights,serving,functional", **environment):
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated", "playbooks/site.yml",
-             "--tags", tags, "-e", f"testbed_name={NAME}", "-e", f"report_path={tmp_path}", "--limit", "node2"],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, "ANSIBLE_TIMEOUT": "10", **environment})
+        done = execute(bed.playbook("site", "--tags", tags, "--limit", "node2", report_path=str(tmp_path)),
+                       ANSIBLE_TIMEOUT="10", **environment)
         report = json.loads((tmp_path / "report.json").read_text("utf-8"))
         assert done.returncode == 0, done.stdout + done.stderr
         assert {report["hosts"]["node2"][stage]["status"] for stage in tags.split(",")} <= {"passed", "warned"}

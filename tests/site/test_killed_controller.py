@@ -5,107 +5,90 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from bed_case import IMAGE, MODEL, NODES, ROOT, SERVICE, Bed, execute
 
 pytestmark = pytest.mark.bed
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = ROOT / "molecule" / "testbed" / "bed"
-NAME = "killed"
-NODES = ("node1", "node2")
-SERVICE = "vllm-ascend-qwen25-vl"
-IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
-MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+bed = Bed("killed")
 AIS_BENCH = "/usr/local/bin/ais_bench"
-ARCHIVE = Path(__file__).parents[2] / ".cache" / "killed" / "image.tar"
+ARCHIVE = ROOT / ".cache" / "killed" / "image.tar"
 REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"
 # The name of whatever belongs to one run only.
 TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.?ansible_|\.new$|/mark-|/credentials|/swarm")
+ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "10"}
 RUNS = "docker ps --quiet --filter label=ascend.vllm.run | grep -q ."
-
-
-def bed(*words, check=True):
-    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or not check, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def shell(node, script, check=True):
-    return bed("exec", node, "sh", "-c", script, check=check)
-
-
-def command(playbook, *words, **variables):
-    return [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated",
-            f"playbooks/{playbook}.yml", *words, "-e", json.dumps(variables)]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A cluster that serves; return the variables of all runs on it."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
-    variables = {"testbed_name": NAME, "report_path": str(tmp_path_factory.mktemp("killed")),
+    variables = {"report_path": str(tmp_path_factory.mktemp("killed")),
                  "serving_stop_timeout_s": 5, "serving_allow_outage": True, "benchmark_num_prompts": 400}
     ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
     with ARCHIVE.open("wb") as archive:
-        subprocess.run([BED, "-n", NAME, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
+        subprocess.run([*bed.command, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
     for node in NODES:
-        shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' "
-                    "| docker build --tag sleeps:1 -")
-        shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
-    succeeds(command("site", "--tags", "image,weights,serving", **variables))
+        bed.shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' "
+                        "| docker build --tag sleeps:1 -")
+        bed.shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
+    succeeds(bed.playbook("site", "--tags", "image,weights,serving", **variables))
     yield variables
     bed("down")
 
 
-def environment(**variables):
-    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "10", **variables}
-
-
 def succeeds(words):
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=environment(),
-                          stdin=subprocess.DEVNULL)
+    done = execute(words, **ENVIRONMENT)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout
 
 
-def kill(words, task, folder, when=None):
-    """Start a run, and kill its process group when a task begins, or when a script then succeeds on node1."""
+@contextlib.contextmanager
+def halted(words, task, folder, when=None):
+    """Start a run, wait until a task begins or a script then succeeds on node1, and kill the run after the block."""
     reached = folder / "reached"
     callbacks = [str(Path(__file__).parent / "callback_plugins"), os.environ.get("ANSIBLE_CALLBACK_PLUGINS")]
     enabled = ["halt", os.environ.get("ANSIBLE_CALLBACKS_ENABLED")]
     with (folder / "log").open("wb") as log:
         run = subprocess.Popen(
             words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env=environment(ANSIBLE_CALLBACK_PLUGINS=":".join(filter(None, callbacks)), HALT="" if when else "1",
-                            ANSIBLE_CALLBACKS_ENABLED=",".join(filter(None, enabled)), HALT_AT=task,
-                            HALT_FILE=str(reached)))
+            env={**os.environ, **ENVIRONMENT, "ANSIBLE_CALLBACK_PLUGINS": ":".join(filter(None, callbacks)),
+                 "ANSIBLE_CALLBACKS_ENABLED": ",".join(filter(None, enabled)), "HALT": "" if when else "1",
+                 "HALT_AT": task, "HALT_FILE": str(reached)})
     try:
         end = time.monotonic() + 180
-        while not (reached.exists() and (when is None or shell("node1", when, check=False).returncode == 0)):
+        while not (reached.exists() and (when is None or bed.succeeds("node1", when))):
             assert run.poll() is None, (folder / "log").read_text("utf-8")[-6000:]
             assert time.monotonic() < end, (folder / "log").read_text("utf-8")[-6000:]
             time.sleep(0.1)
+        yield run
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
+
+
+def kill(words, task, folder, when=None):
+    """Start a run, and kill its process group at this place."""
+    with halted(words, task, folder, when):
+        pass
 
 
 def leftovers(variables):
     """Return what belongs to one run only, on the nodes and in the results folder."""
     found = []
     for node in NODES:
-        containers = shell(node, "docker ps --all --format '{{.Names}}'").stdout.split()
-        files = shell(node, "find /var/lib/ascend-vllm /data /var/tmp /tmp /root -mindepth 1").stdout
-        processes = shell(node, "ps -eo args=").stdout.splitlines()
+        containers = bed.shell(node, "docker ps --all --format '{{.Names}}'").split()
+        files = bed.shell(node, "find /var/lib/ascend-vllm /data /var/tmp /tmp /root -mindepth 1")
+        processes = bed.shell(node, "ps -eo args=").splitlines()
         found += [f"{node}: container {name}" for name in containers if name != SERVICE]
         found += [f"{node}: {path}" for path in files.splitlines() if TEMPORARY.search(path)]
         found += [f"{node}: process {words}" for words in processes if "AnsiballZ" in words or "sleep 300" in words]
@@ -115,7 +98,7 @@ def leftovers(variables):
 
 
 def answers(node):
-    return shell(node, "curl -fsS --max-time 5 http://127.0.0.1:8888/v1/models", check=False).returncode == 0
+    return bed.succeeds(node, "curl -fsS --max-time 5 http://127.0.0.1:8888/v1/models")
 
 
 class Site:
@@ -186,10 +169,10 @@ def some(cases, quick):
 def test_site(cluster, place, tmp_path):
     case, variables = SITE[place], {**cluster, **SITE[place].variables}
     for node in NODES:
-        shell(node, case.before + "; echo '{\"question\": \"1+1\", \"answer\": \"2\"}' > /tmp/own.jsonl")
-    kill(command("site", "--limit", f"localhost,{case.limit}", "--tags", case.tags, **variables), case.at, tmp_path,
-         case.when)
-    succeeds(command("site", "--limit", f"localhost,{case.limit}", "--tags", case.again, **{
+        bed.shell(node, case.before + "; echo '{\"question\": \"1+1\", \"answer\": \"2\"}' > /tmp/own.jsonl")
+    limit = ("--limit", f"localhost,{case.limit}")
+    kill(bed.playbook("site", *limit, "--tags", case.tags, **variables), case.at, tmp_path, case.when)
+    succeeds(bed.playbook("site", *limit, "--tags", case.again, **{
         **variables, **({"accuracy_enabled": False} if case.again != case.tags else {})}))
     assert leftovers(cluster) == []
 
@@ -198,45 +181,33 @@ def test_site(cluster, place, tmp_path):
 def test_upgrade(cluster, task, tmp_path):
     """The service answers again after a reboot, or after the next run."""
     if not all(map(answers, NODES)):
-        succeeds(command("site", "--tags", "image,weights,serving", **cluster))
+        succeeds(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
     variables = {**cluster, "serving_env": {"UPGRADE": task}}
-    kill(command("upgrade", **variables), task, tmp_path)
+    kill(bed.playbook("upgrade", **variables), task, tmp_path)
     if UPGRADE[task]:
         bed("fault", "reboot", "node1")
         end = time.monotonic() + 60
         while not answers("node1"):
-            assert time.monotonic() < end, shell("node1", "docker ps --all").stdout
+            assert time.monotonic() < end, bed.shell("node1", "docker ps --all")
             time.sleep(1)
-    succeeds(command("upgrade", **variables))
+    succeeds(bed.playbook("upgrade", **variables))
     assert leftovers(cluster) == []
     assert all(map(answers, NODES))
-    assert all(shell(node, f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE}").stdout
+    assert all(bed.shell(node, f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE}")
                .strip() == "always" for node in NODES)
 
 
 def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
     """In the same results folder nothing is run; with another one, the nodes of the first run are not changed."""
-    reached, words = tmp_path / "reached", command("image", **cluster)
-    halted = environment(
-        ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback_plugins"), ANSIBLE_CALLBACKS_ENABLED="halt",
-        HALT="1", HALT_FILE=str(reached), HALT_AT="probe | Read the versions from the files of the image")
-    first = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, start_new_session=True, env=halted)
-    try:
-        while not reached.exists():
-            assert first.poll() is None
-            time.sleep(0.1)
+    place = "probe | Read the versions from the files of the image"
+    with halted(bed.playbook("image", **cluster), place, tmp_path) as first:
         elsewhere = {**cluster, "report_path": str(tmp_path / "results")}
-        refused = [subprocess.run(command("image", **variables), cwd=ROOT, capture_output=True, text=True, check=False,
-                                  env=environment()) for variables in (cluster, elsewhere)]
+        refused = [execute(bed.playbook("image", **variables), **ENVIRONMENT) for variables in (cluster, elsewhere)]
         for playbook in ("plan", "status", "report"):
-            succeeds(command(playbook, **cluster))
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
+            succeeds(bed.playbook(playbook, **cluster))
     assert [done.returncode for done in refused] == [2, 2]
     for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by the run ",
                                       "This node is in use by the run ")):
         assert holder in " ".join(done.stdout.split())
         assert f"process {first.pid}" in done.stdout
-    succeeds(command("image", **elsewhere))
+    succeeds(bed.playbook("image", **elsewhere))

@@ -12,37 +12,20 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
+from bed_case import IMAGE, MODEL, NODES, ROOT, SERVICE, Bed, execute
 
 pytestmark = pytest.mark.bed
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = ROOT / "molecule" / "testbed" / "bed"
-NAME = "inputs"
-NODES = ("node1", "node2")
-SERVICE = "vllm-ascend-qwen25-vl"
-IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
-MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+bed = Bed("inputs")
 # Appends the description of each container that starts to /var/tmp/containers.
 WATCH = ("docker events --filter event=start --format '{{.ID}}' | while read id; do "
          "docker inspect --format '{{json .}}' $id >> /var/tmp/containers; done")
 #: For every run that serves or tests the service.
 SERVING = {"serving_port": 9000, "serving_served_model_name": "vision", "serving_ready_interval_s": 1,
            "serving_log_max_files": 2, "serving_ready_timeout_s": 300}
-
-
-def bed(*words):
-    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def node(name, script):
-    return bed("exec", name, "sh", "-c", script)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +42,7 @@ def results(tmp_path_factory):
 def run(results):
     """Return a function that runs a playbook, and returns its output without line breaks."""
     def playbook(name, *words, exit_code=0, variables=None, **inputs):
-        values = {"testbed_name": NAME, "report_path": str(results), **inputs}
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated",
-             f"playbooks/{name}.yml", "-e", json.dumps(values), *words],
-            cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **(variables or {})})
+        done = execute(bed.playbook(name, *words, **{"report_path": str(results), **inputs}), **(variables or {}))
         assert done.returncode == exit_code, done.stdout + done.stderr
         return " ".join((done.stdout + done.stderr).split())
 
@@ -82,7 +61,7 @@ def checks(results, name, stage):
 
 def started(name):
     """Return ``{name: docker inspect}`` of the containers that a node has started; the last one of each name."""
-    lines = node(name, "cat /var/tmp/containers").splitlines()
+    lines = bed.shell(name, "cat /var/tmp/containers").splitlines()
     return {each["Name"].lstrip("/"): each for each in map(json.loads, lines)}
 
 
@@ -111,10 +90,10 @@ def test_hccl_in_site(run, results):
 def test_image_from_an_archive(run, results):
     archive = subprocess.run([ROOT / "molecule/testbed/engine/build", "light"], capture_output=True, text=True,
                              check=True).stdout.strip()
-    node("node2", f"docker image rm --force {IMAGE}")
+    bed.shell("node2", f"docker image rm --force {IMAGE}")
     run("image", image_archive=archive, image_archive_path="/srv/images", image_timeout_s=300)
-    assert node("node2", "ls -A /srv/images") == ""
-    assert IMAGE in node("node2", "docker image ls --format '{{.Repository}}:{{.Tag}}'")
+    assert bed.shell("node2", "ls -A /srv/images") == ""
+    assert IMAGE in bed.shell("node2", "docker image ls --format '{{.Repository}}:{{.Tag}}'")
     assert result(results, "node2", "image")["status"] in ("passed", "warned", "waived")
 
 
@@ -131,7 +110,7 @@ def test_weights_by_fan_out(run, results, tmp_path):
 
 
 def test_weights_without_a_wheel(run, results, tmp_path):
-    node("node2", f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights")
+    bed.shell("node2", f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights")
     output = run("weights", exit_code=2, weights_distribution="fanout", weights_swarm_wheels=str(tmp_path / "none"),
                  variables={"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"})
     assert f"weights_swarm_wheels has no wheel of libtorrent for cp311 on {os.uname().machine}" in output
@@ -142,7 +121,7 @@ def test_site(run, results):
     run("site", "--tags", "weights,serving,functional", **SERVING, functional_expected_words=[],
         functional_max_tokens=5, weights_verify="full")
     for name in NODES:
-        assert node(name, "curl -s http://127.0.0.1:9000/v1/models").count('"vision"') >= 1
+        assert bed.shell(name, "curl -s http://127.0.0.1:9000/v1/models").count('"vision"') >= 1
         container = started(name)[SERVICE]
         assert container["HostConfig"]["LogConfig"]["Config"]["max-file"] == "2"
         assert checks(results, name, "functional")["expected_words"][0] == "not_run"
@@ -175,12 +154,13 @@ def test_benchmark_with_a_tool_that_cannot_be_installed(run, results, tmp_path):
 
 def test_diagnostics(run, results, tmp_path):
     run("diagnostics", diagnostics_path=str(tmp_path), diagnostics_log_lines=3, diagnostics_timeout_s=60, **SERVING)
-    for name in NODES:
-        with tarfile.open(tmp_path / name / "diagnostics.tar.gz") as bundle:
-            (log,) = [bundle.extractfile(each).read() for each in bundle if each.name.endswith(f"{SERVICE}.log")]
-        assert 1 <= len(log.splitlines()) <= 4  # a line may say that others were left out
+    (archive,) = tmp_path.glob("diagnostics-*.tar.gz")
+    with tarfile.open(archive) as bundle:
+        for name in NODES:
+            log = bundle.extractfile(f"diagnostics/{name}/containers/{SERVICE}.log").read()
+            assert 1 <= len(log.splitlines()) <= 4  # a line may say that others were left out
     # The logs are then searched on the controller.
-    found = run("diagnostics", diagnostics_from=str(tmp_path / "node1" / "diagnostics.tar.gz"))
+    found = run("diagnostics", diagnostics_from=str(archive))
     assert re.search(r"No fault was found in \d+ files|The checks that remedies name", found)
     assert "node1" not in found.partition("PLAY RECAP")[2]
 

@@ -7,21 +7,19 @@ group that still serves behind the balancer, and make its engine hang.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from scenario import bed, statistics
 
 ROUNDS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 NODES = ("node1", "node2")
 SERVING = ("pipeline", "data_parallel", "again")
-BED = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "molecule" / "testbed" / "bed"
 BALANCER = "http://10.77.0.13:8080"
 
 
@@ -145,19 +143,9 @@ def test_engine_that_exits_on_the_head_is_named(node):
     assert not container("ray", node)["State"]["Running"]
 
 
-def bed(*words):
-    done = subprocess.run([BED, "-n", "topology", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def state():
     """Return the head's columns in the statistics of the balancer."""
-    script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
-              "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
-    rows = csv.DictReader(bed("exec", "node3", "python3", "-c", script).lstrip("# ").splitlines())
-    (row,) = [row for row in rows if row["svname"] == "node1:8888"]
-    return row
+    return statistics("node3")["node1:8888"]
 
 
 def seconds_until(status, at_most):

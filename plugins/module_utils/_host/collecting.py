@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect texts from many sources of a host that may be half dead: each source has its own limits of time and size."""
+"""Collect texts from many sources of a host, some of which may hang. Each source has limits of time and size."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import IO
 
-    # {file name: text}; a source with a single file has the key "".
+    # {name of the file: text}. The key of a source with a single file is "".
     Files = dict[str, "Collected"]
     Source = Callable[[], Files]
     # (name, time of modification, size, content)
     LogFile = tuple[str, float, int, IO[bytes]]
 
-# Bytes of one text that are read.
+# The maximum number of bytes to read of one text.
 MAX_BYTES = 16 << 20
-# Seconds in addition to the timeout of a command or response, for the work on its output.
+# The number of seconds to process the output of a command or a response, in addition to its timeout.
 WORK_S = 10.0
 
 
 class Collected(NamedTuple):
-    """The text of a file, the exit code of its command (0 without a command), and what is missing in it, or None."""
+    """The text of a file, the exit code of its command (0 without a command), and why it is incomplete, or None."""
 
     text: str
     rc: int | None = 0
@@ -48,10 +48,11 @@ def missing(problem: str) -> Files:
 
 
 def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> Files:
-    """Return ``{name: text}``, collected in parallel. A source that fails or hangs costs only its own part.
+    """Collect all sources in parallel, return ``{name: text}``. If a source fails or hangs, only its text is missing.
 
-    :param sources: ``{name of the file or of the folder: function}``, the most important first.
-    :param timeout_s: limit of each command and each response. :param limit_s: limit of all sources together.
+    :param sources: ``{name of the file or of the folder: function}``, with the most important source first.
+    :param timeout_s: the timeout of each command and each response in seconds.
+    :param limit_s: the time limit of all sources together in seconds.
     """
     deadline = time.monotonic() + limit_s
 
@@ -70,19 +71,19 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
 
 
 class Commands:
-    """Runs commands. A program that hung once is not started again, since it hangs for every query.
+    """Runs commands. After a program has hung, it is not started again, because its other queries would hang, too.
 
-    :param timeout_s: limit of each command.
+    :param timeout_s: the timeout of each command in seconds.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._hung: dict[str, str] = {}
-        #: The commands that were run, by their words.
+        #: ``{words of the command: outcome}`` of the commands that were run.
         self.outcomes: dict[tuple[str, ...], commands.Outcome] = {}
 
     def outcome(self, argv: list[str]) -> commands.Outcome:
-        """Return the outcome of a command, which is run only once."""
+        """Return the outcome of a command. Each command is run only once."""
         key = tuple(argv)
         if key not in self.outcomes:
             if argv[0] in self._hung:
@@ -94,26 +95,26 @@ class Commands:
         return self.outcomes[key]
 
     def run(self, argv: list[str]) -> Files:
-        """Return the output of a command, both streams."""
+        """Return the output of a command, which includes stderr."""
         outcome = self.outcome(argv)
         return {"": Collected(outcome.output, outcome.rc, outcome.error or (
             "exit code %d" % outcome.rc if outcome.rc else None))}
 
 
 def file(path: str) -> Files:
-    """Return the text of a file; raises OSError."""
+    """Return the text of a file. Raise OSError if it cannot be read."""
     _check(path)
     return {"": Collected(facts.read_file(path))}
 
 
 def _check(path: str) -> None:
-    """Raise OSError if the file system of the path does not respond: a process that asks for it may never end."""
+    """Raise OSError if the file system of the path does not respond. A process that accesses it may never end."""
     for hung in commands.hung_paths([path]).values():
         raise OSError(hung)
 
 
 def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
-    """Yield the files in a folder at their last bytes, the newest first; raises OSError if it does not respond."""
+    """Yield the files in a folder, the newest first, each opened near its end. Raise OSError if the folder hangs."""
     _check(path)
     entries: list[tuple[float, int, str]] = []
     for parent, _folders, names in os.walk(path):
@@ -123,7 +124,7 @@ def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
                 if stat.S_ISREG(status.st_mode):
                     entries.append((status.st_mtime, status.st_size, os.path.join(parent, name)))
     for modified, size, each in sorted(entries, reverse=True):
-        # The program that writes the files must not make root read another one.
+        # A link must not make this process, which runs as root, read another file.
         with contextlib.suppress(OSError), os.fdopen(
                 os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
             stream.seek(max(0, size - max_file_bytes))
@@ -131,7 +132,7 @@ def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
 
 
 def newest(files: Iterable[LogFile], max_bytes: int, max_file_bytes: int) -> Files:
-    """Return the ends of the newest files, at most ``max_bytes`` in all and ``max_file_bytes`` of each."""
+    """Return the ends of the newest files, with at most ``max_bytes`` in total and ``max_file_bytes`` per file."""
     kept: list[tuple[float, str, bytes, int]] = []
     total, left_out, problems = 0, 0, []
     try:
@@ -159,9 +160,9 @@ def newest(files: Iterable[LogFile], max_bytes: int, max_file_bytes: int) -> Fil
 
 
 def bounded(files: Files, max_bytes: int) -> Files:
-    """Return the files with at most ``max_bytes`` in all and a quarter of it each. Of longer ones, the end is kept.
+    """Return the files with at most ``max_bytes`` in total, and a quarter of that per file. The ends are kept.
 
-    :param files: the most important first.
+    :param files: the files, with the most important file first.
     """
     found: Files = {}
     left = max_bytes
@@ -181,7 +182,10 @@ def _cut(kept: int, size: int) -> str | None:
 
 
 def pack(texts: Iterable[tuple[str, str]]) -> bytes:
-    """Return (name, text) of files as a ``.tar.gz`` archive."""
+    """Return a ``.tar.gz`` archive of the files.
+
+    :param texts: (name, text) of each file.
+    """
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for name, text in texts:

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lease of a run of Ansible on this node: only the run that holds it changes the node.
 
-PRIVATE to the collection. A run that changes the node describes itself in an environment variable of its modules. The
-first module takes the lease, and each further module renews it. If the controller of a run was killed, the next run
-finds its lease and removes what the run has left: the process of its last module, its containers, which have a label,
-and the files that its modules have announced.
+PRIVATE to the collection. A run that changes the node passes its description to its modules in an environment variable.
+The first module takes the lease, and every later module renews it. If the controller of a run was killed, the next run
+finds the lease of the killed run and removes its leftovers: the process of its last module, its containers (which have
+a label), and the files that its modules registered in the lease.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
         pid_started: str | None  # see `started`
         since: str
 
-# JSON of a `Run`, with the path of the socket of Docker as ``docker_socket``, and as ``gone`` the ids of runs that are
-# over according to the controller.
+# The environment variable with the JSON of a `Run`. It also has ``docker_socket``, the path of Docker's socket, and
+# ``gone``, the ids of the runs that have ended according to the controller.
 VARIABLE = "ASCEND_VLLM_RUN"
-# Each run has a folder in this one. The file in it is a `Run`, with the announced files as ``paths``, and as ``module``
-# the process id and start time of its last module.
+# The folder with one folder for each run. The file in the folder of a run is a `Run` with ``paths``, the registered
+# files, and ``module``, the process id and start time of the last module.
 ROOT = "/var/lib/ascend-vllm/runs"
 FILE = "lease.json"
-# The longest limit of a task in seconds: a run that has not renewed its lease for this time is over.
+# The longest limit of a task in seconds. A run that has not renewed its lease for this time has ended.
 LIMIT_S = 24 * 3600
-# The number of seconds that a module of a killed run has to end, and that Docker has to remove a container.
+# The number of seconds to wait for a module of a killed run to end, and for Docker to remove a container.
 END_S, REMOVE_S = 5, 60
 
 
 def hold(module: AnsibleModule, *paths: str) -> None:
     """Take or renew the lease for the run of this module. A module of a run that changes nothing needs no lease.
 
-    :param paths: files and folders that remain on the node if the controller is killed.
+    :param paths: the files and folders to remove if the controller of this run is killed.
     """
     if not run_id() or module.check_mode:
         return
@@ -78,7 +78,8 @@ def run_id() -> str:
 def refusal(what: str, holder: Run, path: str) -> str:
     """Return a sentence about the run that holds a lease.
 
-    :param what: what it holds the lease of. :param path: the path of the lease.
+    :param what: what is leased, such as ``This node``.
+    :param path: the path of the lease.
     """
     return ("%s is in use by the run %s of %s on %s (process %d, since %s); wait until it finishes, or stop it. If "
             "that process no longer exists, remove %s." % (
@@ -86,7 +87,7 @@ def refusal(what: str, holder: Run, path: str) -> str:
 
 
 def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT) -> Run | None:
-    """Take or renew the lease, and remove what runs have left that are over. Return the run that prevents it, or None.
+    """Take or renew the lease, and remove the leftovers of ended runs. Return the run that holds the lease, or None.
 
     :raises OSError: if the lease cannot be written.
     """
@@ -128,9 +129,9 @@ def _read(folder: str) -> tuple[Any, float]:
 
 
 def _remove_leftovers(request: Mapping[str, Any], over: Mapping[str, Any], root: str) -> None:
-    """Remove what runs have left, the lease last: if this fails, the next module continues.
+    """Remove the leftovers of ended runs, and then the leases, so that the next module continues after a failure.
 
-    :param over: the leases, with the ids of the runs as keys; None for a run without one.
+    :param over: ``{id of the run: lease}``; the lease is None if it is missing or damaged.
     """
     docker = DockerEngine(request["docker_socket"])
     try:
@@ -149,7 +150,7 @@ def _remove_leftovers(request: Mapping[str, Any], over: Mapping[str, Any], root:
 
 
 def _end(pid: int, since: str) -> bool:
-    """End a process that has this start time. Return whether it has ended."""
+    """Stop the process with this id and start time. Return whether it has ended."""
     until = time.monotonic() + END_S
     while started(pid) == since and time.monotonic() < until + END_S:
         with contextlib.suppress(OSError):

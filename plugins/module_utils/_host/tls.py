@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def client_context(ca: str | None) -> ssl.SSLContext:
     """Return the settings of a client, which verifies the certificate and the host name of a server.
 
-    :param ca: the trusted CA certificates as PEM; None or an empty string trusts those of the system.
+    :param ca: the trusted CA certificates as PEM. By default, the CA certificates of the system are trusted.
     """
     return ssl.create_default_context(cadata=ca or None)
 
@@ -26,12 +26,14 @@ def client_context(ca: str | None) -> ssl.SSLContext:
 def certificate_problem(files: Sequence[str], ca: str | None, name: str) -> str | None:
     """Return why clients would not accept a server with this certificate and key, or None if they would.
 
-    :param files: paths of PEM files, the certificate followed by those of intermediate CAs, and its key.
-    :param ca: see `client_context`. :param name: the name or IP address to which clients connect.
+    :param files: the paths of two PEM files: the certificate, followed by the certificates of intermediate CAs, and its
+        key.
+    :param ca: see `client_context`.
+    :param name: the name or IP address to which clients connect.
     """
     server_context, (certificate, key) = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files
     try:
-        # Without a password OpenSSL would ask for that of an encrypted key on a terminal.
+        # Without this function, OpenSSL would ask for the password of an encrypted key on the terminal.
         server_context.load_cert_chain(certificate, key, lambda: b"")
         if os.stat(key).st_mode & 0o004:
             return "every user can read the key %s; set its mode to 0600" % key
@@ -60,6 +62,6 @@ def rejection(error: ssl.SSLCertVerificationError) -> str:
 
 
 def days_left(connection: ssl.SSLSocket) -> float:
-    """Return the days until the certificate of the server expires, which the client has verified."""
+    """Return the number of days until the verified certificate of the server expires."""
     expires_s = ssl.cert_time_to_seconds(str((connection.getpeercert() or {})["notAfter"]))
     return round((expires_s - time.time()) / 86400, 1)

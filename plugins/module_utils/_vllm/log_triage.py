@@ -328,12 +328,11 @@ class _Scan:
 
     def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
         order = self.index.signatures[number].order
-        if order == _STARTED_ORDER and self.stopped:
-            self._start_again_after(text, line)
-        elif order == _STARTED_ORDER and any(entry.cause.level == ENGINE for entry in self.found()):
-            earlier = self.found()
-            self._start_again_after(text, line)
-            self.earlier = earlier
+        if order == _STARTED_ORDER:
+            found = [] if self.stopped else self.found()
+            if self.stopped or any(entry.cause.level == ENGINE for entry in found):
+                self._start_again_after(text, line)
+                self.earlier = found
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
         elif order == _TROUBLE_ORDER:

@@ -19,13 +19,12 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_certificates
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import BadCertificates, ca_certificates
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.unknown_names import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    BadInput,
     plain,
     role_defaults,
     role_inputs,
@@ -101,7 +100,7 @@ class Plans:
             self.inputs.templar, self.inputs.variables(host)).items()]
         try:
             plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"])
-        except BadInput as error:
+        except BadCertificates as error:
             plan["refusals"].append({"id": "serving_tls_ca", "message": str(error)})
         plan["refusals"] += renamed(self.inputs.variables(host))
         strict = self.inputs[host]["plan_strict_names"] is True

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import client_context
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 
 # The files in the container, by the inputs that set their sources.
 TARGETS = {"serving_tls_certificate": "/run/ascend-vllm/certificate.pem", "serving_tls_key": "/run/ascend-vllm/key.pem"}
 OPTIONS = ["--ssl-certfile", TARGETS["serving_tls_certificate"], "--ssl-keyfile", TARGETS["serving_tls_key"]]
 # An environment variable of a client has them, which may have up to 128 KiB.
 MAX_CA_BYTES = 100_000
+
+
+class BadCertificates(ValueError):
+    """The CA certificates cannot be used. The message is one sentence that names the input."""
 
 
 def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -30,7 +33,10 @@ def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def ca_certificates(path: str) -> str | None:
-    """Return the content of serving_tls_ca, or None if the path is empty. Raise BadInput if it cannot be used."""
+    """Return the content of serving_tls_ca, or None if the path is empty.
+
+    :raises BadCertificates: if the file cannot be used.
+    """
     if not path:
         return None
     try:
@@ -40,6 +46,6 @@ def ca_certificates(path: str) -> str | None:
             raise ValueError("it has more than %d bytes" % MAX_CA_BYTES)
         client_context(text or "none")
     except (OSError, ValueError) as error:
-        raise BadInput("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r cannot "
-                       "be used: %s." % (path, error)) from error
+        raise BadCertificates("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r "
+                              "cannot be used: %s." % (path, error)) from error
     return text

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Anonymize recordings of the vendor's tools: the same value is always replaced by the same one. PRIVATE.
+"""Anonymize recordings of the vendor's tools. Equal values are replaced by equal values. PRIVATE to the collection.
 
 Addresses keep their subnets. IPv4 addresses are moved to 240.0.0.0/5, which is reserved, IPv6 addresses to
 2001:db8::/32, and MAC addresses to 02:00:00. Serial numbers keep their form.
@@ -31,7 +31,7 @@ _NAME = re.compile(
     r"(?!HwHiAiUser$|(?:python[\d.]*|vllm\S*|ray(?:::\S*)?)[ ])"
     r"((?<=\[)[^\]\n]+|(?<==).+|(?<=/)[\w.-]+|(?<=[ ])\S[^|\n]*?(?=[ ]*\|))([ ]*)")
 _PORT = re.compile(r"(?i)Ifname: \d*[a-z-]*\d+(?:/\d+)*(?::\d+)?|(?:\w+: )?\d+")
-# What only describes the port of the switch, in the output of LLDP.
+# The parts of LLDP's output that only describe the port of the switch.
 _PUBLIC_TLVS = ("", "Time to Live TLV", "System Capabilities TLV", "Maximum Frame Size TLV", "End of LLDPDU TLV")
 # Words of the tools, which are kept even if a host has such a name.
 _WORDS = ("localhost", "npu", "chip", "node", "host", "device", "ascend", "version", "link")
@@ -40,7 +40,7 @@ _SERIAL_LENGTH = 6
 
 
 class Anonymizer:
-    """Anonymizes the recordings of a run. Values cannot be compared with those of another run.
+    """Anonymizes the recordings of a run. The replacements in other runs are different.
 
     :param names: the names of the hosts.
     """

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive with the diagnostics of a run, and the index that a person reads first. PRIVATE to the collection."""
+"""The archive with the diagnostics of a run, and its index, which people read first. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
 
-# The return values of ``ascend.vllm.diagnostics_bundle`` for a node without the archive, and ``failure``: why there are
-# none, or None.
+# The return values of ``ascend.vllm.diagnostics_bundle`` for a node, except for the archive, and ``failure``, the
+# reason why there are no such values, or None.
 NodeNote = dict[str, Any]
 
 # The names of the note and the archive of a node in the results folder.
 NOTE, ARCHIVE = "diagnostics", "diagnostics.tar.gz"
 ROOT = "diagnostics"
 INDEX = ROOT + "/index.md"
-# Causes of a node in the index.
+# The maximum number of causes per node in the index.
 MAX_CAUSES = 10
 _NAME = re.compile(r"[^/\0]+(?:/[^/\0]+)*\Z")
 
 
 def causes(note: NodeNote) -> list[dict[str, Any]]:
-    """Return the causes of a node, the most likely one first; of several logs with the same one, the first."""
+    """Return the causes of a node, the most likely cause first. A cause in several logs is returned once."""
     found: dict[str, dict[str, Any]] = {}
     for cause in note["diagnosis"]:
         found.setdefault(cause["cause"], cause)
@@ -55,7 +55,8 @@ def first_fault_of(notes: Mapping[str, NodeNote]) -> str:
 def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mapping[str, StageResult]]) -> list[str]:
     """Return the lines of the index in Markdown: failed checks, causes, missing files with reasons, and files.
 
-    :param notes: by host. :param results: the last results of all hosts, ``{host: {stage: result}}``.
+    :param notes: ``{host: note}``.
+    :param results: ``{host: {stage: result}}``, the last results of all hosts.
     """
     shown = _text.markdown
     lines = [f"# {shown(title)}", "", "## Failed checks", ""]
@@ -84,7 +85,7 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
 
 
 def _by_problem(note: NodeNote) -> Iterator[tuple[str, str]]:
-    """Yield (problem, names of the files) of a node; a tool that hangs has the same problem in dozens of files."""
+    """Yield (problem, names of the files) of a node. If a tool hangs, dozens of files have the same problem."""
     found: dict[str, list[str]] = {}
     for name, file in note["files"].items():
         if file["problem"]:
@@ -97,7 +98,7 @@ def _by_problem(note: NodeNote) -> Iterator[tuple[str, str]]:
 def members(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of the files in the archive of a node, which is not trusted.
 
-    A damaged archive, and one with more than ``max_bytes``, ends early.
+    The iteration stops early if the archive is damaged or has more than ``max_bytes``.
     """
     left = max_bytes
     try:

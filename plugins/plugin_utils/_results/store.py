@@ -103,9 +103,11 @@ class Records:
 
     def release(self) -> None:
         """Release the lease of the folder if this run holds it."""
-        with self._lock():
-            if self._read_run_file(self.root / _LEASE, "run")[0]:
-                (self.root / _LEASE).unlink()
+        path = self.root / _LEASE
+        if path.exists():  # otherwise, the lock would create the folder
+            with self._lock():
+                if self._read_run_file(path, "run")[0]:
+                    path.unlink()
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -192,6 +194,10 @@ class Records:
         :param inputs: ``{variable: digest of its value}`` for the inputs from which the plan was resolved.
         """
         return self._write_run_file(self.folder(host) / "plan.json", {"plan": plan, "inputs": inputs})
+
+    def has_plan(self, host: str) -> bool:
+        """Return whether this run has saved a plan for a host. Without a plan, no task of it has contacted the host."""
+        return self._read_run_file(self.folder(host) / "plan.json")[0] is not None
 
     def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
         """Return the plan that this run has saved for a host with the same inputs, see `write_plan`.

@@ -302,7 +302,7 @@ class StageAction(ActionBase):
 
 
 def hold_lease(records: Records) -> None:
-    """Take or renew the lease of the results folder; AnsibleActionFail if another run holds it."""
+    """Take or renew the lease of the results folder. Raise AnsibleActionFail if another run holds it."""
     try:
         records.hold_lease()
     except LeaseHeld as held:
@@ -313,7 +313,7 @@ def hold_lease(records: Records) -> None:
 
 
 def pass_lease(task: Any, host: str, docker_socket: str, gone: Iterable[str] = ()) -> None:
-    """Let the modules of a task hold the lease of the node; not in check mode, and not if it runs on another host.
+    """Let the modules of a task hold the lease of the node, except in check mode and if it runs on another host.
 
     :param gone: the ids of runs whose process has ended.
     """

@@ -33,7 +33,7 @@ def content(path):
 @lru_cache(maxsize=None)
 def defaults():
     """Return the defaults of all roles, and a plan."""
-    found = {"__plan_resolved": {"plan": valid()}}
+    found = {"__plan_resolved": {"plan": valid(), "run": "r1"}}
     for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
         found.update(content(path.relative_to(ROOT / "roles")) or {})
     return found

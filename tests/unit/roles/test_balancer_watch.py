@@ -21,7 +21,7 @@ from ansible.plugins.filter.core import FilterModule
 from ansible.plugins.test.core import TestModule as AnsibleTests
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import Handler, hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 

@@ -28,7 +28,7 @@ FACTS = {
     "__weights_held": {"state": "/state", "folder": "/data/.work", "identity": "i", "architecture": "aarch64"},
     "__weights_chain": {"stager": "node1", "address": "192.0.2.11", "peers": [], "upstream": []},
     "__balancer_plan": {"servers": [{"name": "node1:8888", "address": "192.0.2.11", "port": 8888,
-                                     "served_name": "q"}], "control_paths": ["/pause"]}}
+                                     "served_name": "q", "tls": False}], "control_paths": ["/pause"]}}
 
 
 # Without the input, the value is different: see the test below.
@@ -55,16 +55,16 @@ FACTS = {
      {"diagnostics_log_lines": 7}, 7),
     ("diagnostics", ("main", "Collect diagnostics", "ascend.vllm.diagnostics_bundle", "timeout_s"),
      {"diagnostics_timeout_s": 3}, 3),
-    ("diagnostics", ("main", "Fetch the bundle to the controller", "ansible.builtin.fetch", "dest"),
-     {"diagnostics_path": "/srv/bundles"}, "/srv/bundles/node1/diagnostics.tar.gz"),
+    ("diagnostics", ("main", "Write the archive of the run and show the causes", "ascend.vllm.report", "path"),
+     {"diagnostics_path": "/srv/bundles"}, "/srv/bundles"),
     ("image", (*PULL, "community.docker.docker_image_pull", "timeout"), {"image_timeout_s": 60}, 60),
     ("image", (*PULL, "timeout"), {"image_timeout_s": "60"}, 480),
     ("image", (*LOAD, "community.docker.docker_image_load", "timeout"), {"image_timeout_s": 60}, 60),
     ("image", (*LOAD, "timeout"), {"image_timeout_s": "60"}, 480),
     ("image", (*LOAD, "community.docker.docker_image_load", "path"),
-     {"image_archive": "/here/vllm.tar", "image_archive_path": "/srv"}, "/srv/vllm.tar"),
+     {"image_archive": "/here/vllm.tar", "image_archive_path": "/srv"}, "/srv/archive-r1/vllm.tar"),
     ("image", ("load", "load | Copy the archive to the node", "vars", "ansible_remote_tmp"),
-     {"image_archive_path": "/srv"}, "/srv/.ansible"),
+     {"image_archive_path": "/srv"}, "/srv/archive-r1/.ansible"),
     ("plan", ("main", "Resolve the plan of the node", "ascend.vllm.plan", "show"), {"plan_show": True}, True),
     ("serving", ("replace", "replace | Stop the service", "vars", "__serving_keep_serving"),
      {"serving_allow_outage": "yes"}, False),

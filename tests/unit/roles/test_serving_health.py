@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 

@@ -21,6 +21,7 @@ from ansible_collections.ascend.vllm.plugins.action import (
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import FakeNode, new_action
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
 
@@ -130,8 +131,10 @@ def test_progress_of_a_transfer_renews_the_lease(act):
     assert act.requests[0]["run"] == run.RUN_ID
 
 
-def end(tmp_path, command, check_mode=False):
+def end(tmp_path, command, check_mode=False, planned=True):
     (tmp_path / ".lease.json").write_text(json.dumps(run.RUN))
+    if planned:
+        Records(tmp_path).write_plan("node1", PLAN, {})
     action = new_action(lease_action, {"state": "absent"}, check_mode=check_mode)
     action._low_level_execute_command = command
     return action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path)})
@@ -139,11 +142,28 @@ def end(tmp_path, command, check_mode=False):
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_leases_end(tmp_path, check_mode):
-    command = Mock()
+    command = Mock(return_value={"rc": 0})
     assert end(tmp_path, command, check_mode) == {"changed": False}
     assert [call.args for call in command.call_args_list] == (
         [] if check_mode else [(f"rm -rf {lease.ROOT}/{run.RUN_ID}",)])
     assert not (tmp_path / ".lease.json").exists()
+
+
+def test_node_without_a_plan_of_this_run_is_not_contacted(tmp_path):
+    """After a refusal in the plan, for example. A plan of another run does not count."""
+    Records(tmp_path, run_id="another").write_plan("node1", PLAN, {})
+    assert end(tmp_path, Mock(side_effect=AssertionError), planned=False) == {"changed": False}
+    assert not (tmp_path / ".lease.json").exists()
+
+
+def test_lease_that_cannot_be_removed_is_reported(tmp_path):
+    found = end(tmp_path, Mock(return_value={"rc": 1, "stderr": "rm: cannot remove"}))
+    assert found == {"changed": False, "msg": "The lease of the node remains until the next run: rm: cannot remove"}
+
+
+def test_release_without_a_lease_creates_no_folder(tmp_path):
+    Records(tmp_path / "results").release()
+    assert not (tmp_path / "results").exists()
 
 
 def test_node_that_does_not_respond_does_not_fail_the_end(tmp_path):

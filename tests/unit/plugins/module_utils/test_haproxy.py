@@ -58,47 +58,57 @@ def test_a_refusal_is_an_error():
         haproxy.set_state(Balancer().ask, "node1:1", "drain")
 
 
-def test_a_real_socket(tmp_path):
-    path = str(tmp_path / "admin.sock")
+@pytest.fixture
+def served(tmp_path):
+    """Return a function that lets a function serve one connection, and returns the path of the socket."""
+    threads = []
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+        server.bind(str(tmp_path / "admin.sock"))
         server.listen()
 
-        def respond():
-            connection, _address = server.accept()
-            with connection:
-                connection.sendall(b"you said " + connection.recv(100))
+        def serve(respond):
+            def accept():
+                connection, _address = server.accept()
+                with connection, contextlib.suppress(OSError):
+                    respond(connection)
 
-        thread = threading.Thread(target=respond)
-        thread.start()
-        assert haproxy.command_sender(path, 5)("show stat") == "you said show stat\n"
-        thread.join()
+            threads.append(threading.Thread(target=accept))
+            threads[-1].start()
+            return str(tmp_path / "admin.sock")
+
+        yield serve
+        for thread in threads:
+            thread.join()
+
+
+def test_a_real_socket(served, tmp_path):
+    path = served(lambda connection: connection.sendall(b"you said " + connection.recv(100)))
+    assert haproxy.command_sender(path, 5)("show stat") == "you said show stat\n"
+    closed = str(tmp_path / "closed.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(closed)
     with pytest.raises(haproxy.BalancerError, match="does not answer at"):
-        haproxy.command_sender(path, 5)("show stat")
+        haproxy.command_sender(closed, 5)("show stat")
 
 
-@pytest.mark.parametrize(("part", "pause_s", "outcome"), [(b"x" * 1000, 0, "limit"), (b"x", 0.05, "timeout")])
-def test_a_response_without_end(tmp_path, monkeypatch, part, pause_s, outcome):
+def send_without_end(part, pause_s):
+    def respond(connection):
+        while True:
+            connection.sendall(part)
+            time.sleep(pause_s)
+
+    return respond
+
+
+def test_a_response_has_a_limit(served, monkeypatch):
     monkeypatch.setattr(haproxy, "_MAX_RESPONSE_BYTES", 1 << 18)
-    path = str(tmp_path / "admin.sock")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
+    response = haproxy.command_sender(served(send_without_end(b"x" * 1000, 0)), 60)("show stat")
+    assert 1 << 18 <= len(response) < 1 << 19
 
-        def respond():
-            connection, _address = server.accept()
-            with connection, contextlib.suppress(OSError):
-                while True:
-                    connection.sendall(part)
-                    time.sleep(pause_s)
 
-        thread = threading.Thread(target=respond)
-        thread.start()
-        if outcome == "limit":
-            assert 1 << 18 <= len(haproxy.command_sender(path, 60)("show stat")) < 1 << 19
-        else:
-            started = time.monotonic()
-            with pytest.raises(haproxy.BalancerError, match="timed out"):
-                haproxy.command_sender(path, 0.4)("show stat")
-            assert time.monotonic() - started < 20
-        thread.join()
+def test_a_response_has_a_deadline(served):
+    send_command = haproxy.command_sender(served(send_without_end(b"x", 0.05)), 0.4)
+    started = time.monotonic()
+    with pytest.raises(haproxy.BalancerError, match="timed out"):
+        send_command("show stat")
+    assert time.monotonic() - started < 20

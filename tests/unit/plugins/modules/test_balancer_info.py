@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.modules import balancer_info
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 
 
 @pytest.mark.parametrize(("cgroup", "expected"), [

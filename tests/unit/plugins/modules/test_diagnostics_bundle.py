@@ -10,6 +10,7 @@ import http.server
 import io
 import json
 import os
+import ssl
 import tarfile
 import threading
 import time
@@ -18,6 +19,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.modules import diagnostics_bundle
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import inspected
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._host.test_redact import KINDS
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
@@ -50,7 +52,7 @@ def bundle(docker, tmp_path, monkeypatch):
 
         def __init__(self, **_specification):
             self.params = {"log_lines": 100, "timeout_s": 60, "limit_s": 300, "size_limit_mb": 64, "cards": [],
-                           "npus": [], "record": False, "controller_time_s": 0.0,
+                           "npus": [], "record": False, "controller_time_s": 0.0, "ca": None, "server_name": None,
                            "driver_path": str(tmp_path / "driver"), "state_path": str(tmp_path / "state"),
                            "docker_socket": docker.path, **run.options}
 
@@ -175,9 +177,9 @@ def engine():
         server.shutdown()
 
 
-def running(docker, engine, tmp_path):
+def running(docker, engine, tmp_path, *options):
     (instance,) = valid()["instances"]
-    command = ["vllm", "serve", "--host", "127.0.0.1", "--port", str(engine.server_port)]
+    command = ["vllm", "serve", "--host", "127.0.0.1", "--port", str(engine.server_port), *options]
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY=sesame\n")
     add(docker, instance, command=command)["Mounts"] = [
         {"Destination": labels.SECRETS_TARGET, "Source": str(tmp_path / "secrets.env")}]
@@ -190,6 +192,18 @@ def test_metrics_of_a_running_engine(docker, bundle, engine, tmp_path):
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY=wrong\n")
     result, _texts = bundle()
     assert result["files"][f"containers/{NAME}-metrics.txt"]["problem"] == "status 401"
+
+
+def test_metrics_are_read_from_a_server_with_tls(docker, bundle, engine, tmp_path):
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("server", "node1.example"))
+    engine.socket = context.wrap_socket(engine.socket, server_side=True)
+    running(docker, engine, tmp_path, "--ssl-certfile", "/run/server.pem")
+    problem = bundle()[0]["files"][f"containers/{NAME}-metrics.txt"]["problem"]
+    assert "certificate" in problem
+    _result, texts = bundle(ca=authority.path.read_text(), server_name="node1.example")
+    assert texts[f"containers/{NAME}-metrics.txt"] == "vllm:num_requests_running 3.0\n"
 
 
 def test_server_that_does_not_answer_costs_its_metrics_only(docker, bundle, engine, tmp_path):
@@ -295,7 +309,7 @@ def test_no_secret_of_any_source_is_in_the_bundle(docker, bundle, engine, tmp_pa
              if secret in text or json.dumps(secret)[1:-1] in text]
     assert found == []
     without_secrets = [name for name, text in texts.items() if "(redacted)" not in text]
-    assert without_secrets == ["docker/containers.json"]
+    assert without_secrets == []
 
 
 TOOL = """\

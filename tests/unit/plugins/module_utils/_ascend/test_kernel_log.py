@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,12 +82,14 @@ def test_kernel_log_is_read_to_its_end(tmp_path):
 def test_number_of_records_and_time_are_limited(tmp_path, monkeypatch):
     """A log that is written faster than it is read has no end."""
     (tmp_path / "kmsg").write_text(KMSG[0] * 100)
-    monkeypatch.setattr(kernel_log.os, "read", lambda _descriptor, _size: KMSG[0].encode())
+    functions = SimpleNamespace(**{name: getattr(os, name) for name in ("open", "close", "O_RDONLY", "O_NONBLOCK")},
+                                read=lambda _descriptor, _size: KMSG[0].encode())
+    monkeypatch.setattr(kernel_log, "os", functions)
     assert kernel_log.read(str(tmp_path / "kmsg"), limit=7) == [KMSG[0]] * 7
 
     def overwritten(_descriptor, _size):
         raise OSError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr(kernel_log.os, "read", overwritten)
+    functions.read = overwritten
     monkeypatch.setattr(kernel_log, "READ_S", 0.1)
     assert kernel_log.read(str(tmp_path / "kmsg")) == []

@@ -17,7 +17,7 @@ from http.client import HTTPException
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"

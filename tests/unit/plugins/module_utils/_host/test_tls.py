@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import tls
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 
 
 @pytest.fixture(scope="module")

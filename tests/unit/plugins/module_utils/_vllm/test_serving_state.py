@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED_S
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 

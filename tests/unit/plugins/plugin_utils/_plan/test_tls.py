@@ -8,8 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import tls
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     group_plans,
     plan_with,
@@ -73,5 +72,5 @@ def test_content_of_the_ca_file(tmp_path):
     (tmp_path / "empty").write_text("")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name in ("none", "empty", "binary", ".", "large"):
-        with pytest.raises(BadInput, match=r"^serving_tls_ca must be a file o"):
+        with pytest.raises(tls.BadCertificates, match=r"^serving_tls_ca must be a file o"):
             tls.ca_certificates(str(tmp_path / name))

@@ -268,8 +268,8 @@ def test_lease_of_another_run_refuses_this_one(tmp_path):
     path = held(tmp_path, user="anna", controller="laptop", since="2026-01-02T03:04:05Z")
     before = path.read_text()
     with pytest.raises(LeaseHeld, match=(
-            f"The results folder {tmp_path} is in use by the run a of anna on laptop \\(process {os.getpid()}, since "
-            "2026-01-02T03:04:05Z\\); wait until it finishes, or stop it. If that process no longer exists, "
+            f"The results folder {tmp_path} is in use by the run a of anna on laptop \\(process {run.RUN['pid']}, "
+            "since 2026-01-02T03:04:05Z\\); wait until it finishes, or stop it. If that process no longer exists, "
             "remove "
             f"{path}")):
         Records(tmp_path).hold_lease()
@@ -303,9 +303,11 @@ def test_damaged_lease_counts_as_missing(tmp_path, content):
 
 def test_another_process_of_this_controller_sees_the_same_processes(tmp_path):
     """The lease of a run that was killed is taken at once by a run that another process executes."""
+    collections = next(folder for folder in (ROOT / "playbooks" / "collections", ROOT / ".." / ".." / "..")
+                       if (folder / "ansible_collections" / "ascend" / "vllm").is_dir())
     script = ("import json\n"
               "from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder\n"
-              f"_AnsibleCollectionFinder(paths=[{str(ROOT / 'playbooks' / 'collections')!r}])._install()\n"
+              f"_AnsibleCollectionFinder(paths=[{str(collections)!r}])._install()\n"
               "from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run\n"
               "print(json.dumps(run.RUN))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
