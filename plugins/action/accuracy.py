@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ActionModule(StageAction):
         if not inputs["accuracy_enabled"]:
             return {"not_run": "accuracy_enabled is false: a measurement needs datasets and, with most of them, hours."}
         if self._task.check_mode:
-            return {"not_run": "Nothing is measured in check mode."}
+            return {"not_run": f"{WOULD} measure the accuracy."}
         if not serving_instances(plan):
             return {"not_run": no_api_reason(plan)}
         return dict(self._measurement())

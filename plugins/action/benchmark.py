@@ -52,6 +52,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
     SweepResult,
     WarmUp,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class ActionModule(StageAction):
             if not self._task.check_mode:
                 steps[step](observed)
             elif step != "begin":
-                observed["not_run"] = "Nothing is measured in check mode."
+                observed["not_run"] = f"{WOULD} measure the performance."
             return dict(observed)
 
         record = self.add_to(record, execute)

@@ -9,7 +9,7 @@ check the plan and the inputs of every node, and refuse the run if there are mis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -19,16 +19,19 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe, describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, grouped, say, warn
 
 NOTE = "plan"
+# The roles whose inputs are checked, in addition to those of the stages.
+ALWAYS = ("plan", "image", "weights", "serving", "balancer", "report", "diagnostics")
 
 
 class ActionModule(ActionBase):
@@ -42,7 +45,8 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
             "show": {"type": "bool", "default": False},
-            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "resolve"], "default": "resolve"},
+            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "show", "resolve"],
+                      "default": "resolve"},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
         })
@@ -61,50 +65,58 @@ class ActionModule(ActionBase):
             stages = args["stages"]
             if stages is None:
                 stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
-            self._check(plans, host, task_vars, stages, records, secrets)
+            note = self._check(plans, host, task_vars, stages)
+            try:
+                records.write_note(host, NOTE, {name: [mask_known(text, secrets) for text in texts]
+                                                for name, texts in note.items()})
+            except BadHostName as refused:
+                raise AnsibleActionFail(str(refused)) from refused
             return {"changed": False}
+        if args["phase"] == "show":
+            heads = {name: note["head"] for name, note in records.read_notes(args["hosts"], NOTE).items()}
+            lines = plan_head.head(heads)
+            say(self._display, "\n".join([*lines, *describe_all({name: plans[name] for name in heads})]), secrets)
+            return {"changed": False, "msg": "\n".join(lines)}
         plan = plans[host]
         if args["show"]:
             say(self._display, describe(plan, host), secrets)
         return {"changed": False, "plan": plan, "run": run.RUN_ID}
 
-    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str], records: Records,
-               secrets: list[str]) -> None:
-        """Save the refusals and warnings of a host for the task that reports those of all hosts."""
-        warnings: list[str] = []
+    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]
+               ) -> dict[str, list[str]]:
+        """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
+        note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
         try:
             plan = plans.resolved(host)
-            warnings = [warning["message"] for warning in plan["warnings"]
-                        if warning["id"].startswith(unknown_names.PREFIX)]
-            refusals = {refusal["id"]: refusal["message"] for refusal in plan["refusals"]}
-            for name, sentence in self._mistakes(plans, host, task_vars, stages).items():
-                refusals.setdefault(name, sentence)
+            note["warnings"] = [warning["message"] for warning in plan["warnings"]
+                                if warning["id"].startswith(unknown_names.PREFIX)]
+            inputs = role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
+            context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
+            found = self._mistakes(context, stages, task_vars["hostvars"])
+            found.update((refusal["id"], refusal["message"]) for refusal in plan["refusals"])
+            note["refusals"] = list(found.values())
+            if not found:
+                balancers = [balancer.url(inputs["balancer_bind"], plans.inputs[name]["serving_address"],
+                                          inputs["balancer_port"], bool(inputs["balancer_tls_certificate"]))
+                             for name in inputs["balancer_hosts"] if inputs["balancer_enabled"]]
+                note["head"] = plan_head.rows(plan, inputs, stages, balancers)
         except AnsibleError as error:
-            refusals = {"": error_line(error)}
-        try:
-            records.write_note(host, NOTE, {"refusals": [mask_known(text, secrets) for text in refusals.values()],
-                                            "warnings": [mask_known(text, secrets) for text in warnings]})
-        except BadHostName as refused:
-            raise AnsibleActionFail(str(refused)) from refused
+            note["refusals"] = [error_line(error)]
+        return note
 
-    def _mistakes(self, plans: Plans, host: str, task_vars: Mapping[str, Any], stages: list[str]) -> dict[str, str]:
+    def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str]) -> dict[str, str]:
         """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
-        plan, found = plans.resolved(host), {}
-        inputs = role_inputs(self._templar, task_vars, "plan", "image", "weights", "serving", "balancer", "report",
-                             "diagnostics", *stages, "accuracy")
-        roles = {"plan", "image", "weights", "serving", "balancer", "report", "diagnostics"}
-        if "ais_bench" in (inputs.get("benchmark_tools") or ()):
-            roles.add("accuracy")
-        for role in sorted(roles - set(stages)):
+        inputs, nodes, found = context.inputs, {context.host: context.plan}, {}
+        used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
+        for role in sorted(used - set(stages)):
             found.update(typed(role, inputs)[1])
-        context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
         for stage in stages:
             found.update(checked(stage, context)[1])
         if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):
-            nodes = {host: plan}
-            sentences = balancer.unknown_hosts(inputs, task_vars["hostvars"], host) or balancer.problems(
+            own = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
+            sentences = balancer.unknown_hosts(inputs, known_hosts, context.host) or balancer.problems(
                 inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), nodes,
-                inputs["balancer_bind"], {host: inputs["serving_address"]} if host in inputs["balancer_hosts"] else {})
+                inputs["balancer_bind"], own)
             found.update(zip(sentences, sentences))
         return found
 
@@ -115,7 +127,7 @@ class ActionModule(ActionBase):
             warn(self._display, sentence, secrets)
         refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
         if refused:
-            raise AnsibleActionFail(
-                "The run is refused, and nothing was changed. " + " ".join(grouped(refused, len(hosts))),
-                result={"refusals": sorted({text for texts in refused.values() for text in texts})})
+            # Ansible prints the message twice, and the result once.
+            raise AnsibleActionFail("The run is refused because of the inventory, and nothing was changed.",
+                                    result={"refusals": grouped(refused, len(hosts))})
         return {"changed": False}

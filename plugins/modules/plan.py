@@ -18,18 +18,19 @@ description:
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
-  - The playbooks begin with three other phases, which report the mistakes of all nodes together.
+  - The playbooks begin with other phases, which report the mistakes of all nodes together.
 options:
   phase:
     description:
       - V(controller) fails if the control node lacks a collection or cannot write to C(report_path).
       - V(check) resolves the plan, checks the inputs of all roles, and saves the mistakes.
       - V(refuse) prints the warnings of O(hosts), and fails with their mistakes.
+      - V(show) prints the plans of O(hosts). They begin with a head of at most 25 lines. Equal plans are printed once.
       - V(resolve) returns the plan.
     type: str
-    choices: [controller, check, refuse, resolve]
+    choices: [controller, check, refuse, show, resolve]
     default: resolve
-  hosts: {type: list, elements: str, default: [], description: "The hosts whose mistakes are reported."}
+  hosts: {type: list, elements: str, default: [], description: "The hosts of O(phase=refuse) and O(phase=show)."}
   stages:
     description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
     type: list
@@ -67,9 +68,10 @@ run:
   type: str
   returned: with O(phase=resolve)
   sample: 20260102T030405Z-1a2b3c4d
+msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}
 refusals:
-  description: The errors in the inputs, each with C(id) and C(message).
+  description: The errors in the inputs, each with C(id) and C(message). With O(phase=refuse), they are sentences.
   type: list
-  elements: dict
+  elements: raw
   returned: failure
 """

@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible import constants as C
+
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import first_line, last_line, plain
 
@@ -46,8 +48,11 @@ def markdown(text: object, limit: int = LINE_LIMIT) -> str:
 
 
 def say(display: Any, lines: str | Iterable[str], secrets: Iterable[str] = ()) -> None:
-    """Print lines of text on the display of an action plugin. Known secrets are masked."""
-    display.display(_printable(lines, secrets))
+    """Print lines of text on the display of an action plugin. Known secrets are masked.
+
+    With a stdout callback whose output is JSON, the text goes to stderr, so that the output can be parsed.
+    """
+    display.display(_printable(lines, secrets), stderr="json" in C.DEFAULT_STDOUT_CALLBACK)
 
 
 def warn(display: Any, text: str, secrets: Iterable[str] = ()) -> None:

@@ -17,6 +17,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Cat
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
 # The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
+# Begins the message of each check that is not run because check mode changes nothing.
+WOULD = "Without --check, the run would"
 Observation = Mapping[str, Any]
 # The outcomes of the checks of a stage on a host.
 Outcomes = list[CheckOutcome]

@@ -46,7 +46,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
@@ -250,6 +250,10 @@ class StageAction(ActionBase):
             COLLECTION_VERSION))
         path = self.records.write_result(result)
         failed = contract.failures(result)
+        if self.context.check_mode and not failed:
+            would = dict.fromkeys(check["message"] or "" for check in found if str(check["message"]).startswith(WOULD))
+            if would or not self.context.phase:
+                self.say(f"{self.stage}: {' '.join(would) or 'Nothing would be changed.'}")
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
                 "reachable": record.reachable and not self._python_note(self.host).get("problem"),
                 "observed": self.returned(record.observed), "msg": mask_known(summary(result, failed), self.secrets)}

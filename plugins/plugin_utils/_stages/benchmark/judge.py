@@ -68,12 +68,10 @@ RETURNED = ("wanted",)
 
 def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs."""
-    plan, inputs, catalogue = context.plan, dict(context.inputs), context.catalogue
+    plan, inputs, catalogue = context.plan, targets.planned(context.inputs), context.catalogue
     yield from vllm_bench.check_inputs(inputs)
     if targets.AIS_BENCH in inputs["benchmark_tools"]:
         yield from ais_bench.check_inputs(inputs)
-    if inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False:
-        inputs["benchmark_balancer_url"] = ""
     try:
         targets.chosen(plan, inputs)
         if catalogue and plan["instances"]:

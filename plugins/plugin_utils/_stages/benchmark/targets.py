@@ -30,6 +30,12 @@ _URL = re.compile(r"https?://[^/\s]+$")
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
 
 
+def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs without a balancer if the inventory has none."""
+    none = inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False
+    return {**inputs, "benchmark_balancer_url": ""} if none else dict(inputs)
+
+
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
     """Return the targets in the order in which they are measured.
 

@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
@@ -66,9 +66,11 @@ def check_inputs(context: Context) -> Iterator[str]:
             ", ".join(sorted(MEDIA_TYPES)), path)
 
 
-def request(context: Context) -> Request:
-    """Return the requests to send to the instances of the node."""
+def request(context: Context) -> Request | None:
+    """Return the requests to send to the instances of the node, or None in check mode."""
     plan, inputs = context.plan, context.inputs
+    if context.check_mode:
+        return None
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
@@ -117,6 +119,9 @@ def judge(context: Context) -> Outcomes:
     checks, observed = Checks(CHECKS), cast("client.ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))
+    elif context.check_mode:
+        checks.not_run("served_name", "%s send requests to the model." % WOULD)
+        return checks.as_list()
     for server in observed["servers"]:
         _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
         _judge_routes(checks, server, context.plan, bool(context.inputs["functional_api_key"]))

@@ -14,7 +14,13 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.content impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
+    WOULD,
+    Context,
+    Observation,
+    Outcomes,
+    Request,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
@@ -96,9 +102,11 @@ def check_inputs(context: Context) -> Iterator[str]:
         yield "weights_digest must be 64 hexadecimal digits, but is '%s'." % inputs["weights_digest"]
 
 
-def request(context: Context) -> Request:
-    """Return the request that inspects the model on the node."""
+def request(context: Context) -> Request | None:
+    """Return the request that inspects the model on the node, or None if check mode did not stage it."""
     inputs = context.inputs
+    if context.measured.get("pending"):
+        return None
     return Request("ascend.vllm.weights_info", {
         "path": context.plan["model"]["path"],
         # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
@@ -122,12 +130,17 @@ def judge(context: Context) -> Outcomes:
 
     With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and
     ``shared`` (whether this node can see the stager's marker file, or None if the stager could not create the file).
+    ``pending`` is true if the node does not have the model, and check mode does not stage it.
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
     if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=reason_line(context.failure))
+    if context.measured.get("pending"):
+        checks.not_run("present", "%s stage the model in %s (weights_source %s, weights_distribution %s)." % (
+            WOULD, plan["model"]["path"], inputs["weights_source"], inputs["weights_distribution"]))
+        return checks.as_list()
     if context.measured.get("stager"):
         _shared(checks, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],

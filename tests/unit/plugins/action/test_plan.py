@@ -171,27 +171,31 @@ def check(tmp_path):
             action._display = Mock()
             result = action.run(task_vars={"report_path": str(tmp_path), "inventory_dir": str(tmp_path), **variables})
             shown.extend(call.args[0] for call in action._display.warning.call_args_list)
+            run.printed = "".join(call.args[0] for call in action._display.display.call_args_list)
             return result
 
         names = [f"node{number + 1}" for number in range(len(hosts))]
-        known = HostVars({key: {} for key in names})
-        for name, variables in zip(names, hosts):
+        known = HostVars({key: {"ansible_host": "192.0.2.11", **own} for key, own in zip(names, hosts, strict=True)})
+        for name, variables in zip(names, hosts, strict=True):
             phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known, **variables},
                   phase="check", **({} if stages is None else {"stages": stages}))
-        return shown, phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
+        result = phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
+        run.show = lambda: phase({"inventory_hostname": "node1", "hostvars": known, **hosts[0]}, phase="show",
+                                 hosts=names)["msg"]
+        return shown, result
     return run
 
 
 def refusal(check, *hosts, **options):
     with pytest.raises(AnsibleActionFail) as failure:
         check(*hosts, **options)
-    return str(failure.value)
+    assert str(failure.value) == "The run is refused because of the inventory, and nothing was changed."
+    return "\n".join(failure.value.result["refusals"])
 
 
 @pytest.mark.parametrize(("variables", "sentence"), REFUSED)
 def test_wrong_inventory_is_refused(check, variables, sentence):
     message = refusal(check, variables)
-    assert message.startswith("The run is refused, and nothing was changed. ")
     assert sentence in message
     assert "secret" not in message
     assert "pa55" not in message
@@ -240,3 +244,16 @@ def test_control_node_is_checked(act, tmp_path, monkeypatch):
     assert action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path)}) == {"changed": False}
     with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. report_path is .*/file/results, where the control"):
         action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path / "file" / "results")})
+
+
+def test_plans_of_all_nodes_are_shown_once(check):
+    check({}, {}, {})
+    head = check.show()
+    assert head.startswith("Plan of 3 nodes\n  URL          http://192.0.2.11:8888\n")
+    assert check.printed.startswith(head + "\nnode1, node2, node3:\n")
+    assert check.printed.count("vllm serve") == 1
+
+
+def test_balancer_is_in_the_head_of_the_plan(check):
+    check({"balancer_enabled": True, "groups": {"npu_nodes": ["node1"]}})
+    assert "  balancer     http://192.0.2.11:8080\n" in check.show()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 import pytest
+from ansible import constants as C
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,8 +65,17 @@ def test_printed_lines_are_cleaned_one_by_one():
     display = Mock()
     text.say(display, ["  a\x1b[31m", "b\rc", "", "key hunter22"], ["hunter22"])
     text.say(display, "a  b\n\tc\u202e")
+    assert [call.kwargs for call in display.display.call_args_list] == 2 * [{"stderr": False}]
     assert [call.args for call in display.display.call_args_list] == [
         ("  a\nb c\n\nkey (redacted)",), ("a  b\nc",)]
+
+
+@pytest.mark.parametrize(("callback", "apart"), [("ansible.posix.jsonl", True), ("ansible.builtin.default", False)])
+def test_text_is_not_printed_between_json(callback, apart, monkeypatch):
+    monkeypatch.setattr(C, "DEFAULT_STDOUT_CALLBACK", callback)
+    display = Mock()
+    text.say(display, "a")
+    assert display.display.call_args.kwargs == {"stderr": apart}
 
 
 @pytest.mark.parametrize(("hostile", "escaped"), [

@@ -154,3 +154,11 @@ def test_metrics_may_be_open():
 
 def test_open_routes_without_a_key_are_named():
     assert open_routes({"/pause": 405}, key="") == ("passed", "control: /pause; health: /health")
+
+
+def test_check_mode_sends_nothing():
+    checking = context(PLAN, {"check_mode": True, "servers": []}, INPUTS)
+    assert functional.request(checking) is None
+    (check,) = functional.judge(checking)
+    assert (check["status"], check["message"]) == (
+        "not_run", "Without --check, the run would send requests to the model.")
