@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe, describe_all
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
@@ -44,7 +44,6 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "show": {"type": "bool", "default": False},
             "phase": {"type": "str", "choices": ["controller", "check", "refuse", "show", "resolve"],
                       "default": "resolve"},
             "hosts": {"type": "list", "elements": "str", "default": []},
@@ -77,10 +76,7 @@ class ActionModule(ActionBase):
             lines = plan_head.head(heads)
             say(self._display, "\n".join([*lines, *describe_all({name: plans[name] for name in heads})]), secrets)
             return {"changed": False, "msg": "\n".join(lines)}
-        plan = plans[host]
-        if args["show"]:
-            say(self._display, describe(plan, host), secrets)
-        return {"changed": False, "plan": plan, "run": run.RUN_ID}
+        return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
 
     def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]
                ) -> dict[str, list[str]]:

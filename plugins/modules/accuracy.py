@@ -40,6 +40,6 @@ status:
   type: str
   returned: always
   sample: passed
-path: {type: str, returned: always, description: "The path of the result on the controller."}
+path: {type: str, returned: always, description: "The path of the result on the controller; null in check mode."}
 reachable: {type: bool, returned: always, description: "Whether the host that runs AISBench was reachable."}
 """

@@ -36,7 +36,6 @@ options:
     type: list
     elements: str
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
-  show: {type: bool, default: false, description: "Whether to print the plan."}
 attributes:
   check_mode: {support: full, description: "The node is not changed."}
 seealso: [{module: ascend.vllm.stage}]

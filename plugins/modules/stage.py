@@ -64,7 +64,7 @@ status:
   type: str
   returned: always
   sample: passed
-path: {type: str, returned: always, description: "The path of the result on the controller."}
+path: {type: str, returned: always, description: "The path of the result on the controller; null in check mode."}
 reachable: {type: bool, returned: always, description: "Whether the node was reachable."}
 observed:
   description: The part of the observation that tasks of the role use. The result contains the whole observation.

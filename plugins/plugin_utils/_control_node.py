@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -47,10 +46,8 @@ def installed(name: str) -> str | None:
 
 def metadata(folder: Path) -> dict[str, Any]:
     """Return the metadata of a collection that was installed, or of its sources."""
-    manifest, source = folder / "MANIFEST.json", folder / "galaxy.yml"
-    found: dict[str, Any] = {}
-    if manifest.is_file():
-        found = json.loads(manifest.read_text("utf-8"))["collection_info"]
-    elif source.is_file():
-        found = yaml_load(source.read_text("utf-8"))
-    return found
+    for path in (folder / "MANIFEST.json", folder / "galaxy.yml"):
+        if path.is_file():
+            found: dict[str, Any] = yaml_load(path.read_text("utf-8"))  # JSON is YAML
+            return found.get("collection_info", found)
+    return {}

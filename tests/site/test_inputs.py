@@ -116,8 +116,8 @@ def test_plan_of_many_nodes_is_one_block_with_a_short_head(tmp_path):
 
 @pytest.mark.parametrize("callback", ["ansible.posix.json", "ansible.posix.jsonl"])
 def test_output_of_a_json_callback_can_be_parsed(callback, tmp_path):
-    output = shown("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}", "--limit",
-                 "atlas-01,localhost", ANSIBLE_STDOUT_CALLBACK=callback)
+    output = shown("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
+                   "--limit", "atlas-01", ANSIBLE_STDOUT_CALLBACK=callback)
     texts = [output] if callback.endswith("json") else output.splitlines()
     assert "Plan of 1 node\\n  URL" in json.dumps([json.loads(text) for text in texts])
 
@@ -127,4 +127,3 @@ def test_free_strategy_is_refused(tmp_path):
                      ANSIBLE_STRATEGY="free")
     assert "The strategy of Ansible is free (ANSIBLE_STRATEGY or ansible.cfg), so nothing was done." in output
     assert output.count("FAILED!") == 1
-    assert "atlas-01" not in output

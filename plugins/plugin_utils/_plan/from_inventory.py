@@ -47,7 +47,6 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
             value = plain(task_vars.get(name, default))
             text = json.dumps(bool(value) if name in SECRETS else value, sort_keys=True)
             found[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
-    del found["plan_show"]  # This input does not change the plan.
     return found
 
 

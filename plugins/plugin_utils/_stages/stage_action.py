@@ -254,7 +254,8 @@ class StageAction(ActionBase):
             would = dict.fromkeys(check["message"] or "" for check in found if str(check["message"]).startswith(WOULD))
             if would or not self.context.phase:
                 self.say(f"{self.stage}: {' '.join(would) or 'Nothing would be changed.'}")
-        return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
+        return {"changed": False, "failed": bool(failed), "status": result["status"],
+                "path": None if self.context.check_mode else str(path),
                 "reachable": record.reachable and not self._python_note(self.host).get("problem"),
                 "observed": self.returned(record.observed), "msg": mask_known(summary(result, failed), self.secrets)}
 

@@ -130,7 +130,7 @@ def judge(context: Context) -> Outcomes:
 
     With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and
     ``shared`` (whether this node can see the stager's marker file, or None if the stager could not create the file).
-    ``pending`` is true if the node does not have the model, and check mode does not stage it.
+    In check mode, ``pending`` is whether the node lacks the model, or "unknown".
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
@@ -138,8 +138,9 @@ def judge(context: Context) -> Outcomes:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=reason_line(context.failure))
     if context.measured.get("pending"):
-        checks.not_run("present", "%s stage the model in %s (weights_source %s, weights_distribution %s)." % (
-            WOULD, plan["model"]["path"], inputs["weights_source"], inputs["weights_distribution"]))
+        checks.not_run("present", "%s stage the model in %s%s (weights_source %s, weights_distribution %s)." % (
+            WOULD, plan["model"]["path"], "" if context.measured["pending"] is True else ", unless it is already there",
+            inputs["weights_source"], inputs["weights_distribution"]))
         return checks.as_list()
     if context.measured.get("stager"):
         _shared(checks, context)

@@ -104,7 +104,8 @@ def test_check_mode_saves_the_observation_but_no_result(act):
 
 
 def test_check_mode_shows_what_the_stage_would_do(act):
-    act(stage, "node1", AssertionError("observed"), check_mode=True, measured={"pending": True})
+    returned = act(stage, "node1", AssertionError("observed"), check_mode=True, measured={"pending": True})
+    assert (returned["failed"], returned["path"]) == (False, None)
     (line,) = act.shown
     assert line.startswith("[node1] weights: Without --check, the run would stage the model in /data/")
     act(stage, "node1", {**OBSERVED, "changed": False}, stage="functional", check_mode=True)

@@ -29,16 +29,13 @@ releases:
 @pytest.fixture
 def act(tmp_path):
     """Return a function (**variables) -> the return value of the action on node1."""
-    def run(_show=False, **variables):
-        task = Mock(args={"show": True} if _show else {}, async_val=0, check_mode=False)
+    def run(**variables):
+        task = Mock(args={}, async_val=0, check_mode=False)
         task.action = "ascend.vllm.plan"
         loader = DataLoader()
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._display = Mock()
-        result = action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11",
-                                       "report_path": tempfile.mkdtemp(dir=tmp_path), **variables})
-        result["shown"] = [call.args[0] for call in action._display.display.call_args_list]
-        return result
+        return action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11",
+                                     "report_path": tempfile.mkdtemp(dir=tmp_path), **variables})
     return run
 
 
@@ -46,20 +43,14 @@ def test_plan_of_the_role_defaults(act):
     result = act()
     assert result["changed"] is False
     assert result["plan"]["instances"][0]["url"] == "http://192.0.2.11:8888"
-    assert result["shown"] == []
 
 
 def test_host_variables_change_the_plan(act):
     assert act(serving_port=9000)["plan"]["instances"][0]["url"] == "http://192.0.2.11:9000"
 
 
-def test_plan_is_shown_on_request(act):
-    (text,) = act(_show=True)["shown"]
-    assert text.startswith("node1: plan ")
-
-
 def test_plan_has_no_secrets(act):
-    result = act(_show=True, serving_api_key="sesame-1", weights_hub_token="sesame-2")
+    result = act(serving_api_key="sesame-1", weights_hub_token="sesame-2")
     assert result["plan"]["instances"][0]["secrets_path"]
     assert "sesame" not in json.dumps(result)
 
