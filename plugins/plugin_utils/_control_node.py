@@ -49,5 +49,5 @@ def metadata(folder: Path) -> dict[str, Any]:
     for path in (folder / "MANIFEST.json", folder / "galaxy.yml"):
         if path.is_file():
             found: dict[str, Any] = yaml_load(path.read_text("utf-8"))  # JSON is YAML
-            return found.get("collection_info", found)
+            return dict(found.get("collection_info", found))
     return {}

@@ -62,8 +62,6 @@ TIMES = ("wait_s", "lock_wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_
 # Stages that change nothing on a node.
 OBSERVING = ("npu_driver", "functional")
 
-# The problem with the Python of a host that this run has not queried yet.
-UNKNOWN = object()
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
@@ -173,18 +171,18 @@ class StageAction(ActionBase):
         :raises AnsibleActionFail: if Python is missing or too old.
         """
         host = self._task.delegate_to or self.host
-        problem = self._python_note(host).get("problem", UNKNOWN)
-        if problem is UNKNOWN:
+        note = self._python_note(host)
+        if not note:
             variables = self.task_vars.get("ansible_delegated_vars", {}).get(host, self.task_vars)
             chosen = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
             if chosen.startswith("auto"):
                 silent = chosen if chosen.endswith("_silent") else f"{chosen}_silent"
                 chosen = str(discover_interpreter(self, "python", silent, variables))
             output = self._low_level_execute_command(node_python.command(chosen), sudoable=False)["stdout"]
-            problem = node_python.problem(host, chosen, output)
-            self.records.write_note(self.host, f"python-{host}", {"problem": problem})
-        if problem:
-            raise AnsibleActionFail(str(problem))
+            note = {"problem": node_python.problem(host, chosen, output)}
+            self.records.write_note(self.host, f"python-{host}", note)
+        if note["problem"]:
+            raise AnsibleActionFail(note["problem"])
 
     def _python_note(self, host: str) -> dict[str, Any]:
         return self.records.read_notes([self.host], f"python-{host}").get(self.host, {})
