@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
@@ -13,13 +13,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_b
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import Measurement
-
 
 class ActionModule(StageAction):
-    """See plugins/modules/accuracy.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the Python of the host of AISBench, or measure, judge and record."""
         self.begin(tmp, task_vars or {}, stage="accuracy",
@@ -40,7 +35,7 @@ class ActionModule(StageAction):
             return {"not_run": no_api_reason(plan)}
         return dict(self._measurement())
 
-    def _measurement(self) -> Measurement:
+    def _measurement(self) -> scores.Measurement:
         inputs, instance = self.inputs, serving_instances(self.context.plan)[0]
         compared = scores.measured_before(inputs["accuracy_compare_with"])
         outcome = run_job(self.call, self.say, {

@@ -67,8 +67,6 @@ RESTORE_POLL_S = 5
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/benchmark.py."""
-
     catalogue: Catalogue
     #: Set by `_prepare`.
     clients: ClientRunner

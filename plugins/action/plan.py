@@ -35,8 +35,6 @@ ALWAYS = ("plan", "image", "weights", "serving", "balancer", "report", "diagnost
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/plan.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: balancer_plan
 short_description: Resolve the servers behind the balancer
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including nodes outside the play. Returns
@@ -17,9 +17,8 @@ description:
     not failed.
   - The action runs on the controller only. It fails if the nodes cannot be servers of one balancer. The error message
     has one sentence for each reason.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options: {}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.balancer_info}]
 """
 
@@ -31,17 +30,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description:
-    - The hosts of the balancers that send requests to the instances of this host.
-    - The list is empty if no instance of this host receives requests.
+  description: The hosts of the balancers that send requests to the instances of this host. The list is empty if no
+    instance of this host receives requests.
   type: list
   elements: str
   returned: success
 managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
 servers:
-  description:
-    - The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and C(served_name).
-    - If RV(managed) is empty, only the instances of this host are returned.
+  description: The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and
+    C(served_name). If RV(managed) is empty, only the instances of this host are returned.
   type: list
   elements: dict
   returned: success
@@ -50,11 +47,7 @@ services:
   type: list
   elements: dict
   returned: success
-ports:
-  description: The inputs that set a port of a balancer, each with C(name) and C(port).
-  type: list
-  elements: dict
-  returned: success
+ports: {type: list, elements: dict, returned: success, description: "Inputs, each with C(name) and C(port)."}
 control_paths:
   description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
   type: list

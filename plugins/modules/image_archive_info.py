@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_archive_info
 short_description: List the images in a docker save archive
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,
@@ -44,10 +44,7 @@ images:
   returned: success
   contains:
     id: {type: str, description: "The ID of the image."}
-    digests:
-      description: The digests of the image that C(index.json) lists, if the archive contains this file.
-      type: list
-      elements: str
+    digests: {type: list, elements: str, description: "The digests in C(index.json), if there are any."}
     tags:
       description: The names of the image. Docker gives all of them to the image when it loads the archive.
       type: list

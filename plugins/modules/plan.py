@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: plan
 short_description: Resolve the deployment on the node
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
@@ -19,6 +19,7 @@ description:
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
   - The playbooks begin with other phases, which report the mistakes of all nodes together.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   phase:
     description:
@@ -37,7 +38,7 @@ options:
     elements: str
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
 attributes:
-  check_mode: {support: full, description: "The node is not changed."}
+  check_mode: {support: full, details: ["The node is not changed."]}
 seealso: [{module: ascend.vllm.stage}]
 """
 
@@ -68,9 +69,5 @@ run:
   returned: with O(phase=resolve)
   sample: 20260102T030405Z-1a2b3c4d
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}
-refusals:
-  description: The errors in the inputs, each with C(id) and C(message). With O(phase=refuse), they are sentences.
-  type: list
-  elements: raw
-  returned: failure
+refusals: {type: list, elements: raw, returned: failure, description: "The errors, as sentences or with C(id) and C(message)."}
 """

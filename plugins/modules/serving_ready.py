@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: serving_ready
 short_description: Wait until the planned service of a node is ready or has failed
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
@@ -18,11 +18,11 @@ description:
     node.
   - Prints the progress of the start, which is read from the log of the server.
   - The action does not fail the host. M(ascend.vllm.stage) fails the host after it has recorded the result.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 attributes:
   check_mode:
     support: full
-    description: The service is observed once. The action does not wait and does not stop anything.
+    details: ["The service is observed once. The action does not wait and does not stop anything."]
 seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.stage}]
 """
 
@@ -33,20 +33,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-failed_instances:
-  description: The instances that failed, as M(ascend.vllm.serving_info) returns them.
-  type: list
-  elements: dict
-  returned: always
+failed_instances: {type: list, elements: dict, returned: always, description: "See M(ascend.vllm.serving_info)."}
 failed_members:
   description: >-
     The nodes that failed or were not ready in time, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
   type: list
   elements: dict
   returned: in a group
-ready:
-  description: Whether all instances are ready. In a group, the instances of all nodes are included.
-  type: bool
-  returned: always
+ready: {type: bool, returned: always, description: "Whether all instances are ready, in a group on all nodes."}
 seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

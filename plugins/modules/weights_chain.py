@@ -8,30 +8,27 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_chain
 short_description: Choose the source of the model for every node of a fan-out
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
     the model.
   - The receivers form a chain behind each node that has the model.
   - Runs only on the controller.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   held:
-    description:
-      - The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as keys.
-      - Nodes on which the module failed are omitted.
+    description: The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as
+      keys. Nodes on which the module failed are omitted.
     type: dict
     required: true
   failed:
-    description: >-
-      The nodes that have already tried to get the model from the source. If such a node does not have the model, the
-      node is not chosen again.
+    description: The nodes that have already tried to get the model from the source. If such a node does not have the
+      model, the node is not chosen again.
     type: list
     elements: str
     default: []
   staged: {type: bool, default: false, description: "Whether to fail if no node has the model."}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""
@@ -44,10 +41,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-stager:
-  description: The node that gets the model from the source or already has it, or null if there is no such node.
-  type: str
-  returned: always
+stager: {type: str, returned: always, description: "The node that gets the model from the source or has it, or null."}
 receivers: {type: list, elements: str, returned: always, description: "The nodes that do not have the whole model."}
 address: {type: str, returned: always, description: "The address at which the other nodes reach this node."}
 peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes of the play."}

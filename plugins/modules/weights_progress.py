@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_progress
 short_description: Wait for a container that stages a model on a node, and show its progress
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Polls a container until the container exits or its task is done. If the output is a terminal and C(CI) is not set,
@@ -16,29 +16,22 @@ description:
   - Fails if the exit code of the container is not 0. The error message contains the last line that the container
     printed.
   - Tolerates a lost connection to the node for up to a minute.
-extends_documentation_fragment: [ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._docker]
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
   total_bytes: {type: int, default: 0, description: "The final size of the folder in bytes, or V(0) if it is unknown."}
   done:
-    description: >-
-      The path of a file on the node that the container creates when its task is done. Set this option if the container
-      continues to run after the task.
+    description: The path of a file on the node that the container creates when its task is done. Set this option if the
+      container continues to run after the task.
     type: str
     default: ""
-  interval_s:
-    description: The number of seconds between two lines of progress. With V(0), no progress is printed.
-    type: int
-    default: 10
-  timeout_s:
-    description: The number of seconds after which the task fails if the container has not finished.
-    type: int
-    default: 86400
+  interval_s: {type: int, default: 10, description: "The seconds between lines of progress. V(0) prints none."}
+  timeout_s: {type: int, default: 86400, description: "The seconds within which the container has to finish."}
 attributes:
   check_mode:
     support: none
-    description: In check mode, no container is started, so the action has nothing to wait for.
+    details: ["In check mode, no container is started, so the action has nothing to wait for."]
 """
 
 EXAMPLES = r"""

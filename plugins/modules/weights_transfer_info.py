@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_transfer_info
 short_description: Return the progress of a container that downloads or quantizes a model
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Inspects a container and the folder that the container writes to.
@@ -84,15 +84,12 @@ def observe(options: dict[str, Any]) -> TransferObservation:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "container": {"type": "str", "required": True},
-            "folder": {"type": "path", "required": True},
-            "done": {"type": "str", "default": ""},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "container": {"type": "str", "required": True},
+        "folder": {"type": "path", "required": True},
+        "done": {"type": "str", "default": ""},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     lease.hold(module)
     try:
         module.exit_json(changed=False, **observe(module.params))
