@@ -69,5 +69,5 @@ run:
   returned: with O(phase=resolve)
   sample: 20260102T030405Z-1a2b3c4d
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}
-refusals: {type: list, elements: raw, returned: failure, description: "The errors, as sentences or with C(id) and C(message)."}
+refusals: {type: list, elements: raw, returned: failure, description: "Sentences, or C(id) and C(message) of each."}
 """
