@@ -105,7 +105,7 @@ def recorded(model, monkeypatch):
         "weights": (dict(of_model.observed), of_model.plan, dict(defaults("weights"), **of_model.inputs), {}),
         "serving": (serving.of_node(plan), plan, defaults("serving"), {}),
         "functional": ({"servers": [functional.SERVER]}, functional.PLAN, functional.INPUTS, {}),
-        "accuracy": (accuracy.OBSERVED, {"model": {"id": "m"}}, accuracy.INPUTS, {}),
+        "accuracy": (accuracy.OBSERVED, {"model": {"id": "m", "references": []}}, accuracy.INPUTS, {}),
         "benchmark": ({"instances": [dict(benchmark.INSTANCE)], "measurements": [measured], "snapshots": snapshots},
                       {"model": {"served_name": "qwen25_vl"}}, benchmark.INPUTS, {}),
     }

@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 INPUTS = {"functional_image": "", "functional_question": "What?", "functional_expected_words": ["TONGYI", "Qwen"],
           "functional_text_question": "Name colors.", "functional_max_tokens": 64, "functional_timeout_s": 60,
           "functional_api_key": "secret", "functional_waive": []}
-PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None, "ca": "pem",
+PLAN = {"model": {"served_name": "qwen25_vl", "modality": "vision"}, "group": None, "ca": "pem",
         "release": {"routes": {"/health": "health", "/invocations": "inference", "/metrics": "metrics",
                                "/pause": "control"}},
         "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True,
@@ -104,6 +104,19 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
     assert by_id["wrong_model"]["body"]["model"] != "qwen25_vl"
     assert json.dumps(by_id["several_images"]).count(uri) == 2
     assert by_id["beyond_limit"]["prompt_tokens_over_limit"] > 0 > by_id["long_prompt"]["prompt_tokens_over_limit"]
+
+
+def test_a_text_model_is_asked_text_only():
+    plan = {**PLAN, "model": {"served_name": "qwen3", "modality": "text"}}
+    sent = functional.request(context(plan, inputs=dict(INPUTS, functional_image="/none.png"))).arguments
+    of_pictures = {"image_answer", "several_images"}
+    assert {request["id"] for request in sent["requests"]} == set(SERVER["answers"]) - of_pictures
+    assert "image" not in json.dumps(sent)
+    answers = {request["id"]: SERVER["answers"][request["id"]] for request in sent["requests"]}
+    server = {**SERVER, "models": {"status": 200, "models": ["qwen3"]}, "answers": answers}
+    found = functional.judge(context(plan, {"servers": [server]}, INPUTS))
+    assert {check["id"]: check["status"] for check in found} == dict.fromkeys(
+        {check.id for check in functional.CHECKS} - {"image_answer", "several_images", "expected_words"}, "passed")
 
 
 @pytest.mark.parametrize("name", ["none.png", "text.txt"])
