@@ -144,3 +144,10 @@ def test_upgrade_replaces_the_node_with_a_renewed_certificate_only():
     assert container_identities("node2") == before["node2"]
     assert container_identities("node1") != before["node1"]
     assert checks("node1")["certificate_expiry"]["vllm-ascend-qwen25-vl"]["status"] == "passed"
+
+
+def test_balancer_without_tls_keeps_no_key():
+    succeeds("serving", "-e", "balancer_tls_certificate= balancer_tls_key=")
+    url = BALANCER.replace("https", "http")
+    assert status(f"{url}/v1/models", "-H", f"Authorization: Bearer {KEY}") == "200"
+    assert bed("exec", "node1", "sh", "-c", "ls /etc/ascend-vllm | grep pem", check=False).split() == ["ca.pem"]
