@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
@@ -96,6 +97,7 @@ def release_id(text: str) -> str:
     return "v" + text if text[:1].isdigit() else text
 
 
+@lru_cache(maxsize=None)
 def version_key(version: str) -> tuple[int, ...]:
     """Return a version of vLLM or a release of vLLM Ascend as a sort key: 0.11.0rc1 < 0.11.0 < 0.11.0.post1."""
     parts = re.search(r"(\d+)\.(\d+)\.(\d+)(?:rc(\d+)|\.post(\d+))?", version)

@@ -280,7 +280,8 @@ def _check_support(hardware: Hardware, release: Release, model: Model, inputs: I
     if status == "unstated":
         findings.warn(
             "release.undocumented",
-            "The catalogue does not state which releases support %s, so %s may not.", model["name"], release["id"])
+            "The catalogue does not state which releases support %s; release %s may not support it.",
+            model["name"], release["id"])
     elif status == "undocumented":
         documented = [name for name in release["usable"] if support(model, name) == "documented"]
         findings.warn(

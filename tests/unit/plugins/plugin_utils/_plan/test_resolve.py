@@ -218,7 +218,7 @@ REFUSED = [
     ({"image_tag": "v0.10.0rc1"}, ["an image of release v0.10.0rc1", "; set image_tag to v0.11.0rc1."]),
     ({"plan_release": ""}, ["plan_release is empty", "choose one of"]),
     ({"plan_hardware": "atlas_800_a1"}, ["plan_hardware is atlas_800_a1", "nearest is atlas_800_a"]),
-    ({"plan_model": "llama"}, ["plan_model is llama", "choose one of qwen2_5_vl_32b_instruct, qwen2_5_vl_32b_instruct_w8a8, "]),
+    ({"plan_model": "llama"}, ["plan_model is llama", "choose one of qwen2_5_vl_32b_instruct, "]),
     ({"plan_architecture": "riscv64"}, ["plan_architecture is riscv64", "aarch64, x86_64"]),
     ({"serving_topology": "prefill_decode"}, ["not supported for Qwen2.5-VL-32B-Instruct-w8a8",
                                               "models.qwen2_5_vl_32b_instruct_w8a8.unsupported.prefill_decode"]),
