@@ -98,12 +98,12 @@ def resolve_memory(
 def _add_tokens(memory: Memory, model: Model, size: int, stages: int, request_tokens: int, findings: Findings) -> None:
     """Add the number of tokens in the KV cache, and warn if it is too small."""
     arguments = model["arguments"]
-    length = int(arguments.get("max-model-len") or model["context_length"])
-    block = int(arguments.get("block-size") or BLOCK_TOKENS)
+    length = _count(arguments, "max-model-len", model["context_length"])
+    block = _count(arguments, "block-size", BLOCK_TOKENS)
     memory["bytes_per_token"] = per_token = kv_bytes_per_token(model, size, arguments, stages)
     memory["tokens"] = tokens = int(memory["kv_cache_gib"] * GIB / per_token / block) * block
     memory["sequences"] = round(tokens / length, 1)
-    wanted = int(arguments.get("max-num-seqs") or 1)
+    wanted = _count(arguments, "max-num-seqs", 1)
     if tokens < length:
         findings.warn(
             "memory.sequence",
@@ -115,6 +115,12 @@ def _add_tokens(memory: Memory, model: Model, size: int, stages: int, request_to
             "The KV cache of %s has room for about %d tokens, which is less than %d requests (max-num-seqs) of %d "
             "tokens (plan_request_tokens), so requests may wait; lower max-num-seqs in serving_args, or use more NPUs.",
             model["name"], tokens, wanted, request_tokens)
+
+
+def _count(arguments: dict[str, Any], name: str, default: int) -> int:
+    """Return an option. Without a valid value, which `check_arguments` requires, return the default."""
+    text = str(arguments.get(name))
+    return int(text) if text.isdigit() and int(text) else default
 
 
 def _usable_gib(hardware: HardwareProfile) -> float:
@@ -132,7 +138,7 @@ def _share(model: Model, findings: Findings) -> float | None:
     value = model["arguments"].get("gpu-memory-utilization", 0.9)
     try:
         share = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         share = 0.0
     if 0 < share <= 1:
         return share

@@ -131,6 +131,16 @@ def test_weights_that_exceed_their_share_are_refused(keys, inputs, parts):
     assert plan_with(small(**keys), plan_model="small", **inputs)["memory"] is None
 
 
+@pytest.mark.parametrize(("arguments", "part"), [
+    ({"max-model-len": "many"}, "max-model-len must be an integer above 0"),
+    ({"max-num-seqs": 0}, "max-num-seqs must be an integer above 0"),
+    ({"gpu-memory-utilization": "most"}, "gpu-memory-utilization must be above 0 and at most 1"),
+    ({"gpu-memory-utilization": [0.9]}, "gpu-memory-utilization must be above 0 and at most 1"),
+])
+def test_options_that_are_not_numbers_are_refused_once(arguments, part):
+    assert part in refusal(small(), plan_model="small", serving_args=arguments)
+
+
 @pytest.mark.parametrize(("topology", "arguments", "weights_gib"), [
     ("data_parallel", {}, 32), ("data_parallel", {"enable-expert-parallel": True}, 8 + 24 / 2), ("ray", {}, 16)])
 def test_weights_of_a_group(topology, arguments, weights_gib):
