@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue's table of options and the plan's commands match the argument parser of the real vLLM."""
+"""The catalogue's option table and the plan's commands match the real vLLM's argument parser."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .conftest import ENGINE
 
 pytestmark = pytest.mark.engine
 
-# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}, "parsed": [values or error per command]}
-# for a list of commands on standard input.
+# Reads a list of commands from standard input, and prints
+# {"version", "options": {name: kind}, "bench": {command: {name: kind}}, "parsed": [values or error per command]}.
 PARSE = """
 import argparse, importlib, json, sys, vllm
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -54,9 +54,9 @@ for command in ("serve", "latency", "throughput"):
     importlib.import_module("vllm.benchmarks." + command).add_cli_args(bench_parser)
     bench[command] = options_of(bench_parser)
 parsed = []
-for words in json.load(sys.stdin):
+for arguments in json.load(sys.stdin):
     try:
-        values = vars(parser.parse_args(words))
+        values = vars(parser.parse_args(arguments))
         parsed.append({name: value for name, value in values.items()
                        if value is None or isinstance(value, (str, int, float, list))})
     except ValueError as error:
@@ -122,13 +122,13 @@ def parser():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_catalogue_has_the_options_of_the_parser(parser):
+def test_catalogue_lists_the_options_of_vllm_serve(parser):
     version = parser["version"].partition("+")[0]
     assert serve_options(CATALOGUE, version) == parser["options"]
 
 
 @pytest.mark.parametrize("command", ["serve", "latency", "throughput"])
-def test_catalogue_has_the_options_of_the_parsers_of_vllm_bench(parser, command):
+def test_catalogue_lists_the_options_of_vllm_bench(parser, command):
     version = parser["version"].partition("+")[0]
     # The catalogue lists --no-reranker and the like as separate options.
     known = {name: kind for name, kind in bench_options(CATALOGUE, version, command).items()
@@ -140,7 +140,7 @@ def test_catalogue_has_the_options_of_the_parsers_of_vllm_bench(parser, command)
         assert not others
     else:
         engine = engine_options(CATALOGUE) & set(serve_options(CATALOGUE, version))
-        assert others - {"enable-log-requests"} == engine - set(known)  # only throughput has this option
+        assert others - {"enable-log-requests"} == engine - set(known)  # only throughput has --enable-log-requests
 
 
 @pytest.mark.parametrize("index", range(len(COMMANDS)), ids=["-".join(command) for command in COMMANDS])
@@ -166,7 +166,7 @@ def test_command_is_parsed_as_intended(parser, index):
     assert {name: found[name] for name in expected} == expected
 
 
-def test_commands_of_groups_are_parsed_as_intended(parser):
+def test_group_commands_are_parsed_as_intended(parser):
     members = [member for member in MEMBERS if member_command(*member)]
     parsed = parser["parsed"][len(COMMANDS) : -1]
     assert len(members) == len(parsed) > 100
