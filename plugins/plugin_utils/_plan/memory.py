@@ -33,16 +33,16 @@ _BYTE_DTYPES = ("fp8", "int8")
 
 
 def split_problem(model: ModelEntry, size: int, arguments: dict[str, Any]) -> str | None:
-    """Return why the model cannot be split over a number of NPUs, or None if it can."""
+    """Return what the number of NPUs over which the model is split must do, or None if it does."""
     heads, kv_heads, vision_heads = model["attention_heads"], model.get("kv_heads"), model.get("vision_heads")
     if heads % size:
-        return "must divide the %d attention heads of %s" % (heads, model["name"])
+        return "divide the %d attention heads of %s" % (heads, model["name"])
     if kv_heads and kv_heads % size and size % kv_heads:
-        return "must divide the %d KV heads of %s or be a multiple of them" % (kv_heads, model["name"])
+        return "divide the %d KV heads of %s or be a multiple of them" % (kv_heads, model["name"])
     if vision_heads and vision_heads % size and arguments.get("mm-encoder-tp-mode") != "data":
-        return "must divide the %d heads of the vision encoder of %s" % (vision_heads, model["name"])
+        return "divide the %d heads of the vision encoder of %s" % (vision_heads, model["name"])
     if size > model.get("maximum_npus", size):
-        return "must be at most %d with %s" % (model["maximum_npus"], model["name"])
+        return "be at most %d with %s" % (model["maximum_npus"], model["name"])
     return None
 
 

@@ -77,7 +77,7 @@ def request(context: Context) -> Request:
 
 
 def of_pictures(model: Model) -> bool:
-    """Return whether the model can be asked about pictures."""
+    """Return whether the model reads pictures."""
     return model["modality"] == "vision"
 
 

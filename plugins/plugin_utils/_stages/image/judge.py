@@ -150,7 +150,7 @@ def _versions(checks: Checks, probe: str | None, release: Release, tag: str) -> 
         versions, why = images.describe_probe(probe), "The versions in the image were not read."
     except images.ImageError as error:
         versions, why = None, str(error)
-    # A post-release has the version in its tag. A nightly image has a version of its own, which nothing states.
+    # A post-release has the version in its tag. Nothing states the version of a nightly image.
     own = tag.partition("-")[0] if tag.startswith(release["id"].partition("-")[0]) else release["id"]
     wanted = [("vllm_version", "vllm", release["vllm"]), ("torch_npu_version", "torch-npu", release["torch_npu"])]
     if not tag.startswith(("nightly-", "releases-")):

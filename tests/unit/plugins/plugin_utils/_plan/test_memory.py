@@ -59,13 +59,13 @@ def test_bytes_of_a_token(model, size, arguments, stages, expected):
 
 
 @pytest.mark.parametrize(("model", "size", "arguments", "problem"), [
-    (GQA, 3, {}, "must divide the 32 attention heads of Gqa"),
+    (GQA, 3, {}, "divide the 32 attention heads of Gqa"),
     (GQA, 8, {}, None),
-    ({**GQA, "kv_heads": 6}, 4, {}, "must divide the 6 KV heads of Gqa or be a multiple of them"),
+    ({**GQA, "kv_heads": 6}, 4, {}, "divide the 6 KV heads of Gqa or be a multiple of them"),
     ({**GQA, "kv_heads": 6, "attention_heads": 48}, 12, {}, None),
-    ({**GQA, "vision_heads": 12}, 8, {}, "must divide the 12 heads of the vision encoder of Gqa"),
+    ({**GQA, "vision_heads": 12}, 8, {}, "divide the 12 heads of the vision encoder of Gqa"),
     ({**GQA, "vision_heads": 12}, 8, {"mm-encoder-tp-mode": "data"}, None),
-    ({**GQA, "maximum_npus": 8}, 16, {}, "must be at most 8 with Gqa"),
+    ({**GQA, "maximum_npus": 8}, 16, {}, "be at most 8 with Gqa"),
     (MLA, 16, {}, None),
 ])
 def test_over_how_many_npus_a_model_can_be_split(model, size, arguments, problem):
@@ -74,7 +74,7 @@ def test_over_how_many_npus_a_model_can_be_split(model, size, arguments, problem
 
 def test_model_that_cannot_be_split_is_refused():
     assert refusal(small(kv_heads=6), plan_model="small", serving_tensor_parallel_size=4) == (
-        "serving_tensor_parallel_size is 4, but must divide the 6 KV heads of Small or be a multiple of them.")
+        "serving_tensor_parallel_size must divide the 6 KV heads of Small or be a multiple of them, but is 4.")
 
 
 def test_memory_of_an_npu():

@@ -106,7 +106,7 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
     assert by_id["beyond_limit"]["prompt_tokens_over_limit"] > 0 > by_id["long_prompt"]["prompt_tokens_over_limit"]
 
 
-def test_a_text_model_is_asked_text_only():
+def test_text_model_gets_only_requests_without_pictures():
     plan = {**PLAN, "model": {"served_name": "qwen3", "modality": "text"}}
     sent = functional.request(context(plan, inputs=dict(INPUTS, functional_image="/none.png"))).arguments
     of_pictures = {"image_answer", "several_images"}
