@@ -88,7 +88,8 @@ def place_instances(
         size = inputs.integer("serving_tensor_parallel_size", 1, 64)
     problem = split_problem(model, size, model["arguments"])
     if problem:
-        findings.refuse("serving_tensor_parallel_size", "serving_tensor_parallel_size must %s, but is %d.", problem, size)
+        findings.refuse(
+            "serving_tensor_parallel_size", "serving_tensor_parallel_size must %s, but is %d.", problem, size)
     if inputs.is_auto("serving_replicas"):
         replicas = max(1, len(npus) // size)
     elif not inputs.text("serving_replicas"):

@@ -192,7 +192,7 @@ REFUSED = [
     ({"serving_npus": [0, 8]}, ["serving_npus", "0 to 7", "0, 8"]),
     ({"serving_npus": [1, 1]}, ["serving_npus", "different NPU numbers"]),
     ({"serving_npus": []}, ["serving_npus", "is empty"]),
-    ({"serving_tensor_parallel_size": 3}, ["serving_tensor_parallel_size must divide the 40 attention heads", "but is 3."]),
+    ({"serving_tensor_parallel_size": 3}, ["must divide the 40 attention heads of Qwen2.5-VL", "but is 3."]),
     ({"plan_model": BF16, "serving_tensor_parallel_size": 1}, ["62.3 GiB", "54.9 GiB", "set it to 2"]),
     ({"plan_hardware": "atlas_800i_a2_32g", "plan_model": BF16}, ["31.2 GiB", "27.4 GiB"]),
     ({"serving_args": {"gpu-memory-utilization": 1.5}}, ["gpu-memory-utilization", "1.5"]),
