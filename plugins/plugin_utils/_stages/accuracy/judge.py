@@ -33,6 +33,7 @@ CHECKS = (
 )
 
 RETURNED = ()
+check_inputs = scores.check_inputs
 survey = None
 
 
