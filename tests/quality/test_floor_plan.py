@@ -48,6 +48,7 @@ COVERED_BY = {
 # Test files for several files, and their subject.
 TESTS_OF_SEVERAL_FILES = {
     "tests/unit/plugins/plugin_utils/_plan/test_pitfalls.py": "docs/pitfalls.md, row by row",
+    "tests/unit/plugins/plugin_utils/_plan/test_models.py": "roles/plan/files/catalogue/models.yml, entry by entry",
 }
 
 

@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Group,
     HealthCheck,
     Instance,
+    Memory,
     Mount,
     Plan,
 )
@@ -54,6 +55,8 @@ def describe(plan: Plan, host: str) -> str:
         lines.append(_row("", "loaded from %s" % image["archive"]))
     lines.append(_row("model", "%s in %s, served as %s" % (
         plan["model"]["name"], plan["model"]["path"], plan["model"]["served_name"])))
+    if plan["memory"]:
+        lines.append(_row("memory", _memory(plan["memory"])))
     if plan["patch"]:
         lines.append(_row("patch", "%(id)s for %(target)s, stored as %(host_path)s" % plan["patch"]))
     lines.append(_row("health", _health(plan["health_check"])))
@@ -63,6 +66,13 @@ def describe(plan: Plan, host: str) -> str:
         lines += _instance(instance)
     lines += _rows("warnings", ["%(id)s: %(message)s" % warning for warning in plan["warnings"]])
     return "\n".join(lines)
+
+
+def _memory(memory: Memory) -> str:
+    parts = "%(weights_gib).1f GiB of weights per NPU, %(kv_cache_gib).1f GiB for the KV cache" % memory
+    if "unsupported" in memory:
+        return "%s, whose size in tokens is not computed: %s" % (parts, memory["unsupported"])
+    return "%s, about %d tokens or %g sequences of max-model-len" % (parts, memory["tokens"], memory["sequences"])
 
 
 def _group(group: Group) -> str:

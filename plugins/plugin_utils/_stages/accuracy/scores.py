@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchServer
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import RequestCount
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Model, ModelReference, Plan
 
 #: The metric of the average over the parts of a dataset, weighted by their sizes.
 WEIGHTED = "weighted_average"
@@ -200,18 +200,22 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
             "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
-def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes, or None, from accuracy_datasets or, if not set, from accuracy_references."""
+def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]) -> Reference | None:
+    """Return the lowest score that passes, or None.
+
+    It is from accuracy_datasets, or if not set, from accuracy_references, or from the entry of the model.
+    """
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
     if "baseline" in dataset:
         tolerance = dataset.get("tolerance", 0)
         return {"at_least": dataset["baseline"] - tolerance,
                 "reason": "baseline %g of accuracy_datasets minus %g" % (dataset["baseline"], tolerance)}
-    for known in references:
-        if known["model"] == model and known["dataset"] == dataset["name"]:
-            return {"at_least": known["score"] - known["tolerance"],
-                    "reason": "%g minus %g, %s" % (known["score"], known["tolerance"], known["source"])}
+    known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == model["id"]]
+    for score in [*known, *model["references"]]:
+        if score["dataset"] == dataset["name"] and "tolerance" in score:
+            return {"at_least": score["score"] - score["tolerance"],
+                    "reason": "%g minus %g, %s" % (score["score"], score["tolerance"], score["source"])}
     return None
 
 

@@ -68,6 +68,9 @@ CHECKS = (
           "Stage all nodes from the same source and revision."),
 )
 
+# The prefixes of tensor names on the hub, which older releases of vLLM Ascend do not map to their own.
+_HUB_PREFIXES = ("model.language_model", "model.visual")
+
 # The tokenizer_class that transformers 5 saves. transformers 4 does not have this class.
 TRANSFORMERS_5_CLASS = "TokenizersBackend"
 
@@ -250,13 +253,14 @@ def _quantization(checks: Checks, observed: WeightsObservation, plan: Plan) -> N
                       found["type"] or "an empty description" if found else "none")
         if found is None or not described:
             return
-        foreign = sorted(prefix for prefix in found["prefixes"]
-                         if prefix.startswith(("model.language_model", "model.visual")))
         vision = observed["config"] is not None and observed["config"]["vision"]
-        lacking = [prefix for prefix in ("model.layers", "visual") if prefix not in found["prefixes"]
-                   and (prefix != "visual" or vision)]
-        checks.expect("quantization_names", not foreign and not lacking, "model.layers.* and visual.*",
-                      ", ".join(sorted(found["prefixes"])))
+        names = plan["model"].get("quantization_names", [["model.layers", "visual"] if vision else ["model.layers"]])
+        others = set(_HUB_PREFIXES).union(*names)
+        fitting = [each for each in names if set(each) <= set(found["prefixes"])
+                   and not (others - set(each)) & set(found["prefixes"])]
+        if names:
+            checks.expect("quantization_names", bool(fitting), " or ".join(
+                " and ".join(prefix + ".*" for prefix in each) for each in names), ", ".join(sorted(found["prefixes"])))
         checks.expect("quantization_types", not found["mixed"], "one type per fused layer",
                       "; ".join(found["mixed"][:3]) or "one type per fused layer")
     else:

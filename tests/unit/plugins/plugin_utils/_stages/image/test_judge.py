@@ -18,7 +18,7 @@ PIN = "sha256:" + "2" * 64
 CONTEXT = {
     "host": "node1",
     "plan": {
-        "image": {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN},
+        "image": {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "tag": "v0.11.0rc1", "digest": PIN},
         "release": {"id": "v0.11.0rc1", "vllm": "0.11.0", "cann": "8.3.RC1", "torch_npu": "2.7.1",
                     "architectures": ["aarch64", "x86_64"]},
         "docker_socket": "/var/run/docker.sock",
@@ -71,6 +71,12 @@ def test_planned_image_passes():
     ({"observed__probe__packages__vllm": "0.11.1"}, {"vllm_version": "failed"}),
     ({"observed__probe__packages__vllm": None}, {"vllm_version": "not_run"}),
     ({"observed__probe__packages__vllm-ascend": "0.11.0rc2"}, {"vllm_ascend_version": "failed"}),
+    ({"plan__image__tag": "v0.11.0rc1.post1-a3"}, {"vllm_ascend_version": "failed"}),
+    ({"plan__image__tag": "v0.11.0rc1.post1-a3", "observed__probe__packages__vllm-ascend": "0.11.0rc1.post1"}, {}),
+    ({"plan__image__tag": "nightly-releases-v0.11.0rc1", "observed__probe__packages__vllm-ascend": "0.11.1.dev7"}, {}),
+    ({"plan__image__tag": "site-7"}, {}),
+    ({"plan__release__cann": "8.3.RC1 or 8.5.0"}, {}),
+    ({"plan__release__cann": "8.3.RC2 or 8.5.0"}, {"cann_version": "warned"}),
     ({"observed__probe__cann": "8.3.rc1"}, {}),
     ({"observed__probe__cann": "8.2.RC1"}, {"cann_version": "warned"}),
     ({"observed__probe__packages__torch-npu": "2.7.1.post1"}, {"torch_npu_version": "warned"}),

@@ -96,9 +96,10 @@ def digest_cache(folder):
     return weights.DigestCache.of(str(folder), str(folder.parent / "cache"))
 
 
-def context(folder, full=False, quantization="ascend", release=None, peers=None, extra=None, **inputs):
+def context(folder, full=False, quantization="ascend", release=None, peers=None, extra=None, model=None, **inputs):
     observed = observe(str(folder), full, 2, digest_cache(folder))
-    plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0]},
+    plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0],
+                      **(model or {})},
             "release": dict({"id": "v0.11.0rc1"}, **release or {})}
     observed.update(extra or {})
     survey = weights_judge.survey({**(peers or {}), "node1": observed}, {})["node1"] if peers is not None else None
@@ -178,6 +179,29 @@ def test_model_that_is_inconsistent_or_not_planned_fails_its_checks(model, name,
     write(model, name, content)
     write_manifest(model)
     assert not_passed(judge(context(model))) == expected
+
+
+BOTH = [["model.layers", "visual"], ["model.language_model", "model.visual"]]
+
+
+@pytest.mark.parametrize(("prefixes", "names", "expected"), [
+    ({"model.layers": "model.layers", "visual": "visual"}, BOTH, "passed"),
+    ({"model.layers": "model.language_model.layers", "visual": "model.visual"}, BOTH, "passed"),
+    ({"model.layers": "model.language_model.layers", "visual": "visual"}, BOTH, "failed"),
+    ({"model.layers": "model.layers", "visual": "vision"}, BOTH, "failed"),
+    ({"model.layers": "model.language_model.layers", "visual": "model.visual"}, None, "failed"),
+    ({"model.layers": "model.language_model.layers", "visual": "vision"}, [["model.language_model"]], "passed"),
+    ({"model.layers": "anything", "visual": "else"}, [], None),
+])
+def test_names_in_the_quantization_description(model, prefixes, names, expected):
+    renamed = {}
+    for name, kind in DESCRIPTION.items():
+        old = next((prefix for prefix in prefixes if name.startswith(prefix + ".")), None)
+        renamed[prefixes[old] + name[len(old):] if old else name] = kind
+    write(model, "quant_model_description.json", renamed)
+    write_manifest(model)
+    found = judge(context(model, model={} if names is None else {"quantization_names": names}))
+    assert [check["status"] for check in found if check["id"] == "quantization_names"] == [expected] * bool(expected)
 
 
 def test_single_shard_needs_no_index(model):
