@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         BalancerServer,
         NodeState,
     )
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
@@ -151,6 +152,9 @@ CHECKS = (
     Check("served_name", CRITICAL, "/v1/models lists the planned model",
           "Another server answers on this port, or the served name was changed manually: run playbooks/serving.yml."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
+    Check("devices_held", CRITICAL, "The processes of the instance hold exactly the planned NPUs",
+          "Look for ASCEND_RT_VISIBLE_DEVICES in the image and in serving_mounts (npu-smi info shows the processes on "
+          "each NPU). Remove it there, and run playbooks/upgrade.yml."),
     Check("engine_progress", CRITICAL, "Docker's health check finds that the engine makes progress",
           "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container. With "
           "serving_restart_hung it is restarted automatically."),
@@ -178,7 +182,8 @@ _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Origins of mounts that are not checked here: the role itself creates some later, and the weights have their own check.
 _UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "plog", "weights")
-_STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
+_STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion", "devices_held")
+_STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 _CHECK_MODE = "In check mode nothing is started."
 
 
@@ -463,6 +468,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
         _not_reached(checks, "running", planned, "The container does not run.")
         return
     if not planned["serves"]:
+        _devices_held(checks, planned, context.observed["device_holders"])
         return
     if rejected:
         checks.expect("certificate", False, "accepted", seen["reason"], name, seen["reason"])
@@ -492,6 +498,21 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     answered = seen["state"] == "ready"
     checks.expect("completion", answered, 200, _shown(seen["completion"]), name,
                   None if answered else _failure_reason(seen))
+    if not answered:
+        _not_reached(checks, "completion", planned, "A completion is not answered.")
+        return
+    _devices_held(checks, planned, context.observed["device_holders"])
+
+
+def _devices_held(checks: Checks, planned: Instance, holders: Iterable[NpuHolder]) -> None:
+    """Judge the NPUs that processes of the instance have open. A container alone does not show which NPUs are used."""
+    name = planned["name"]
+    held = sorted({holder["device"] for holder in holders if holder["container"] and holder["process"]
+                   and holder["container"]["name"] == name and holder["device"] is not None})
+    if not held:
+        checks.unsupported("devices_held", "The node does not show which NPUs the processes of the instance use.", name)
+        return
+    checks.expect("devices_held", held == sorted(planned["npus"]), sorted(planned["npus"]), held, name)
 
 
 def _certificate_expiry(checks: Checks, response: Response | None, subject: str) -> None:
@@ -570,8 +591,8 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
 
 
 def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) -> None:
-    """Record the steps after ``last`` (or all steps if it is None) as not run. Without an API, there are two steps."""
-    steps = _STEPS if planned["serves"] else _STEPS[:2]
+    """Record the steps after ``last`` (or all if it is None) as not run. Without an API, there are fewer steps."""
+    steps = _STEPS if planned["serves"] else _STEPS_WITHOUT_API
     for step in steps[steps.index(last) + 1 if last else 0:]:
         checks.not_run(step, why, planned["name"])
     if planned["serves"] and last in (None, "up_to_date", "running"):

@@ -29,11 +29,18 @@ def ready_instance(plan, **changes):
     return dict(ready, **changes)
 
 
+def held(plan, *npus):
+    """Return the holders of NPUs for the first instance of a plan, by default of its planned NPUs."""
+    (instance, *_others) = plan["instances"]
+    return [{"device": npu, "pid": 9, "process": "VLLMWorker",
+             "container": {"name": instance["name"], "image_name": "x:1"}} for npu in npus or instance["npus"]]
+
+
 def of_node(plan, observed=None, **changes):
     """Return the observation of a node with one instance."""
     return dict({
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
-        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
+        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": held(plan),
         "weights": {"folder": True, "config": True, "shards": 4},
         "certificate_problem": None,
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
@@ -54,7 +61,7 @@ def statuses(*args, **changes):
     return {name: status for name, (status, _message) in judge(*args, **changes).items()}
 
 
-STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
+STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion", "devices_held")
 
 
 @pytest.fixture
@@ -223,6 +230,20 @@ def test_ports_and_npus_that_the_deployment_holds_are_free(plan, name):
     found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
     assert set(found.values()) == {"passed"}
+
+
+@pytest.mark.parametrize("npus", [(0,), (0, 1, 4), (4, 5)])
+def test_instance_that_holds_other_npus_than_planned_fails(plan, npus):
+    (check,) = [check for check in found_checks(plan, {"device_holders": held(plan, *npus)})
+                if check["id"] == "devices_held"]
+    assert (check["status"], check["severity"]) == ("failed", "critical")
+    assert (check["expected"], check["actual"]) == ([0, 1], list(npus))
+
+
+def test_npus_without_processes_of_the_instance_are_not_compared(plan):
+    unused = [dict(holder, process=None) for holder in held(plan)]  # the container has the devices
+    others = [dict(NGINX, device=7), dict(OTHER, process="python3", device=7)]
+    assert statuses(plan, {"device_holders": unused + others})["devices_held"] == "unsupported"
 
 
 def test_shared_devices_and_other_npus_do_not_count(plan):
