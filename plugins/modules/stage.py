@@ -29,7 +29,8 @@ options:
     description:
       - The phase of the stage, if the stage is judged more than once.
       - The C(image) and C(serving) stages are judged in the phase C(before) before the node is changed. The C(serving)
-        stage is also judged in the phase C(rolled_back) after a failed upgrade.
+        stage is also judged in the phase C(rolled_back) after a failed upgrade, and in the phase C(restored) after the
+        return to the containers from before an upgrade.
     type: str
     default: ""
   measured:

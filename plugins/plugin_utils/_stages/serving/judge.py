@@ -32,7 +32,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import (
+    is_ours,
+    replacement_reasons,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -97,6 +100,8 @@ class Waited(TypedDict):
 class Measured(TypedDict, total=False):
     """The results of other tasks of the role after the start. Without a balancer, ``balancer`` is empty."""
 
+    #: Before the start: the value of the label `SECRETS` of a container that has the planned API keys and certificate.
+    secrets: str
     waited: Waited
     balancer: Balancing
     services: list[Service]
@@ -140,8 +145,11 @@ CHECKS = (
           "Set serving_group_address to an address of the node, and serving_interface if it has another interface."),
     Check("group", CRITICAL, "All nodes of the group can start, and become ready",
           "Remove the cause on the named node, and run playbooks/serving.yml for all nodes of the group."),
+    Check("outage", CRITICAL, "No running container would be replaced without draining it",
+          "Run playbooks/upgrade.yml, which drains and replaces one node at a time. To replace the containers of all "
+          "nodes at once, set serving_allow_outage."),
     Check("up_to_date", CRITICAL, "The container was started from the current plan",
-          "Run playbooks/serving.yml again; it replaces outdated containers."),
+          "Replace the container with playbooks/upgrade.yml or, for a group of nodes, with playbooks/serving.yml."),
     Check("start", CRITICAL, "Patch, API key and containers could be set up",
           "Remove the cause in the message, and run playbooks/serving.yml again."),
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
@@ -165,7 +173,7 @@ CHECKS = (
           "result of the balancer's health check."),
     Check("balancer_watch", WARNING, "The watchdog for hung engines responds to the balancer",
           "Read the journal of the watchdog on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
-    Check("upgrade", CRITICAL, "An upgrade was verified",
+    Check("upgrade", CRITICAL, "An upgrade, or the return to the containers from before it, was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
@@ -187,14 +195,15 @@ _STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 _CHECK_MODE = "In check mode nothing is started."
 
 
-#: Phases of the stage: before the start, and after the rollback of an upgrade. After the start, the phase is empty.
-BEFORE, ROLLED_BACK = "before", "rolled_back"
+#: Phases of the stage: before the start, after the rollback of an upgrade, and after the return to the containers from
+#: before an upgrade. After the start, the phase is empty.
+BEFORE, ROLLED_BACK, RESTORED = "before", "rolled_back", "restored"
 RETURNED = ("image", "containers", "ours", "addresses")
 
 
 def request(context: Context) -> Request:
-    """Return the request for the prerequisites or, after a rollback, for the state of the service."""
-    if context.phase == ROLLED_BACK:
+    """Return the request for the prerequisites or, for the previous service, for its state."""
+    if context.phase in (ROLLED_BACK, RESTORED):
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
     return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
 
@@ -252,8 +261,9 @@ def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
 def judge(context: Context) -> list[CheckOutcome]:
     """Return the checks of the stage.
 
-    :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phase `ROLLED_BACK`,
-        ``observed`` is a `ServingState`, ``failure`` is that of the upgrade, and ``plan`` has the previous instances.
+    :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phases `ROLLED_BACK`
+        and `RESTORED`, ``observed`` is a `ServingState`, and ``plan`` has the previous instances. In the phase
+        `ROLLED_BACK`, ``failure`` is that of the upgrade.
     """
     checks = Checks(CHECKS)
     plan, observed = context.plan, cast("ServingObservation", context.observed)
@@ -265,6 +275,10 @@ def judge(context: Context) -> list[CheckOutcome]:
     if context.phase == ROLLED_BACK:
         _rolled_back(checks, observed, context.failure)
         return checks.as_list()
+    if context.phase == RESTORED:
+        for seen in observed["instances"]:
+            checks.expect("upgrade", seen["state"] == "ready", "ready", seen["state"], seen["name"], seen["reason"])
+        return checks.as_list()
     _prerequisites(checks, plan, observed)
     if plan["instances"][0]["tls"]:
         problem = observed["certificate_problem"]
@@ -272,6 +286,9 @@ def judge(context: Context) -> list[CheckOutcome]:
     if context.phase == BEFORE:
         if plan["group"]:
             _members(checks, context, plan["group"], observed)
+        if "secrets" in measured:
+            reasons = replacement_reasons(observed, plan, measured["secrets"], live=True)
+            checks.expect("outage", not reasons, "none", "; ".join(reasons) or "none")
         return checks.as_list()
     if context.failure:
         checks.expect("start", False, "every step succeeds", "a step failed", message=_triaged(context.failure))

@@ -11,6 +11,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import judge as serving
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving.containers_case import as_planned
 
 CAUSES = [{"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "Use more NPUs."}]
 HEALTHY = {"status": "healthy", "failures": 0, "output": "the engine makes progress"}
@@ -217,6 +218,22 @@ def test_missing_prerequisite_fails_before_the_start(plan, observed, changes, fa
         assert found.pop("image_architecture") == "not_run"
     assert set(found.values()) == {"passed"}
     assert not set(found) & set(STEPS)
+
+
+@pytest.mark.parametrize(("label", "status"), [("1.5", "passed"), ("changed", "failed")])
+def test_running_container_that_would_be_replaced_fails_before_the_start(plan, label, status):
+    (running,) = as_planned(plan)
+    observed = {"phase": "before", "secrets": label, "containers": [{**running, "secrets": "1.5"}], "image": "sha256:i"}
+    (check,) = [check for check in found_checks(plan, observed) if check["id"] == "outage"]
+    assert (check["status"], check["severity"]) == (status, "critical")
+    assert ("was started with other API keys" in check["actual"]) is (status == "failed")
+    assert "upgrade.yml" in (check["remedy"] or "upgrade.yml")
+
+
+@pytest.mark.parametrize(("state", "status"), [("ready", "passed"), ("failed", "failed")])
+def test_return_to_the_previous_service_is_verified(plan, state, status):
+    assert judge(plan, {"phase": "restored"}, state=state, reason="it has exited") == {
+        "upgrade": (status, "it has exited"), "docker_engine": ("passed", None)}
 
 
 def test_free_name_and_port_pass(plan):
