@@ -171,7 +171,7 @@ def _kept(names: Iterable[str], plan: Plan) -> dict[str, str]:
 
 
 def kept_steps(names: Iterable[str], plan: Plan, keep: bool) -> _Steps:
-    """Return the steps that keep the containers that an upgrade has replaced, in the place of those kept before.
+    """Return the steps that keep the containers that an upgrade has replaced, instead of those kept before.
 
     :param names: the names of all containers on the node with the label of this collection.
     :param keep: whether to keep them. Otherwise, all of them are removed.

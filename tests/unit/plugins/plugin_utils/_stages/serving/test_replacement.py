@@ -187,7 +187,7 @@ def test_verified_upgrade_keeps_the_containers_that_it_has_replaced(existing, ke
     assert replacement.kept_steps(existing, valid(), keep) == {"remove": remove, "rename": rename}
 
 
-def test_kept_containers_are_no_instances(plan):
+def test_kept_containers_are_not_instances(plan):
     existing = as_planned(plan) + containers(KEPT, status="exited")
     assert replacement.replacement_reasons(observed(existing), plan) == []
     assert replacement.unplanned_containers(names(existing), plan) == []
