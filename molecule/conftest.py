@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verifier logs in to the nodes of the scenario's bed directly over SSH: testinfra's Ansible backend would start
+"""Connect the verifier to the nodes of the scenario's bed over plain SSH. testinfra's Ansible backend would start
 Ansible for each command, which takes a second."""
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Ahead:
                 outcome, function, *arguments = self.waiting.get_nowait()
                 try:
                     outcome.set_result(function(*arguments))
-                except BaseException as error:  # includes the exception of pytest.skip
+                except BaseException as error:  # includes the exception that pytest.skip raises
                     outcome.set_exception(error)
 
     def stop(self) -> None:

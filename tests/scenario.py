@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Helpers for Molecule tests that operate a service: playbooks, containers, the balancer, and load on it.
+"""Helpers for Molecule tests of a running service: playbooks, containers, the balancer, and load on the balancer.
 
-Only for tests that ``molecule verify`` starts: it sets the environment variables that are read here.
+They only work in tests that ``molecule verify`` starts, because it sets the environment variables that are read here.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ BED = (PROJECT / "molecule" / "testbed" / "bed", "-n", os.environ["MOLECULE_SCEN
 BALANCER = "http://10.77.0.11:8080"
 
 
-def bed(*words, check=True):
-    """Run a command of the scenario's bed and return its standard output."""
-    done = subprocess.run([*BED, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or not check, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+def bed(*arguments, check=True):
+    """Run a `molecule/testbed/bed` command for the scenario's bed and return its standard output."""
+    done = subprocess.run([*BED, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or not check, f"bed {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def playbook(name, *words, inventories=(INVENTORY,)):
+def playbook(name, *arguments, inventories=(INVENTORY,)):
     """Run a playbook of the working tree in a separate process, as an operator does."""
-    sources = [word for inventory in inventories for word in ("-i", inventory)]
+    sources = [argument for inventory in inventories for argument in ("-i", inventory)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
                    "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(
-        ["ansible-playbook", *sources, PROJECT / "playbooks" / f"{name}.yml", *words],
+        ["ansible-playbook", *sources, PROJECT / "playbooks" / f"{name}.yml", *arguments],
         capture_output=True, text=True, check=False, cwd=PROJECT, env=environment)
 
 
-def succeeds(name, *words, **options):
-    """Run a playbook that has to succeed and return its standard output."""
-    done = playbook(name, *words, **options)
+def succeeds(name, *arguments, **options):
+    """Run a playbook that must succeed and return its standard output."""
+    done = playbook(name, *arguments, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -54,28 +54,28 @@ def output_text(done):
 
 
 def changes(stdout):
-    """Return {node: number of changed tasks} from the recap of a playbook."""
+    """Return {node: number of changed tasks} from a playbook's recap."""
     return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
 
 
 def containers(node):
-    """Return {name: docker inspect} of all containers of a node."""
+    """Return {name: output of docker inspect} for all containers on a node."""
     names = bed("exec", node, "docker", "ps", "--all", "--quiet").split()
     return {each["Name"].lstrip("/"): each for each in json.loads(bed("exec", node, "docker", "inspect", *names))}
 
 
 def identities(found):
-    """Return {name: (id, start time)} of containers(): a restart changes the time, a replacement both."""
+    """Return {name: (id, start time)} for a result of containers(). A restart changes the time, a replacement both."""
     return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in found.items()}
 
 
 def container_identities(node):
-    """Return identities() of all containers of a node."""
+    """Return identities() of all containers on a node."""
     return identities(containers(node))
 
 
 def statistics(node="node1"):
-    """Return {server: {column: value}} from the admin socket of the balancer on a node."""
+    """Return {server: {column: value}} from the admin socket of a node's balancer."""
     script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
               "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
     rows = csv.DictReader(bed("exec", node, "python3", "-c", script).lstrip("# ").splitlines())
@@ -107,7 +107,7 @@ class Load:
 
 
 def lost_nothing(load):
-    """Assert that no request of a finished Load failed and that none had to wait for the service."""
+    """Assert that no request of a finished Load failed or had to wait for the service."""
     assert load.found["lost"] == []
     assert load.found["streamed"] > 50
     assert load.found["whole"] > 50

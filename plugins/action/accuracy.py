@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
@@ -16,17 +16,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import (
-        ComparedModel,
-        Measurement,
-        Score,
-    )
-
 
 class ActionModule(StageAction):
-    """See plugins/modules/accuracy.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Measure, judge and record."""
         self.begin(tmp, task_vars or {}, stage="accuracy")
@@ -43,7 +34,7 @@ class ActionModule(StageAction):
             return {"not_run": no_api_reason(plan)}
         return dict(self._measurement())
 
-    def _measurement(self) -> Measurement:
+    def _measurement(self) -> scores.Measurement:
         inputs, instance = self.inputs, serving_instances(self.context.plan)[0]
         scores.check_inputs(inputs)
         compared = _measured_before(inputs["accuracy_compare_with"])
@@ -63,7 +54,7 @@ class ActionModule(StageAction):
                 "figures": scores.figures(found, inputs["accuracy_datasets"])}
 
 
-def _measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
+def _measured_before(path: str) -> tuple[scores.ComparedModel, list[scores.Score]] | None:
     """Return the model and the scores of an earlier measurement, for example of the BF16 model; None without a path."""
     if not path:
         return None

@@ -24,8 +24,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge 
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/balancer_plan.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

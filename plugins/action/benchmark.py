@@ -65,8 +65,6 @@ RESTORE_POLL_S = 5
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/benchmark.py."""
-
     #: Set by `_prepare`.
     catalogue: Catalogue
     clients: ClientRunner

@@ -21,8 +21,6 @@ Line = tuple[str, str, str, str, str]
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/benchmark_compare.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -97,7 +95,7 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
 
 def _verdict(holds: bool, of_scores: bool, args: Mapping[str, Any]) -> str:
     if of_scores:
-        limit = f"{args['maximum_drop']:g} points below the first"
-        return f"No score is more than {limit}." if holds else f"A score is more than {limit}."
-    limit = f"{args['minimum_ratio']:g} times the first"
+        drop = f"below that of the first measurement by more than the limit ({args['maximum_drop']:g})"
+        return f"No score is {drop}." if holds else f"A score is {drop}."
+    limit = f"{args['minimum_ratio']:g} times that of the first measurement"
     return f"The output throughput is at least {limit}." if holds else f"The output throughput is below {limit}."

@@ -26,8 +26,6 @@ EXTRA_S = 300
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/diagnostics_bundle.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the values of the module without the archive. A node that cannot be examined is not an error."""
         super().run(tmp, task_vars)

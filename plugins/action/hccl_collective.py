@@ -30,8 +30,6 @@ NOTHING_DONE = {"changed": False, "skipped": True, "resumed": False, "rounds": [
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/hccl_collective.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the rounds of a step, unless the node could not be observed."""
         self.begin(tmp, task_vars or {}, stage="hccl",

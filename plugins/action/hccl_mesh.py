@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/hccl_mesh.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ping the partners of this node, unless the node could not be observed."""
         self.begin(tmp, task_vars or {}, stage="hccl")

@@ -20,8 +20,6 @@ LIMIT_S = 60
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/lease.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Remove the folder of this run. A node on which this is not possible keeps it until the next run."""
         super().run(tmp, task_vars)

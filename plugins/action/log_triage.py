@@ -20,8 +20,6 @@ CHECKS_PAGE = "docs/checks.md"
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/log_triage.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -43,6 +41,6 @@ class ActionModule(ActionBase):
         if causes:
             lines.append(f"The checks that remedies name are described in {CHECKS_PAGE}.")
         else:
-            lines.append(f"No fault was found in {len(files)} files.")
+            lines.append(f"No fault was found (files read: {len(files)}).")
         say(self._display, lines, secrets)
         return {"changed": False, "diagnosis": causes, "files": files}

@@ -11,8 +11,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/observe.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Save the observation. This task does not fail: the action `stage` reports the failure."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""})

@@ -18,8 +18,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/plan.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

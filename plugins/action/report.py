@@ -30,8 +30,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/report.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

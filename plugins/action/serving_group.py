@@ -8,11 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group import (
-    PREPARED,
-    STARTED,
-    restart_reason,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group as groups
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import BEFORE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
@@ -20,24 +16,22 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_group.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Record the state of this node for the other nodes, or return the decision."""
         self.begin(tmp, task_vars or {}, stage="serving",
-                   state={"type": "str", "required": True, "choices": [PREPARED, "decided", STARTED]},
+                   state={"type": "str", "required": True, "choices": [groups.PREPARED, "decided", groups.STARTED]},
                    secrets={"type": "str", "default": "", "no_log": False})
         plan, group = self.context.plan, cast(Group, self.context.plan["group"])
         notes = GroupNotes(self.records, group)
-        if self.args["state"] == PREPARED:
+        if self.args["state"] == groups.PREPARED:
             observed = self.records.read_observations([self.host], "serving", BEFORE)[self.host]
-            notes.write(PREPARED, restart_reason(plan, cast(Any, observed), self.args["secrets"]))
-        elif self.args["state"] == STARTED:
-            notes.write(STARTED)
+            notes.write(groups.PREPARED, groups.restart_reason(plan, cast(Any, observed), self.args["secrets"]))
+        elif self.args["state"] == groups.STARTED:
+            notes.write(groups.STARTED)
         else:
-            reasons = {host: note["reason"] for host, note in notes.require(PREPARED).items() if note["reason"]}
+            reasons = {host: note["reason"] for host, note in notes.require(groups.PREPARED).items() if note["reason"]}
             if reasons and group["rank"] == 0:
                 shown = "; ".join(f"{host} {reason}" for host, reason in reasons.items())
                 say(self._display, f"All nodes of the group of {group['host']} are restarted: {shown}", self.secrets)

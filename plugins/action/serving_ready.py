@@ -39,8 +39,6 @@ GRACE_S = 60
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_ready.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the seconds waited and the failures; the stage judges them."""
         self.begin(tmp, task_vars or {}, stage="serving")

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_status.py."""
-
     CHANGES = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -58,7 +56,7 @@ class ActionModule(StageAction):
 
 def _server(server: BalancerServer) -> str:
     notes = ["disabled"] if server["disabled"] else []
-    notes += [f"{server['sessions']} requests", server["check"] or "no check yet"]
+    notes += [f"active requests: {server['sessions']}", server["check"] or "no check yet"]
     if server["engine"]:
         notes.append(f"engine {server['engine']}" if server["watched"] else f"no watchdog: {server['engine']}")
     return f"{server['name']} {server['status']} ({', '.join(notes)})"

@@ -18,17 +18,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import (
-        DeployedContainer,
-        ServingState,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 
 INTERVAL_S = 1.0
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_wait.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the number of seconds waited and the remaining obstacles; fail if the NPUs are not free in time."""
         self.begin(tmp, task_vars or {}, stage="serving",
@@ -60,8 +55,8 @@ class ActionModule(StageAction):
             self._report_timeout(outcome)
         return outcome
 
-    def _containers(self) -> list[DeployedContainer]:
-        seen = cast("ServingState", self.call(
+    def _containers(self) -> list[serving_state.DeployedContainer]:
+        seen = cast("serving_state.ServingState", self.call(
             "ascend.vllm.serving_info", instances=[], load=True, docker_socket=self.context.plan["docker_socket"],
             **tls_arguments(self.context.plan)))
         if seen["docker_engine_error"]:

@@ -11,8 +11,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/stage.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge and record the observation that this run has saved for this phase or, without one, observe the node."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/weights_chain.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -30,8 +30,6 @@ KILLED = 137  # 128 + SIGKILL
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/weights_progress.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of the last poll; fail if the container failed or did not finish in time."""
         super().run(tmp, task_vars)
@@ -83,7 +81,7 @@ class ActionModule(ActionBase):
         if not found["exit_code"]:
             return found
         last = one_line(last_line(found["output"]) or "it printed nothing")
-        killed = " (killed, as the kernel does when memory runs out)" if found["exit_code"] == KILLED else ""
+        killed = " (killed, for example because memory ran out)" if found["exit_code"] == KILLED else ""
         return dict(found, failed=True, msg=f"{container} exited with code {found['exit_code']}{killed}: {last}")
 
 

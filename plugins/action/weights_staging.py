@@ -11,8 +11,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/weights_staging.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the module returns."""
         arguments, self._task.args = self._task.args, {}  # the module validates them

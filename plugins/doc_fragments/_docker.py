@@ -10,9 +10,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   docker_socket:
-    description:
-      - The path of the Unix socket of the Docker engine on the node.
-      - The roles of this collection set this option to their input C(plan_docker_socket).
+    description: The path of the Unix socket of the Docker engine on the node. The roles of this collection set this
+      option to their input C(plan_docker_socket).
     type: path
     default: /var/run/docker.sock
 """

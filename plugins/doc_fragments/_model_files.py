@@ -11,19 +11,16 @@ class ModuleDocFragment:
 options:
   path: {type: path, required: true, description: "The folder of the model on the node."}
   verify:
-    description:
-      - The files to hash.
-      - V(changed) hashes the files whose digest is not in O(digest_cache). V(full) hashes all files.
+    description: The files to hash. V(changed) hashes the files whose digest is not in O(digest_cache). V(full) hashes
+      all files.
     type: str
     choices: [changed, full]
     default: changed
   workers: {type: int, default: 8, description: "The number of files that are hashed or downloaded at the same time."}
   digest_cache:
-    description:
-      - The folder on the node in which the digests of hashed files are cached.
-      - The key of a digest consists of the size, timestamps (mtime, ctime), inode and device of the file. Therefore a
-        file is only hashed again after the file was changed, and nodes cannot share the folder. Only root may be able
-        to write to the folder.
+    description: The folder on the node in which the digests of hashed files are cached. The key of a digest consists of
+      the size, timestamps (mtime, ctime), inode and device of the file. Therefore a file is only hashed again after the
+      file was changed, and nodes cannot share the folder. Only root may be able to write to the folder.
     type: path
     default: /var/lib/ascend-vllm/digests
 """

@@ -12,10 +12,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   plan:
-    description:
-      - The plan of the node. Set this option to use a plan that differs from the inventory, for example when an upgrade
-        is rolled back.
-      - By default, the plan that this run has saved is used. If no plan was saved yet, or if inputs have changed since
-        then, the plan is resolved from the inventory.
+    description: The plan of the node. Set this option to use a plan that differs from the inventory, for example when
+      an upgrade is rolled back. By default, the plan that this run has saved is used. If no plan was saved yet, or if
+      inputs have changed since then, the plan is resolved from the inventory.
     type: dict
 """

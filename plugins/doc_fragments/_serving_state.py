@@ -11,11 +11,6 @@ class ModuleDocFragment:
 options:
   image: {type: str, description: "The name of the planned image. By default, RV(image) is null."}
   served_name: {type: str, description: "The name of the model in requests to the instances."}
-  api_key:
-    description: The API key of the service. Leave it empty if the service does not require an API key.
-    type: str
-    default: ""
-  server_name:
-    description: The host name or IP address in the certificates of the instances. By default, it is their address.
-    type: str
+  api_key: {type: str, default: "", description: "The API key of the service; empty if it requires none."}
+  server_name: {type: str, description: "The name in the certificates of the instances. By default, their address."}
 """

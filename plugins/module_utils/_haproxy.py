@@ -100,7 +100,7 @@ def command_sender(path: str, timeout_s: float) -> SendCommand:
                     break
                 parts.append(part)
         except OSError as error:
-            raise BalancerError("the balancer does not answer at %s: %s" % (path, error)) from error
+            raise BalancerError("the balancer does not respond at %s: %s" % (path, error)) from error
         finally:
             connection.close()
         return b"".join(parts).decode("utf-8", "replace")

@@ -29,11 +29,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-status:
-  description: The status of the stage, which is the worst status of its checks.
-  type: str
-  returned: always
-  sample: passed
+status: {type: str, returned: always, sample: passed, description: "The worst status of the checks."}
 path: {type: str, returned: always, description: "The path of the result on the controller."}
 reachable: {type: bool, returned: always, description: "Whether the host that runs AISBench was reachable."}
 """

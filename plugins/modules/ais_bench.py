@@ -26,32 +26,19 @@ options:
     choices: [started, watched, absent]
     required: true
   job:
-    description:
-      - The folder of the run, which O(state=started) returned in RV(job). Other paths are refused.
-      - Required if O(state=watched) or O(state=absent).
+    description: The folder of the run, which O(state=started) returned in RV(job). Other paths are refused. Required if
+      O(state=watched) or O(state=absent).
     type: path
-  executable:
-    description:
-      - The path of the program C(ais_bench).
-      - Required if O(state=started).
-    type: path
+  executable: {type: path, description: "The path of the program C(ais_bench). Required if O(state=started)."}
   server:
-    description:
-      - The server to measure.
-      - Required if O(state=started).
+    description: The server to measure. Required if O(state=started).
     type: dict
     suboptions:
       url: {type: str, required: true, description: "The base URL, such as V(http://10.0.0.1:8888)."}
       model: {type: str, required: true, description: "The served name of the model."}
       concurrency: {type: int, required: true, description: "The maximum number of concurrent requests."}
-      maximum_tokens:
-        description: The maximum number of tokens that the model generates for a request.
-        type: int
-        required: true
-  api_key:
-    description: The API key of the server. Leave it empty if the server does not require an API key.
-    type: str
-    default: ""
+      maximum_tokens: {type: int, required: true, description: "The maximum number of tokens in an answer."}
+  api_key: {type: str, default: "", description: "The API key of the server; empty if it requires none."}
   datasets:
     description: The datasets with which the accuracy is measured. This option is ignored if O(load) is set.
     type: list
@@ -59,16 +46,14 @@ options:
     default: []
     suboptions:
       name:
-        description:
-          - The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and V(ceval) are datasets that AISBench supports.
-            Any other name is the name of a dataset in a C(.jsonl) file.
+        description: The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and V(ceval) are datasets that AISBench
+          supports. Any other name is the name of a dataset in a C(.jsonl) file.
         type: str
         required: true
       path:
-        description:
-          - The folder of the dataset on the host that runs the module, if AISBench supports the dataset.
-          - For any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
-            C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
+        description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
+          any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
+          C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
         type: path
         required: true
   load:
@@ -77,39 +62,23 @@ options:
     type: dict
     suboptions:
       requests: {type: int, required: true, description: "The number of requests."}
-      input_tokens:
-        description: The length of each synthetic prompt in tokens. This option is ignored if O(load.file) is set.
-        type: int
-        required: true
+      input_tokens: {type: int, required: true, description: "The tokens per synthetic prompt, without O(load.file)."}
       output_tokens:
-        description:
-          - The number of tokens that the model generates for each synthetic prompt. This option is ignored if
-            O(load.file) is set.
+        description: The number of tokens that the model generates for each synthetic prompt. This option is ignored if
+          O(load.file) is set.
         type: int
         required: true
-      request_rate:
-        description: The number of requests per second. V(0) sends all requests at once.
-        type: float
-        required: true
-      statistics:
-        description: The statistics to compute, such as V(Average) and V(P99).
-        type: list
-        elements: str
-        required: true
+      request_rate: {type: float, required: true, description: "The requests per second. V(0) sends all at once."}
+      statistics: {type: list, elements: str, required: true, description: "Statistics, such as V(Average) and V(P99)."}
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
       file:
-        description:
-          - The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The prompts are
-            repeated if there are fewer prompts than requests.
-          - When empty, synthetic prompts are sent.
+        description: The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The
+          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent.
         type: str
         default: ""
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
   num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
-  wait_s:
-    description: The maximum time in seconds to wait for the end of the run, with O(state=watched).
-    type: float
-    default: 0
+  wait_s: {type: float, default: 0, description: "The time to wait for the end with O(state=watched)."}
 attributes:
   check_mode: {support: none}
   diff_mode: {support: none}
@@ -160,14 +129,8 @@ job:
   type: str
   returned: with O(state=started)
   sample: /var/tmp/ascend-vllm-accuracy-x1y2z3
-problem:
-  description: The reason why the run could not be started, or null if the run was started.
-  type: str
-  returned: with O(state=started)
-data:
-  description: The SHA-256 digest of the files of each dataset, with the name of the dataset as key.
-  type: dict
-  returned: with O(state=started)
+problem: {type: str, returned: with O(state=started), description: "The reason if the run was not started, or null."}
+data: {type: dict, returned: with O(state=started), description: "The SHA-256 digests by the name of the dataset."}
 running: {type: bool, returned: with O(state=watched), description: "Whether the run is in progress."}
 progress:
   description: The progress of each task, with the name of the task as key.

@@ -16,22 +16,16 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
 options:
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
-  url:
-    description: The URL of the balancer, such as V(http://10.0.0.1:8080). By default, no completion is requested.
-    type: str
+  url: {type: str, description: "The URL of the balancer. By default, no completion is requested."}
   port:
     description:
       - The port of the balancer. If this option is set, RV(holder) contains any other process that listens on the port.
     type: int
   served_name: {type: str, default: "", description: "The name of the model in the completion request."}
-  api_key:
-    description: The API key of the service. Leave it empty if the service does not require an API key.
-    type: str
-    default: ""
+  api_key: {type: str, default: "", description: "The API key of the service; empty if it requires none."}
   certificate_files:
-    description:
-      - PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only fails if
-        clients that send requests to O(url) would not accept the certificate.
+    description: PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only
+      fails if clients that send requests to O(url) would not accept the certificate.
     type: list
     elements: path
     default: []
@@ -66,20 +60,16 @@ servers:
     name: {type: str, sample: node1:8888, description: "The name of the server."}
     host: {type: str, sample: node1, description: "The inventory name of the node."}
     status:
-      description:
-        - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
-        - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
+      description: The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN), the server
+        finishes the requests in progress and receives no new requests.
       type: str
     disabled:
-      description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
-          from RV(servers[].status).
+      description: Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be
+        read from RV(servers[].status).
       type: bool
     sessions: {type: int, description: "The number of requests in progress."}
     check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
-    watched:
-      description: Whether the watchdog for hung engines responds to HAProxy, or null if HAProxy does not use it.
-      type: bool
+    watched: {type: bool, description: "Whether the watchdog responds, or null if HAProxy does not use it."}
     engine: {type: str, sample: up, description: "The last state of the engine that the watchdog reported."}
 holder:
   description: The process other than the balancer that listens on O(port), or null if there is no such process.

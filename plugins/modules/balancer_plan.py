@@ -31,17 +31,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description:
-    - The hosts of the balancers that send requests to the instances of this host.
-    - The list is empty if no instance of this host receives requests.
+  description: The hosts of the balancers that send requests to the instances of this host. The list is empty if no
+    instance of this host receives requests.
   type: list
   elements: str
   returned: success
 managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
 servers:
-  description:
-    - The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and C(served_name).
-    - If RV(managed) is empty, only the instances of this host are returned.
+  description: The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and
+    C(served_name). If RV(managed) is empty, only the instances of this host are returned.
   type: list
   elements: dict
   returned: success
@@ -50,11 +48,7 @@ services:
   type: list
   elements: dict
   returned: success
-ports:
-  description: The inputs that set a port of a balancer, each with C(name) and C(port).
-  type: list
-  elements: dict
-  returned: success
+ports: {type: list, elements: dict, returned: success, description: "Inputs, each with C(name) and C(port)."}
 control_paths:
   description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
   type: list

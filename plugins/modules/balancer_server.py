@@ -9,30 +9,25 @@ module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.1.0
 author: [the ascend.vllm authors (@ascend-vllm)]
-description:
-  - Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host, through its
-    admin socket.
+description: Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host,
+  through its admin socket.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   node: {type: str, required: true, description: "The inventory name of the node."}
   state:
-    description:
-      - With V(drain), the node finishes the requests in progress and receives no new requests.
-      - With V(ready), the node receives requests as soon as its health checks pass.
+    description: With V(drain), the node finishes the requests in progress and receives no new requests. With V(ready),
+      the node receives requests as soon as its health checks pass.
     type: str
     choices: [ready, drain]
     required: true
   keep_serving:
-    description:
-      - Whether the module fails with O(state=drain) if no other node can process the requests. In this case, the node
-        is not drained.
+    description: Whether the module fails with O(state=drain) if no other node can process the requests. In this case,
+      the node is not drained.
     type: bool
     default: false
   wait_s:
-    description:
-      - The maximum time to wait, in seconds.
-      - With O(state=drain), the module waits until the requests in progress are finished.
-      - With O(state=ready), the module waits until the health checks pass.
+    description: The maximum time to wait, in seconds. With O(state=drain), the module waits until the requests in
+      progress are finished. With O(state=ready), the module waits until the health checks pass.
     type: float
     default: 0
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
@@ -63,9 +58,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error:
-  description:
-    - The reason why HAProxy did not respond or refused the change, or null.
-    - The module does not fail because of such an error.
+  description: The reason why HAProxy did not respond or refused the change, or null. The module does not fail because
+    of such an error.
   type: str
   returned: success
 servers:
@@ -74,10 +68,9 @@ servers:
   elements: dict
   returned: success
 settled:
-  description:
-    - With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not respond,
-      because there are no requests to wait for then.
-    - With O(state=ready), whether the health checks of all servers of the node pass.
+  description: With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not
+    respond, because there are no requests to wait for then. With O(state=ready), whether the health checks of all
+    servers of the node pass.
   type: bool
   returned: success
 """

@@ -58,8 +58,5 @@ observed:
   type: dict
   returned: always
   contains:
-    wanted:
-      description: The targets to measure, and whether the steps C(ais_bench) and C(balancer) are needed.
-      type: dict
-      returned: success
+    wanted: {type: dict, returned: success, description: "The targets, and which steps are needed."}
 """

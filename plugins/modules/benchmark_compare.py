@@ -16,23 +16,13 @@ description:
   - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
 options:
   before:
-    description: >-
-      The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw result of
-      C(vllm bench serve), or an C(accuracy.json).
+    description: The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw
+      result of C(vllm bench serve), or an C(accuracy.json).
     type: path
     required: true
-  after:
-    description: The path of the second measurement on the controller, which must be of the same kind as the first.
-    type: path
-    required: true
-  minimum_ratio:
-    description: The minimum ratio of the second output throughput to the first. A lower ratio is a regression.
-    type: float
-    default: 0.97
-  maximum_drop:
-    description: The maximum number of points by which the second score can be lower than the first.
-    type: float
-    default: 1
+  after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
+  minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the output throughputs."}
+  maximum_drop: {type: float, default: 1, description: "The points by which the score may be lower."}
 attributes:
   check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
@@ -66,24 +56,19 @@ rows:
       returned: for performance
       sample: Output token throughput
     unit: {type: str, sample: tok/s, returned: for performance, description: "The unit of the values."}
-    ratio:
-      description: The second value divided by the first, or null if the first is 0.
-      type: float
-      returned: for performance
+    ratio: {type: float, returned: for performance, description: "The second value divided by the first, or null."}
     better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
     target:
-      description:
-        - The name of the target that was measured.
-        - The name is empty for a baseline and for a single result of C(vllm bench serve).
+      description: The name of the target that was measured. The name is empty for a baseline and for a single result of
+        C(vllm bench serve).
       type: str
       returned: for performance
     dataset: {type: str, returned: for accuracy, description: "The name of the dataset."}
     delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
     within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
 holds:
-  description:
-    - For performance, whether the output throughput of no target is a regression.
-    - For accuracy, whether no score dropped by more than O(maximum_drop).
+  description: For performance, whether the output throughput of no target is a regression. For accuracy, whether no
+    score dropped by more than O(maximum_drop).
   type: bool
   returned: always
 """

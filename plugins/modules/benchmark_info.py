@@ -18,25 +18,17 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   service: {type: str, required: true, description: "The name of the container of the service."}
   model_path:
-    description:
-      - The folder of the model, whose manifest is hashed for RV(service.weights). Symbolic links are resolved on the
-        node.
-      - By default, RV(service.weights) is null.
+    description: The folder of the model, whose manifest is hashed for RV(service.weights). Symbolic links are resolved
+      on the node. By default, RV(service.weights) is null.
     type: path
   driver_version_file:
-    description:
-      - The path of the file C(version.info) of the driver, which is hashed for RV(service.driver).
-      - By default, RV(service.driver) is null.
+    description: The path of the file C(version.info) of the driver, which is hashed for RV(service.driver). By default,
+      RV(service.driver) is null.
     type: path
   client: {type: str, description: "The name of the client container. By default, RV(client) and RV(result) are null."}
   wait_s: {type: float, default: 0, description: "The maximum time in seconds to wait for the client to exit."}
-  result:
-    description: The path of the result in the container of the client. The result is read after the client has exited.
-    type: str
-  maximum_bytes:
-    description: The maximum size of the result in bytes. The module fails if the result is larger.
-    type: int
-    default: 4194304
+  result: {type: str, description: "The path of the result in the container, which is read at its end."}
+  maximum_bytes: {type: int, default: 4194304, description: "The maximum size of the result. A larger one is an error."}
 """
 
 EXAMPLES = r"""
@@ -75,10 +67,7 @@ client:
       type: float
     error: {type: str, description: "The reason why the container could not be started, or null."}
     log: {type: list, elements: str, description: "The last lines of the log of the client."}
-result:
-  description: The text of the result, or null while the client is running or if the client wrote no result.
-  type: str
-  returned: success
+result: {type: str, returned: success, description: "The text of the result, or null if there is none yet."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

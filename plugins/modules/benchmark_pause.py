@@ -25,14 +25,8 @@ options:
     required: true
   service: {type: str, required: true, description: "The name of the container of the service."}
   client: {type: str, required: true, description: "The name of the container of the client."}
-  grace_s:
-    description: The time in seconds without a running client after which the guard starts the service again.
-    type: int
-    default: 120
-  stop_timeout_s:
-    description: The time in seconds after which Docker kills the service if the service has not stopped.
-    type: int
-    default: 60
+  grace_s: {type: int, default: 120, description: "Seconds without a client after which the guard resumes the service."}
+  stop_timeout_s: {type: int, default: 60, description: "The seconds to stop before Docker kills the service."}
 attributes:
   check_mode: {support: full, details: ["In check mode, neither the service nor the guard is started or stopped."]}
   diff_mode: {support: none}

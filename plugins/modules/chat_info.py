@@ -32,10 +32,7 @@ options:
     suboptions:
       id: {type: str, required: true, description: "The key of the response in RV(servers[].answers)."}
       endpoint: {type: str, required: true, description: "The path of the URL, such as V(/v1/chat/completions)."}
-      body:
-        description: The body of the request. If its key C(stream) is true, the response is read as server-sent events.
-        type: dict
-        required: true
+      body: {type: dict, required: true, description: "The body. If C(stream) is true, a stream is read."}
       key:
         description:
           - The API key to send. V(given) sends O(api_key), V(wrong) sends an invalid key, and V(none) sends no key.
@@ -43,22 +40,17 @@ options:
         choices: [given, wrong, none]
         default: given
       prompt_tokens_over_limit:
-        description:
-          - If this option is set, the prompt of the request is replaced. The length of the new prompt in tokens is the
-            C(max_model_len) of the server plus this number, which can be negative.
-          - The request is not sent if the server does not report its C(max_model_len).
+        description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
+          tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
+          if the server does not report its C(max_model_len).
         type: int
   routes:
-    description:
-      - The paths to test for access without an API key. The module sends a HEAD request without a key to each path.
-        HEAD requests have no effect on any route of vLLM.
+    description: The paths to test for access without an API key. The module sends a HEAD request without a key to each
+      path. HEAD requests have no effect on any route of vLLM.
     type: list
     elements: str
     default: []
-  api_key:
-    description: The API key of the servers. Leave it empty if the servers do not require an API key.
-    type: str
-    default: ""
+  api_key: {type: str, default: "", description: "The API key of the servers; empty if they require none."}
   timeout_s:
     description: The timeout of each request in seconds. After a timeout, no more requests are sent to that server.
     type: float
@@ -108,9 +100,7 @@ servers:
       contains:
         status: {type: int, description: "The HTTP status, or null if there was no response."}
         models: {type: list, elements: str, description: "The served names."}
-        max_model_len:
-          description: The length of the longest sequence in tokens, or null if the server does not report it.
-          type: int
+        max_model_len: {type: int, description: "The length of the longest sequence, or null if it is unknown."}
         latency_s: {type: float, description: "The time in seconds until the whole response was received."}
         certificate_days: {type: float, description: "The days until the certificate expires; only with https."}
         error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}
@@ -131,9 +121,8 @@ servers:
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}
     routes:
-      description:
-        - The HTTP status for each path in O(routes), or null if there was no response. A path with the status 401, 403
-          or 404 is not accessible without an API key.
+      description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
+        401, 403 or 404 is not accessible without an API key.
       type: dict
 """
 

@@ -25,53 +25,25 @@ extends_documentation_fragment:
   - ascend.vllm._docker
 options:
   server_name: {type: str, description: "The name in the certificate of the engines. By default, it is their address."}
-  log_lines:
-    description: The maximum number of lines to collect from the end of the log of each container.
-    type: int
-    default: 5000
-  timeout_s:
-    description: The timeout in seconds of each command and of each response.
-    type: int
-    default: 20
-  limit_s:
-    description: The number of seconds after which no more data are collected.
-    type: int
-    default: 300
+  log_lines: {type: int, default: 5000, description: "The last lines to collect from the log of each container."}
+  timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
+  limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
   size_limit_mb:
-    description:
-      - The maximum size of the collected texts in MB. The most important ones are first. Of a long one, only the end is
-        returned, at most a quarter of this size.
+    description: The maximum size of the collected texts in MB. The most important ones are first. Of a long one, only
+      the end is returned, at most a quarter of this size.
     type: int
     default: 64
-  cards:
-    description: The NPU IDs with which C(npu-smi) is queried.
-    type: list
-    elements: int
-    default: []
-  npus:
-    description: The NPUs whose network ports are queried, as the numbers N of C(/dev/davinciN).
-    type: list
-    elements: int
-    default: []
+  cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
+  npus: {type: list, elements: int, default: [], description: "The numbers N of C(/dev/davinciN) to query."}
   record:
-    description:
-      - Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the files of
-        the driver. M(ascend.vllm.report) anonymizes it.
+    description: Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the
+      files of the driver. M(ascend.vllm.report) anonymizes it.
     type: bool
     default: false
     version_added: 0.9.0
-  controller_time_s:
-    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
-    type: float
-    default: 0
-  driver_path:
-    description: The directory in which the driver is installed.
-    type: path
-    default: /usr/local/Ascend/driver
-  state_path:
-    description: The directory of the role serving, in which plog is kept.
-    type: path
-    default: /var/lib/ascend-vllm
+  controller_time_s: {type: float, default: 0, description: "The time on the controller, or V(0) to compare no clocks."}
+  driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
+  state_path: {type: path, default: /var/lib/ascend-vllm, description: "The directory of the role serving, with plog."}
 attributes:
   check_mode:
     support: full
@@ -99,9 +71,8 @@ diagnosis:
   elements: dict
   returned: success
 clock_offset_s:
-  description:
-    - The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the time to
-      start the module on the node.
+  description: The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the
+    time to start the module on the node.
   type: float
   returned: success
 """
@@ -354,24 +325,21 @@ def triage(found: Files) -> list[SourcedDiagnosis]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "log_lines": {"type": "int", "default": 5000},
-            "timeout_s": {"type": "int", "default": 20},
-            "limit_s": {"type": "int", "default": 300},
-            "size_limit_mb": {"type": "int", "default": 64},
-            "cards": {"type": "list", "elements": "int", "default": []},
-            "npus": {"type": "list", "elements": "int", "default": []},
-            "record": {"type": "bool", "default": False},
-            "ca": {"type": "str"},
-            "server_name": {"type": "str"},
-            "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
-            "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
-            "controller_time_s": {"type": "float", "default": 0},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "log_lines": {"type": "int", "default": 5000},
+        "timeout_s": {"type": "int", "default": 20},
+        "limit_s": {"type": "int", "default": 300},
+        "size_limit_mb": {"type": "int", "default": 64},
+        "cards": {"type": "list", "elements": "int", "default": []},
+        "npus": {"type": "list", "elements": "int", "default": []},
+        "record": {"type": "bool", "default": False},
+        "ca": {"type": "str"},
+        "server_name": {"type": "str"},
+        "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
+        "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
+        "controller_time_s": {"type": "float", "default": 0},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     options = module.params
     ahead = round(time.time() - options["controller_time_s"], 1) if options["controller_time_s"] else 0.0
     # On a fresh installation of the driver, hccn_tool is not on root's PATH.

@@ -41,16 +41,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ping:
-  description: The return value RV(ascend.vllm.hccn_ping#module:ping), or null if M(ascend.vllm.hccn_ping) failed.
-  type: dict
-  returned: always
-reach:
-  description: The return value RV(ascend.vllm.hccn_ping#module:reach), or null if M(ascend.vllm.hccn_ping) failed.
-  type: dict
-  returned: always
-ping_error:
-  description: The error message of M(ascend.vllm.hccn_ping), or null if it did not fail.
-  type: str
-  returned: always
+ping: {type: dict, returned: always, description: "The RV(ascend.vllm.hccn_ping#module:ping), or null."}
+reach: {type: dict, returned: always, description: "The RV(ascend.vllm.hccn_ping#module:reach), or null."}
+ping_error: {type: str, returned: always, description: "The error of M(ascend.vllm.hccn_ping), or null."}
 """

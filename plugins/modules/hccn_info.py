@@ -15,32 +15,20 @@ description:
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  npus:
-    description: The numbers of the NPUs. By default, all NPUs with a device C(/dev/davinciN) are queried.
-    type: list
-    elements: int
+  npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all of them."}
   queries:
-    description:
-      - The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen.
-      - By default, these are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status),
-        V(mtu), V(fec), V(optical) and V(link_stat).
+    description: The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen. By default, these
+      are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status), V(mtu), V(fec),
+      V(optical) and V(link_stat).
     type: list
     elements: str
-  timeout_s:
-    description:
-      - The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
-    type: float
-    default: 15
+  timeout_s: {type: float, default: 15, description: "The timeout of a query, after which its NPU is skipped."}
   tool:
-    description:
-      - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-        C(/usr/local/Ascend/driver/tools).
+    description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
+      C(/usr/local/Ascend/driver/tools).
     type: path
   conf: {type: path, default: /etc/hccn.conf, description: "The path of C(hccn.conf)."}
-  image:
-    description: The name of an image to look up on the node. When empty, no image is looked up.
-    type: str
-    default: ""
+  image: {type: str, default: "", description: "The name of an image to look up. When empty, none is looked up."}
 seealso: [{module: ascend.vllm.hccn_ping}, {module: ascend.vllm.npu_info}]
 """
 
@@ -59,10 +47,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 npus:
-  description:
-    - The results by NPU number and query. Values are returned as C(hccn_tool) prints them. A value that was not printed
-      is null or missing.
-    - The results of queries that are not named below contain C(fields).
+  description: The results by NPU number and query. Values are returned as C(hccn_tool) prints them. A value that was
+    not printed is null or missing. The results of queries that are not named below contain C(fields).
   type: dict
   returned: success
   sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}
@@ -73,10 +59,9 @@ npus:
       returned: if the query failed
       contains:
         kind:
-          description:
-            - The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if C(hccn_tool)
-              printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an earlier query
-              of the NPU timed out.
+          description: The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if
+            C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an
+            earlier query of the NPU timed out.
           type: str
         message: {type: str, description: "The error message."}
         code: {type: int, description: "The exit code of C(hccn_tool), or null."}
@@ -89,17 +74,15 @@ npus:
     enabled: {type: bool, description: "Whether TLS is enabled according to V(tls)."}
     mode: {type: str, description: "The FEC mode in the result of V(fec)."}
     present:
-      description: >-
-        Whether an optical module is present according to V(optical). The values of the module are in the same
-        dictionary under their printed names, such as C(Tx Power0).
+      description: Whether an optical module is present according to V(optical). The values of the module are in the
+        same dictionary under their printed names, such as C(Tx Power0).
       type: bool
     up_count: {type: int, description: "The number of times that the link went up, in the result of V(link_stat)."}
     down_count: {type: int, description: "The number of times that the link went down, in the result of V(link_stat)."}
     current_time: {type: str, description: "The time of the device in the result of V(link_stat)."}
     events:
-      description:
-        - The last changes of the link in the result of V(link_stat), with the newest change first. Each has C(time) and
-          C(status).
+      description: The last changes of the link in the result of V(link_stat), with the newest change first. Each has
+        C(time) and C(status).
       type: list
       elements: dict
     fields:
@@ -130,9 +113,8 @@ conf:
       type: dict
       sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}
     duplicates:
-      description:
-        - The keys that are set twice to different values. These keys are neither in RV(conf.fields) nor in
-          RV(conf.devices).
+      description: The keys that are set twice to different values. These keys are neither in RV(conf.fields) nor in
+        RV(conf.devices).
       type: list
       elements: str
 conf_error: {type: str, returned: success, description: "The reason why C(hccn.conf) could not be read, or null."}
@@ -149,14 +131,8 @@ host_network:
         name: {type: str, description: "The name of the interface."}
         up: {type: bool, description: "Whether the interface is up and has a carrier."}
         kind: {type: str, description: "The kind of interface, such as V(loopback), V(bond) or V(bridge), or null."}
-        ports:
-          description: The kinds of the interfaces that are ports of this interface, or null if they are unknown.
-          type: list
-          elements: str
-        addresses:
-          description: The IPv4 addresses of the interface, each with C(address) and C(prefix).
-          type: list
-          elements: dict
+        ports: {type: list, elements: str, description: "The kinds of its ports, or null if they are unknown."}
+        addresses: {type: list, elements: dict, description: "IPv4 addresses, each with C(address) and C(prefix)."}
     error: {type: str, description: "The reason why the interfaces could not be read, or null."}
 processes:
   description: The processes on the NPUs, or null if C(npu-smi) does not show them.
@@ -168,10 +144,7 @@ processes:
     pid: {type: int, description: "The process id."}
     name: {type: str, description: "The name of the process."}
     memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if C(npu-smi) does not show it."}
-image_present:
-  description: Whether the node has O(image), or null if Docker does not respond or O(image) is empty.
-  type: bool
-  returned: success
+image_present: {type: bool, returned: success, description: "Whether the node has O(image), or null if unknown."}
 image_error: {type: str, returned: success, description: "The reason why Docker does not respond, or null."}
 duration_s: {type: float, returned: success, description: "The run time of the module in seconds."}
 """
@@ -211,18 +184,15 @@ def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "npus": {"type": "list", "elements": "int"},
-            "queries": {"type": "list", "elements": "str"},
-            "timeout_s": {"type": "float", "default": 15},
-            "tool": {"type": "path"},
-            "conf": {"type": "path", "default": "/etc/hccn.conf"},
-            "image": {"type": "str", "default": ""},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "npus": {"type": "list", "elements": "int"},
+        "queries": {"type": "list", "elements": "str"},
+        "timeout_s": {"type": "float", "default": 15},
+        "tool": {"type": "path"},
+        "conf": {"type": "path", "default": "/etc/hccn.conf"},
+        "image": {"type": "str", "default": ""},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     lease.hold(module)
     started = time.time()
     params, run = module.params, hccn_query.run_bounded

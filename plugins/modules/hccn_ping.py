@@ -18,24 +18,18 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   npus: {type: list, elements: int, required: true, description: "The numbers of the NPUs that send pings."}
   partners:
-    description:
-      - The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
-        addresses.
-      - If an item is null, this node pauses for the time of the pings to one node.
+    description: The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
+      addresses. If an item is null, this node pauses for the time of the pings to one node.
     type: list
     elements: raw
     required: true
   shifts:
-    description: >-
-      The shifts between the numbers of the sending and the receiving NPUs. For each shift, NPU I(i) pings NPU
-      I(i + shift) of the partner. The last NPU of the partner is followed by its first NPU.
+    description: The shifts between the numbers of the sending and the receiving NPUs. For each shift, NPU I(i) pings
+      NPU I(i + shift) of the partner. The last NPU of the partner is followed by its first NPU.
     type: list
     elements: int
     required: true
-  round_s:
-    description: The number of seconds from the start of one round of pings to the start of the next round.
-    type: float
-    default: 0.5
+  round_s: {type: float, default: 0.5, description: "The seconds from the start of a round of pings to the next."}
   timeout_s: {type: float, default: 10, description: "The timeout of each ping and of each TCP connection in seconds."}
   limit_s: {type: float, default: 600, description: "The number of seconds after which no more pings are sent."}
   hosts:
@@ -48,9 +42,8 @@ options:
       address: {type: str, required: true, description: "The IP address."}
       port: {type: int, required: true, description: "The TCP port."}
   tool:
-    description:
-      - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-        C(/usr/local/Ascend/driver/tools).
+    description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
+      C(/usr/local/Ascend/driver/tools).
     type: path
 attributes:
   check_mode: {details: ["The pings are also sent in check mode."]}
@@ -85,15 +78,13 @@ ping:
   returned: success
   contains:
     matrix:
-      description:
-        - The packet loss in percent by sending NPU, host and receiving NPU.
-        - A value is C(-1) if C(hccn_tool) failed, and null if no ping was sent.
+      description: The packet loss in percent by sending NPU, host and receiving NPU. A value is C(-1) if C(hccn_tool)
+        failed, and null if no ping was sent.
       type: dict
       sample: {"0": {node2: [0, 0, 33.33, null]}}
     errors:
-      description: >-
-        The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are returned for
-        each message.
+      description: The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are
+        returned for each message.
       type: dict
       sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
     not_sent: {type: int, description: "The number of pings that were not sent because O(limit_s) had passed."}
@@ -120,21 +111,18 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "npus": {"type": "list", "elements": "int", "required": True},
-            "partners": {"type": "list", "elements": "raw", "required": True},
-            "shifts": {"type": "list", "elements": "int", "required": True},
-            "round_s": {"type": "float", "default": 0.5},
-            "timeout_s": {"type": "float", "default": 10},
-            "limit_s": {"type": "float", "default": 600},
-            "hosts": {"type": "list", "elements": "dict", "default": [], "options": {
-                "host": {"type": "str", "required": True}, "address": {"type": "str", "required": True},
-                "port": {"type": "int", "required": True}}},
-            "tool": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "npus": {"type": "list", "elements": "int", "required": True},
+        "partners": {"type": "list", "elements": "raw", "required": True},
+        "shifts": {"type": "list", "elements": "int", "required": True},
+        "round_s": {"type": "float", "default": 0.5},
+        "timeout_s": {"type": "float", "default": 10},
+        "limit_s": {"type": "float", "default": 600},
+        "hosts": {"type": "list", "elements": "dict", "default": [], "options": {
+            "host": {"type": "str", "required": True}, "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True}}},
+        "tool": {"type": "path"},
+    })
     lease.hold(module)
     params = module.params
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])

@@ -44,10 +44,7 @@ images:
   returned: success
   contains:
     id: {type: str, description: "The ID of the image."}
-    digests:
-      description: The digests of the image that C(index.json) lists, if the archive contains this file.
-      type: list
-      elements: str
+    digests: {type: list, elements: str, description: "The digests in C(index.json), if there are any."}
     tags:
       description: The names of the image. Docker gives all of them to the image when it loads the archive.
       type: list

@@ -16,14 +16,10 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   reference: {type: str, required: true, description: "The image that the containers use, as C(<repository>:<tag>)."}
-  digest:
-    description: The digest that pins the image. When empty, any image with the name O(reference) is accepted.
-    type: str
-    default: ""
+  digest: {type: str, default: "", description: "The digest that pins the image. When empty, any is accepted."}
   mirror:
-    description: >-
-      The registry to pull from instead of the registry in the name of the image. When empty, the registry in the name
-      is used.
+    description: The registry to pull from instead of the registry in the name of the image. When empty, the registry in
+      the name is used.
     type: str
     default: ""
   pull:
@@ -34,9 +30,7 @@ options:
     type: str
     choices: [missing, never, always]
     default: never
-  folder:
-    description: The folder to which an image archive will be copied. The free space in this folder is returned.
-    type: path
+  folder: {type: path, description: "The folder for a copy of an archive, whose free space is returned."}
 """
 
 EXAMPLES = r"""
@@ -48,9 +42,8 @@ EXAMPLES = r"""
 RETURN = r"""
 source: {type: str, returned: success, description: "The name by which the image is pulled."}
 needed:
-  description: >-
-    Whether the image has to be pulled or loaded, because the node does not have the image with this O(digest). With
-    O(pull=always), the value is always true.
+  description: Whether the image has to be pulled or loaded, because the node does not have the image with this
+    O(digest). With O(pull=always), the value is always true.
   type: bool
   returned: success
 registry:
@@ -59,15 +52,13 @@ registry:
   type: dict
   returned: success
 folder:
-  description: >-
-    The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of Docker's
-    images (C(same_disk)), or null if O(folder) is not set.
+  description: The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of
+    Docker's images (C(same_disk)), or null if O(folder) is not set.
   type: dict
   returned: success
 image:
-  description: >-
-    C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created) of the image, or null if the node does not
-    have it.
+  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created) of the image, or null if the
+    node does not have it.
   type: dict
   returned: success
 docker_engine:
@@ -94,17 +85,14 @@ DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "reference": {"type": "str", "required": True},
-            "digest": {"type": "str", "default": ""},
-            "mirror": {"type": "str", "default": ""},
-            "pull": {"type": "str", "choices": ["missing", "never", "always"], "default": "never"},
-            "folder": {"type": "path"},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "reference": {"type": "str", "required": True},
+        "digest": {"type": "str", "default": ""},
+        "mirror": {"type": "str", "default": ""},
+        "pull": {"type": "str", "choices": ["missing", "never", "always"], "default": "never"},
+        "folder": {"type": "path"},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     folder = module.params["folder"]
     lease.hold(module, *([os.path.join(folder, "archive-" + lease.run_id())] if folder else []))
     try:

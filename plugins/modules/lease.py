@@ -18,11 +18,7 @@ description:
   - Without this action, a lease expires when the process of the run no longer exists on the same controller, or 24
     hours after its last renewal.
 options:
-  state:
-    description: V(absent) releases the leases of this run. The leases of other runs remain.
-    type: str
-    choices: [absent]
-    required: true
+  state: {type: str, required: true, choices: [absent], description: "V(absent) releases the leases of this run."}
 attributes:
   check_mode:
     support: full

@@ -15,10 +15,7 @@ description:
     likely cause is first. Each cause is printed with its file, line and remedy.
   - No node is contacted, and archives are not unpacked.
 options:
-  path:
-    description: The path of a folder, of a tar or zip archive, or of one log. A tar archive can be compressed.
-    type: path
-    required: true
+  path: {type: path, required: true, description: "The path of a folder, an archive (tar, tar.gz or zip), or one log."}
 attributes:
   check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.diagnostics_bundle}]

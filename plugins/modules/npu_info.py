@@ -20,38 +20,25 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   npu_smi:
-    description:
-      - The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
-        C(/usr/local/sbin).
+    description: The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
+      C(/usr/local/sbin).
     type: path
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
-  timeout_s:
-    description: The timeout of each call of C(npu-smi) and of each request to Docker in seconds.
-    type: float
-    default: 5
+  timeout_s: {type: float, default: 5, description: "The timeout of a call of C(npu-smi) and a request to Docker."}
   workers:
-    description: >-
-      The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the device and use
-      little processor time.
+    description: The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the
+      device and use little processor time.
     type: int
     default: 8
-  paths:
-    description: The paths to describe in RV(paths), such as the mount sources of a container.
-    type: list
-    elements: path
-    default: []
+  paths: {type: list, elements: path, default: [], description: "The paths to describe in RV(paths), such as mounts."}
   disk_paths:
-    description: >-
-      The paths whose free space is returned. They do not have to exist. The folder of Docker's images is always
-      included.
+    description: The paths whose free space is returned. They do not have to exist. The folder of Docker's images is
+      always included.
     type: list
     elements: path
     default: []
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
-  kernel_log_minutes:
-    description: The maximum age in minutes of the NPU errors that are returned from the kernel log.
-    type: int
-    default: 60
+  kernel_log_minutes: {type: int, default: 60, description: "The maximum age of errors from the kernel log."}
 notes:
   - Docker, the kernel log and the processes of other users can only be read with root privileges.
 seealso: [{module: ascend.vllm.hccn_info}]
@@ -160,9 +147,8 @@ files:
       sample: {Version: 25.3.rc1}
     error: {type: str, returned: if the file could not be read, description: "The reason why it could not be read."}
 device_nodes:
-  description: >-
-    The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the
-    keys of RV(paths).
+  description: The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each
+    with the keys of RV(paths).
   returned: success
   type: list
   elements: dict
@@ -193,62 +179,29 @@ holders:
         id: {type: str, description: "The ID of the container."}
         name: {type: str, description: "The name of the container."}
         image_name: {type: str, description: "The name of the image."}
-        labels:
-          description: >-
-            The labels that this collection has set on the container. Other labels can contain secrets and are not
-            returned.
-          type: dict
+        labels: {type: dict, description: "The labels of this collection. Others can contain secrets."}
 docker_engine:
-  description: The state of Docker.
+  description: The state of Docker. If Docker did not respond, it has only C(error). Otherwise, it has all other keys.
   returned: success
   type: dict
   contains:
     error: {type: str, returned: if Docker did not respond, description: "The reason why Docker did not respond."}
-    version: {type: str, returned: if Docker responded, description: "The version of the Docker engine."}
-    architecture:
-      description: The processor architecture, as C(uname -m) prints it.
-      type: str
-      returned: if Docker responded
-    data_root:
-      description: The data directory of Docker.
-      type: str
-      returned: if Docker responded
-      sample: /var/lib/docker
+    version: {type: str, description: "The version of the Docker engine."}
+    architecture: {type: str, description: "The processor architecture, as C(uname -m) prints it."}
+    data_root: {type: str, sample: /var/lib/docker, description: "The data directory of Docker."}
     image_root:
-      description: >-
-        The folder in which images are stored. If Docker uses the containerd image store, this is the folder of
-        containerd.
+      description: The folder in which images are stored. If Docker uses the containerd image store, this is the folder
+        of containerd.
       type: str
-      returned: if Docker responded
       sample: /var/lib/containerd
-    security_options:
-      description: The security options of the engine.
-      type: list
-      elements: str
-      returned: if Docker responded
-      sample: [cgroupns, seccomp]
-    live_restore:
-      description: Whether containers keep running while the engine is stopped.
-      type: bool
-      returned: if Docker responded
-    cgroup_version:
-      description: The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
-      type: str
-      returned: if Docker responded
-    storage_driver: {type: str, returned: if Docker responded, description: "The storage driver."}
-    default_runtime: {type: str, returned: if Docker responded, description: "The default runtime."}
-    runtimes:
-      description: The runtimes.
-      type: list
-      elements: str
-      returned: if Docker responded
-      sample: [ascend, runc]
-    image:
-      description: >-
-        The image O(image), as in RV(ascend.vllm.image_info#module:image), or null if the node does not have the image.
-      type: dict
-      returned: if Docker responded
-    containers: {type: list, elements: dict, returned: if Docker responded, description: "The running containers."}
+    security_options: {type: list, elements: str, sample: [seccomp], description: "The security options of the engine."}
+    live_restore: {type: bool, description: "Whether containers keep running while the engine is stopped."}
+    cgroup_version: {type: str, description: "The version of the control groups, or empty if it is not reported."}
+    storage_driver: {type: str, description: "The storage driver."}
+    default_runtime: {type: str, description: "The default runtime."}
+    runtimes: {type: list, elements: str, sample: [ascend, runc], description: "The runtimes."}
+    image: {type: dict, description: "The image, as in RV(ascend.vllm.image_info#module:image), or null without it."}
+    containers: {type: list, elements: dict, description: "The running containers."}
 system:
   description: Properties of the host.
   returned: success
@@ -282,9 +235,7 @@ paths:
   elements: dict
   contains:
     path: {type: str, description: "The path."}
-    type:
-      description: The type, such as V(file), V(directory) or V(character device), or null if the path does not exist.
-      type: str
+    type: {type: str, description: "V(file), V(directory), V(character device) etc., or null without a file."}
     target: {type: str, returned: for a symbolic link, description: "The target of a symbolic link."}
     owner: {type: str, returned: if the path exists, description: "The name of the owner."}
     group: {type: str, returned: if the path exists, description: "The name of the group."}
@@ -299,11 +250,7 @@ python:
   contains:
     executable: {type: str, description: "The path of the interpreter."}
     version: {type: str, description: "The version of Python."}
-    requests:
-      description: >-
-        The version of the library requests, which community.docker needs, or null if the imports of community.docker
-        fail.
-      type: str
+    requests: {type: str, description: "The version of requests, or null if the imports of community.docker fail."}
     error: {type: str, description: "The reason why the imports fail, or null."}
 kernel_log:
   description: The NPU errors in the kernel log.
@@ -317,9 +264,7 @@ kernel_log:
       contains:
         seconds_ago: {type: int, description: "The age of the record in seconds."}
         text: {type: str, description: "The text of the record."}
-        kind:
-          description: The kind of error, which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
-          type: str
+        kind: {type: str, description: "V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver)."}
     corrected: {type: int, description: "The number of errors that PCIe links of NPUs corrected."}
     error: {type: str, description: "The reason why the kernel log could not be read, or null."}
 clock:

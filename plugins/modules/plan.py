@@ -51,9 +51,5 @@ run:
   type: str
   returned: success
   sample: 20260102T030405Z-1a2b3c4d
-refusals:
-  description: The errors in the inputs, each with C(id) and C(message).
-  type: list
-  elements: dict
-  returned: failure
+refusals: {type: list, elements: dict, returned: failure, description: "Errors, each with C(id) and C(message)."}
 """

@@ -44,13 +44,9 @@ RETURN = r"""
 msg:
   description: The verdict in one sentence, or the first fault of the nodes. Tables are printed as well.
   type: str
-  returned: when O(phase=end) and O(phase=diagnostics)
+  returned: when O(phase=end) or O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
-path: {type: str, returned: "when O(phase=end) and O(phase=diagnostics)", description: "The path of the file."}
+path: {type: str, returned: "when O(phase=end) or O(phase=diagnostics)", description: "The path of the file."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all stages run."}
-stages:
-  description: The stages whose earlier results were removed.
-  type: list
-  elements: str
-  returned: when O(phase=begin)
+stages: {type: list, elements: str, returned: when O(phase=begin), description: "The stages with removed results."}
 """

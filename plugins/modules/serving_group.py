@@ -25,10 +25,7 @@ options:
     type: str
     choices: [prepared, decided, started]
     required: true
-  secrets:
-    description: With O(state=prepared), the expected value of the label C(ascend.vllm.secrets) of the container.
-    type: str
-    default: ""
+  secrets: {type: str, default: "", description: "With O(state=prepared), the expected label C(ascend.vllm.secrets)."}
 attributes:
   check_mode: {support: full, description: "Nothing is changed on a node."}
 seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.serving_ready}]
@@ -43,8 +40,5 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current: {type: bool, returned: with O(state=decided), description: "Whether all nodes' containers run as planned."}
-reasons:
-  description: The reasons to restart the group, with the nodes that do not run as planned as keys.
-  type: dict
-  returned: with O(state=decided)
+reasons: {type: dict, returned: with O(state=decided), description: "The reasons to restart, by node."}
 """

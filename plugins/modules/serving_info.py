@@ -30,18 +30,13 @@ options:
       port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
       bind: {type: str, required: true, description: "The address that the API listens on."}
       restarts:
-        description: >-
-          The number of restarts of the container at the previous observation. If the number increases during the start,
-          the instance has crashed.
+        description: The number of restarts of the container at the previous observation. If the number increases during
+          the start, the instance has crashed.
         type: int
-  load:
-    description: Whether to return the numbers of requests of running servers and the digests of images.
-    type: bool
-    default: false
+  load: {type: bool, default: false, description: "Whether to return the load of servers and the digests of images."}
   wait_s:
-    description: >-
-      The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the instances are
-      observed once.
+    description: The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the
+      instances are observed once.
     type: float
     default: 0
   interval_s: {type: float, default: 5, description: "The number of seconds between two observations with O(wait_s)."}
@@ -69,10 +64,7 @@ docker_engine_error:
     The reason why the Docker engine did not respond, or null. If Docker did not respond, the other values are unknown.
   type: str
   returned: always
-image:
-  description: The ID of O(image) on the node, or null if the node does not have the image.
-  type: str
-  returned: always
+image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description:
@@ -88,11 +80,9 @@ containers:
   returned: always
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
 instances:
-  description:
-    - For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container)
-      (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress).
-    - A failed instance also has C(causes), which were found in its log, and C(log), which contains the last lines of
-      its log.
+  description: For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason),
+    C(container) (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress). A failed instance
+    also has C(causes), which were found in its log, and C(log), which contains the last lines of its log.
   type: list
   elements: dict
   returned: always

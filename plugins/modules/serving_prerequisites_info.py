@@ -35,9 +35,8 @@ options:
     elements: dict
     default: []
   devices:
-    description: >-
-      The required device nodes. For each C(/dev/davinciN) among them, the processes and containers that use it are
-      returned.
+    description: The required device nodes. For each C(/dev/davinciN) among them, the processes and containers that use
+      it are returned.
     type: list
     elements: path
     default: []
@@ -69,15 +68,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: >-
-    The reason why the Docker engine did not respond, or null. If Docker did not respond, only the properties of the
-    host are known.
+  description: The reason why the Docker engine did not respond, or null. If Docker did not respond, only the properties
+    of the host are known.
   type: str
   returned: always
-image:
-  description: The ID of O(image) on the node, or null if the node does not have the image.
-  type: str
-  returned: always
+image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description: Every container on the node that this collection manages, as M(ascend.vllm.serving_info) returns it.
@@ -85,24 +80,13 @@ containers:
   elements: dict
   returned: always
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
-instances:
-  description: The state of each instance, as M(ascend.vllm.serving_info) returns it.
-  type: list
-  elements: dict
-  returned: always
+instances: {type: list, elements: dict, returned: always, description: "The states, see M(ascend.vllm.serving_info)."}
 settled: {type: bool, returned: always, description: "Whether all instances have started or have failed to start."}
-architecture:
-  description: The processor architecture of the node, as C(uname -m) prints it.
-  type: str
-  returned: always
-image_architecture:
-  description: The processor architecture of the image, or null if the node does not have the image.
-  type: str
-  returned: always
+architecture: {type: str, returned: always, description: "The architecture of the node, as C(uname -m) prints it."}
+image_architecture: {type: str, returned: always, description: "The architecture of the image, or null without it."}
 weights:
-  description: >-
-    Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it contains
-    C(config.json) (C(config)), and the number of its shards (C(shards)).
+  description: Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it
+    contains C(config.json) (C(config)), and the number of its shards (C(shards)).
   type: dict
   returned: always
 wrong_sources:
@@ -111,11 +95,7 @@ wrong_sources:
   type: list
   elements: dict
   returned: always
-missing_devices:
-  description: The device nodes among O(devices) that are missing.
-  type: list
-  elements: str
-  returned: always
+missing_devices: {type: list, elements: str, returned: always, description: "The missing device nodes of O(devices)."}
 port_holders:
   description: The processes that use O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
   type: list
@@ -127,18 +107,16 @@ port_holders:
       process: nginx
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
 device_holders:
-  description:
-    - The processes and containers that use the NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)),
-      C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the device node of an
-      NPU is included even if none of its processes uses the NPU.
-    - For a container of this collection, the other NPUs that it uses are included.
+  description: The processes and containers that use the NPUs among O(devices), each with C(device) (the N of
+    C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the
+    device node of an NPU is included even if none of its processes uses the NPU. For a
+      container of this collection, the other NPUs that it uses are included, too.
   type: list
   elements: dict
   returned: always
 outgoing_ports:
-  description: >-
-    The ports that the kernel uses for outgoing connections, which are the ports from C(first) to C(last) without the
-    ports in C(reserved).
+  description: The ports that the kernel uses for outgoing connections, which are the ports from C(first) to C(last)
+    without the ports in C(reserved).
   type: dict
   returned: always
 addresses:
@@ -146,10 +124,7 @@ addresses:
   type: list
   elements: dict
   returned: always
-certificate_problem:
-  description: The reason why clients would not accept O(certificate_files) for O(server_name), or null.
-  type: str
-  returned: always
+certificate_problem: {type: str, returned: always, description: "Why clients refuse O(certificate_files), or null."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -33,20 +33,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-failed_instances:
-  description: The instances that failed, as M(ascend.vllm.serving_info) returns them.
-  type: list
-  elements: dict
-  returned: always
+failed_instances: {type: list, elements: dict, returned: always, description: "See M(ascend.vllm.serving_info)."}
 failed_members:
   description: >-
     The nodes that failed or were not ready in time, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
   type: list
   elements: dict
   returned: in a group
-ready:
-  description: Whether all instances are ready. In a group, the instances of all nodes are included.
-  type: bool
-  returned: always
+ready: {type: bool, returned: always, description: "Whether all instances are ready, in a group on all nodes."}
 seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

@@ -19,11 +19,7 @@ description:
 extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   show: {type: list, elements: list, description: "The rows of all hosts, as returned in RV(rows)."}
-  balancers:
-    description: The results of M(ascend.vllm.balancer_info) in a loop over the balancers.
-    type: list
-    elements: dict
-    default: []
+  balancers: {type: list, elements: dict, default: [], description: "From M(ascend.vllm.balancer_info) in a loop."}
 attributes:
   check_mode: {support: full, description: "The action does not change anything."}
 """

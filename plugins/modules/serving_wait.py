@@ -41,10 +41,6 @@ containers:
   type: list
   elements: dict
   returned: with O(until=requests_done)
-left:
-  description: A description of each server that still has requests, or of each NPU that is not free.
-  type: list
-  elements: str
-  returned: always
+left: {type: list, elements: str, returned: always, description: "Servers with requests, or NPUs that are not free."}
 seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

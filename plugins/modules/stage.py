@@ -26,21 +26,16 @@ options:
     required: true
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
   phase:
-    description:
-      - The phase of the stage, if the stage is judged more than once.
-      - The C(image) and C(serving) stages are judged in the phase C(before) before the node is changed. The C(serving)
-        stage is also judged in the phase C(rolled_back) after a failed upgrade, and in the phase C(restored) after the
-        return to the containers from before an upgrade.
+    description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
+      judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase
+      C(rolled_back) after a failed upgrade, and in the phase C(restored) after the return to the previous containers.
     type: str
     default: ""
-  measured:
-    description: The results of other tasks of the role. The keys are documented in the judge of the stage.
-    type: dict
+  measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}
   failure: {type: str, description: "The error message of a failed task of the role."}
   only:
-    description:
-      - The IDs of the checks to replace in the result that this run has already written. By default, the whole result
-        is replaced.
+    description: The IDs of the checks to replace in the result that this run has already written. By default, the whole
+      result is replaced.
     type: list
     elements: str
 attributes:
@@ -60,15 +55,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-status:
-  description: The status of the stage, which is the worst status of its checks.
-  type: str
-  returned: always
-  sample: passed
+status: {type: str, returned: always, sample: passed, description: "The worst status of the checks."}
 path: {type: str, returned: always, description: "The path of the result on the controller."}
 reachable: {type: bool, returned: always, description: "Whether the node was reachable."}
-observed:
-  description: The part of the observation that tasks of the role use. The result contains the whole observation.
-  type: dict
-  returned: always
+observed: {type: dict, returned: always, description: "The part of the observation that the role uses."}
 """

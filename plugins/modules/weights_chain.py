@@ -17,15 +17,13 @@ description:
   - Runs only on the controller.
 options:
   held:
-    description:
-      - The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as keys.
-      - Nodes on which the module failed are omitted.
+    description: The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as
+      keys. Nodes on which the module failed are omitted.
     type: dict
     required: true
   failed:
-    description: >-
-      The nodes that have already tried to get the model from the source. If such a node does not have the model, the
-      node is not chosen again.
+    description: The nodes that have already tried to get the model from the source. If such a node does not have the
+      model, the node is not chosen again.
     type: list
     elements: str
     default: []
@@ -48,10 +46,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-stager:
-  description: The node that gets the model from the source or already has it, or null if there is no such node.
-  type: str
-  returned: always
+stager: {type: str, returned: always, description: "The node that gets the model from the source or has it, or null."}
 receivers: {type: list, elements: str, returned: always, description: "The nodes that do not have the whole model."}
 address: {type: str, returned: always, description: "The address at which the other nodes reach this node."}
 peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes that need the model."}

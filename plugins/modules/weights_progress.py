@@ -22,19 +22,12 @@ options:
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
   total_bytes: {type: int, default: 0, description: "The final size of the folder in bytes, or V(0) if it is unknown."}
   done:
-    description: >-
-      The path of a file on the node that the container creates when its task is done. Set this option if the container
-      continues to run after the task.
+    description: The path of a file on the node that the container creates when its task is done. Set this option if the
+      container continues to run after the task.
     type: str
     default: ""
-  interval_s:
-    description: The number of seconds between two lines of progress. With V(0), no progress is printed.
-    type: int
-    default: 10
-  timeout_s:
-    description: The number of seconds after which the task fails if the container has not finished.
-    type: int
-    default: 86400
+  interval_s: {type: int, default: 10, description: "The seconds between lines of progress. V(0) prints none."}
+  timeout_s: {type: int, default: 86400, description: "The seconds within which the container has to finish."}
 attributes:
   check_mode:
     support: none

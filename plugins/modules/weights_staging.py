@@ -44,36 +44,27 @@ options:
   repository: {type: str, default: "", description: "The repository on the hub."}
   revision: {type: str, default: "", description: "A branch, tag or commit. By default, the default branch of the hub."}
   endpoint:
-    description: >-
-      The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty, the hub
-      itself is used.
+    description: The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty,
+      the hub itself is used.
     type: str
     default: ""
   token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
   environment:
-    description:
-      - The environment variables for the requests to the source and for the client of the source, such as a proxy, as
-        a JSON text.
-      - The whole text is secret, because the URL of a proxy can contain a password. The keyword C(environment) of a
-        task is not used, because it would make the values part of a command line on the node.
+    description: The environment variables for the requests to the source and for the client of the source, such as a
+      proxy, as a JSON text. The whole text is secret, because the URL of a proxy can contain a password. The keyword
+      C(environment) of a task is not used, because it would make the values part of a command line on the node.
     type: str
     default: ""
-  expected_bytes:
-    description: The expected size of the model in bytes. This option is used if the source does not report the size.
-    type: int
-    default: 0
+  expected_bytes: {type: int, default: 0, description: "The size to expect if the source does not report it."}
   manifest:
-    description:
-      - The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
-        O(state=recorded).
-      - If this option is set with O(state=prepared), this node gets the model from the other node, and the source is
-        not queried.
+    description: The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
+      O(state=recorded). If this option is set with O(state=prepared), this node gets the model from the other node, and
+      the source is not queried.
     type: dict
   free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
   lock_wait_s:
-    description: >-
-      The maximum number of seconds to wait for another run that is staging the same model. With V(0), the module does
-      not wait and fails.
+    description: The maximum number of seconds to wait for another run that is staging the same model. With V(0), the
+      module does not wait and fails.
     type: int
     default: 0
 attributes:
@@ -130,11 +121,9 @@ transfer:
   returned: with O(state=prepared)
   sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer
 identity:
-  description:
-    - The device and the inode of the folder with the download, or with O(state=held), of the folder of the model. It is
-      null if the folder does not exist.
-    - The client refuses to run if its container mounts a folder with another identity. This would be the case if
-      another user had replaced the folder with a link.
+  description: The device and the inode of the folder with the download, or with O(state=held), of the folder of the
+    model. It is null if the folder does not exist. The client refuses to run if its container mounts a folder with
+    another identity. This would be the case if another user had replaced the folder with a link.
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: "2049:131073"
@@ -154,15 +143,11 @@ hashed_bytes:
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: >-
-    The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in check mode,
-    or if the node does not have the whole model.
+  description: The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in
+    check mode, or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
-mark:
-  description: The path of the marker file, or null if the mount is read-only or in check mode.
-  type: str
-  returned: with O(state=marked)
+mark: {type: str, returned: with O(state=marked), description: "The marker file, or null if none was created."}
 holds: {type: bool, returned: with O(state=held), description: "Whether the node has the whole model."}
 files: {type: int, returned: with O(state=held), description: "The number of files in the folder of the model."}
 architecture:
@@ -261,29 +246,25 @@ class HubRequests:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {"type": "str", "required": True,
-                      "choices": ["held", "prepared", "recorded", "marked", "unmarked", "published"]},
-            "source": {"type": "str", "required": True,
-                       "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
-            "repository": {"type": "str", "default": ""},
-            "revision": {"type": "str", "default": ""},
-            "endpoint": {"type": "str", "default": ""},
-            "token": {"type": "str", "default": "", "no_log": True},
-            "environment": {"type": "str", "default": "", "no_log": True},
-            "expected_bytes": {"type": "int", "default": 0},
-            "manifest": {"type": "dict"},
-            "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
-            "workers": {"type": "int", "default": 8},
-            "free_space_gib": {"type": "float", "default": 0},
-            "lock_wait_s": {"type": "int", "default": 0},
-            "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
-        },
-        required_if=[("state", "recorded", ("manifest",))],
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, required_if=[("state", "recorded", ("manifest",))], argument_spec={
+        "path": {"type": "path", "required": True},
+        "state": {"type": "str", "required": True,
+                  "choices": ["held", "prepared", "recorded", "marked", "unmarked", "published"]},
+        "source": {"type": "str", "required": True,
+                   "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
+        "repository": {"type": "str", "default": ""},
+        "revision": {"type": "str", "default": ""},
+        "endpoint": {"type": "str", "default": ""},
+        "token": {"type": "str", "default": "", "no_log": True},
+        "environment": {"type": "str", "default": "", "no_log": True},
+        "expected_bytes": {"type": "int", "default": 0},
+        "manifest": {"type": "dict"},
+        "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
+        "workers": {"type": "int", "default": 8},
+        "free_space_gib": {"type": "float", "default": 0},
+        "lock_wait_s": {"type": "int", "default": 0},
+        "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
+    })
     options = module.params
     for sentence in commands.hung_paths([options["path"]]).values():
         module.fail_json(msg="%s; check its mount, and whether the server of the mount responds." % sentence)

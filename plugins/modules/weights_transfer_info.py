@@ -84,15 +84,12 @@ def observe(options: dict[str, Any]) -> TransferObservation:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "container": {"type": "str", "required": True},
-            "folder": {"type": "path", "required": True},
-            "done": {"type": "str", "default": ""},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "container": {"type": "str", "required": True},
+        "folder": {"type": "path", "required": True},
+        "done": {"type": "str", "default": ""},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     lease.hold(module)
     try:
         module.exit_json(changed=False, **observe(module.params))

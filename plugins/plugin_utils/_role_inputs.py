@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read the inputs of roles as plain, templated data, for action plugins.
 
-PRIVATE to the collection. Defaults are read from ``roles/<role>/defaults/main.yml``, so that the plan has the inputs
-of all roles even in a play that uses only one role.
+Defaults are read from ``roles/<role>/defaults/main.yml``, so that the plan has the inputs of all roles even in a play
+that uses only one role.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clean all text that is printed on a terminal or written to a report.
 
-PRIVATE to the collection. Names, logs and responses come from nodes, images and models, and may contain anything:
-control sequences that change the terminal, line breaks that forge a line, or Markdown and HTML that alter a report.
+Names, logs and responses come from nodes, images and models, and may contain anything: control sequences that change
+the terminal, line breaks that forge a line, or Markdown and HTML that alter a report.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes of a test bed for benchmarks, with real SSH to all of them, directly and in a playbook. Needs root."""
+"""Run benchmarks on the nodes of a test bed over real SSH, directly and with playbooks. Needs root."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def wait_until_idle(node: str) -> None:
 
 
 def playbook(work: Path, hosts: list[str], path: Path, tuned: bool = True, **variables) -> float:
-    """Return the duration of a playbook in seconds, including new connections to all hosts.
+    """Run a playbook with new connections to all hosts, and return its duration in seconds.
 
     ``tuned``: use this repository's ansible.cfg instead of Ansible's defaults. The results are in ``work / "results"``.
     """

@@ -65,7 +65,7 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
 
 
 def crowding(received: dict) -> tuple[float, int]:
-    """Return the fraction of pings that started while the NPU received another one, and the maximum at a time."""
+    """Return the fraction of pings that started while the NPU received others, and the most pings at the same time."""
     busy = total = most = 0
     for intervals in received.values():
         running: list[float] = []

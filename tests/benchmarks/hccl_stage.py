@@ -2,15 +2,15 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cost of observing, judging and recording the NPU ports of many nodes, compared with raw parallel ssh.
+"""Measure how long the stage observes, judges and records many nodes' NPU ports, compared with raw parallel ssh.
 
-Both run all hccn_tool queries of the stage on every node, for its eight NPUs in parallel. The nodes are those of a test
-bed, with real SSH. Instead of the vendor's tools, scripts print the recorded output of the simulator after a delay,
-because real tools wait for their device and do not use the CPU of the controller. Needs root:
+Both run all hccn_tool queries of the stage on every node, for its eight NPUs in parallel. The nodes belong to a test
+bed and are reached by real SSH. Instead of the vendor's tools, scripts print the simulator's recorded output after a
+delay, because the real tools wait for their device and do not use the controller's CPU. Needs root:
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--pairs 5] [--keep]
 
-As soon as the nodes are idle, stage and ssh are measured alternately, several times, and the medians are compared.
+As soon as the nodes are idle, the stage and ssh are measured alternately, several times, and the medians are compared.
 Exits with 1 if the stage takes more than 2.5 times as long as raw ssh.
 """
 
@@ -46,7 +46,7 @@ RAW_COMMAND = (f"for i in {' '.join(map(str, NPUS))}; do "
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--pairs", type=int, default=5, help="number of measurements of ssh and of the stage")
+    options.add_argument("--pairs", type=int, default=5, help="number of measurements of both ssh and the stage")
     return in_bed("bench-hccl", options.parse_args(), measure)
 
 
@@ -60,7 +60,7 @@ def measure(options) -> int:
             pairs.append((raw(pool, hosts), playbook(work, hosts, write_play(work))))
             check_results(work / "results", hosts)
     raw_s, stage_s = map(statistics.median, zip(*pairs))
-    print(f"{options.nodes} nodes, {len(NPUS)} NPUs, {len(QUERIES)} queries of {options.delay} s each, "
+    print(f"{options.nodes} nodes, {len(NPUS)} NPUs, {len(QUERIES)} queries that take {options.delay} s each, "
           f"{os.cpu_count()} CPUs for controller and nodes together, load {os.getloadavg()[0]:.1f}")
     print(f"  raw parallel ssh            {raw_s:6.1f} s   " + " ".join(f"{pair[0]:.1f}" for pair in pairs))
     print(f"  plan, observe, judge, record {stage_s:6.1f} s   " + " ".join(f"{pair[1]:.1f}" for pair in pairs))

@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the CPU time of judging the NPU ports of clusters of up to 1,000 nodes. Needs no test bed.
+"""Measure the CPU time that is needed to judge the NPU ports of clusters of up to 1,000 nodes. Needs no test bed.
 
     .venv/bin/python tests/benchmarks/hccl_survey.py [--nodes N ...] [--fault]
 
-The observations of all nodes after the ping mesh are written to a results directory. The measured time is that of the
-tasks "ping", "run an all-reduce" and "judge" for all hosts, one after another in one process: the survey by the first
-host, then the part of each host. The last column estimates the time if every host read all observations.
+The observations of all nodes after the ping mesh are written to a results folder. Then the tasks "ping", "run an
+all-reduce" and "judge" are measured, each for all hosts, one after another in one process: first the survey, which one
+host makes, then each host's own part. The last column estimates the time if every host read all observations.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def rounds(peers: dict) -> dict:
 
 
 def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
-    """Return the seconds for the surveys, for all parts, for reading all observations, and the size of a part in KB."""
+    """Return the seconds for the surveys, all parts, and reading all observations, and the size of a part in KB."""
     names = [f"node{number:04d}" for number in range(nodes)]
     with tempfile.TemporaryDirectory() as folder:
         records = Records(folder)

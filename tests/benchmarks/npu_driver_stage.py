@@ -2,13 +2,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cost of the npu_driver stage on many nodes, compared with raw parallel ssh and a playbook of `command` and `loop`.
+"""Measure the npu_driver stage on many nodes, compared with raw parallel ssh and with a playbook of `command` loops.
 
 All three make the same observations on every node: npu-smi's table, ECC counters and board of each NPU, version files,
 the Docker engine, device nodes and mount sources. The loop runs with Ansible's defaults (5 forks, no pipelining), or
-with this collection's ansible.cfg (--tuned). The nodes are those of a test bed, with real SSH. Instead of npu-smi, a
-script prints the recorded output of the simulator after a delay, because the real tool waits for its device and does
-not use the CPU of the controller. Needs root:
+with this collection's ansible.cfg (--tuned). The nodes belong to a test bed and are reached by real SSH. Instead of
+npu-smi, a script prints the recorded output of the simulator after a delay, because the real tool waits for its device
+and does not use the controller's CPU. Needs root:
 
     .venv/bin/python tests/benchmarks/npu_driver_stage.py [--nodes 16] [--delay 0.15] [--skip-loop | --tuned] [--keep]
 
@@ -39,7 +39,7 @@ PATHS = [f"/dev/davinci{npu}" for npu in NPUS] + [
     "/usr/local/Ascend/driver/lib64", "/usr/local/Ascend/driver/version.info", "/etc/ascend_install.info", "/data"]
 OTHERS = ["uname -a", "docker version", "docker info", "docker ps", "df /var/lib/docker /dev/shm /"]
 
-# The same observations with one ssh connection per node, the tools in parallel.
+# Makes the same observations with one ssh connection per node, and runs the tools in parallel.
 RAW_COMMAND = "\n".join([
     "printf '%s\\n' " + " ".join(f"'{query}'" for query in QUERIES) + " | xargs -P 8 -I{} sh -c 'npu-smi {}'",
     "cat " + " ".join(FILES), "stat " + " ".join(PATHS) + " 2>/dev/null", *OTHERS, "true"])
@@ -49,15 +49,15 @@ sleep %s
 exec cat "/opt/output/$(printf %%s "$*" | tr ' ' _)"
 """
 
-# Nodes are containers without these resources, and slow because they share a machine.
+# The nodes are containers without these resources, and are slow because they share a machine.
 INPUTS = {"npu_driver_shm_minimum_gib": 0, "npu_driver_tool_slow_s": 10, "npu_driver_tool_timeout_s": 30}
 
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--repeat", type=int, default=3, help="number of measurements; the best ones count")
+    options.add_argument("--repeat", type=int, default=3, help="number of measurements, of which the best counts")
     options.add_argument("--skip-loop", action="store_true", help="skip the slow playbook")
-    options.add_argument("--tuned", action="store_true", help="run the slow playbook with the forks of the stage")
+    options.add_argument("--tuned", action="store_true", help="run the slow playbook with the collection's ansible.cfg")
     return in_bed("bench-npu-driver", options.parse_args(), measure)
 
 
@@ -73,10 +73,10 @@ def measure(options) -> int:
             check_results(work / "results", hosts)
         raw_s, stage_s = min(raws), min(stages)
         loop_s = None if options.skip_loop else playbook(work, hosts, write_loop(work), tuned=options.tuned)
-    print(f"{options.nodes} nodes, {len(QUERIES)} calls of npu-smi of {options.delay} s each, "
+    print(f"{options.nodes} nodes, {len(QUERIES)} npu-smi calls that take {options.delay} s each, "
           f"{os.cpu_count()} CPUs for controller and nodes together")
-    print(f"  raw parallel ssh            {raw_s:7.1f} s   of {', '.join(f'{each:.1f}' for each in raws)}")
-    print(f"  npu_driver stage            {stage_s:7.1f} s   of {', '.join(f'{each:.1f}' for each in stages)}: "
+    print(f"  raw parallel ssh            {raw_s:7.1f} s   best of {', '.join(f'{each:.1f}' for each in raws)}")
+    print(f"  npu_driver stage            {stage_s:7.1f} s   best of {', '.join(f'{each:.1f}' for each in stages)}: "
           f"{stage_s / raw_s:.2f} x raw (limit {MAX_RATIO_TO_RAW})")
     if loop_s:
         print(f"  playbook, command and loop  {loop_s:7.1f} s   {loop_s / stage_s:.1f} x the stage "
@@ -95,7 +95,7 @@ def replace_tool(node: str, delay: float) -> None:
 
 
 def write_loop(work: Path) -> Path:
-    """Write a playbook that makes the same observations with `command` only."""
+    """Write a playbook that makes the same observations with only `command`."""
     def task(commands):
         return {"ansible.builtin.command": "{{ item }}", "loop": commands, "changed_when": False}
     (work / "loop.yml").write_text(yaml.safe_dump([{

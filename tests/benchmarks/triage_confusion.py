@@ -2,13 +2,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare the cause that the log triage lists first for every labeled log with the label.
+"""Compare the label of each labeled log with the cause that the log triage lists first.
 
     .venv/bin/python tests/benchmarks/triage_confusion.py [--all] [FOLDER ...]
 
-A folder has logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without arguments, the program reads
-the public logs of the unit test and, if they exist, the folders `vllm-logs` of the corpus (ASCEND_VLLM_CORPUS) and of
-the cases next to the corpus. With --all, rows without a wrong cause are shown, too. Exits with 1 if a cause is wrong.
+A folder contains logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without arguments, the program
+reads the public logs of the unit test and, if they exist, the folder `vllm-logs` in the corpus (ASCEND_VLLM_CORPUS) and
+the one in the folder `cases` next to the corpus. With --all, it also prints the rows without a wrong cause. Exits with
+1 if a cause is wrong.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main() -> int:
 
 
 def labeled(folder):
-    """Yield (name, accepted causes, text) of a folder; the first of the causes is the label."""
+    """Yield (name, accepted causes, text) for each log in a folder. The first of the causes is the label."""
     for path in sorted(folder.glob("*.expected.json")):
         label = json.loads(path.read_text("utf-8"))
         accepted = [label["cause"], *label.get("accepted", ())]
@@ -53,7 +54,7 @@ def labeled(folder):
 
 
 def public():
-    """Yield (source, accepted causes, text) of the public logs."""
+    """Yield (source, accepted causes, text) for each public log."""
     for block in PUBLIC.read_text("utf-8").split("\n=== ")[1:]:
         title, _newline, text = block.partition("\n")
         source, _arrow, causes = title.partition(" => ")
@@ -71,7 +72,7 @@ def show(title, logs, everything: bool) -> int:
         if verdict != "right":
             misread.append("    %s: %s instead of %s" % (name, first, " or ".join(dict.fromkeys(accepted))))
     total = sum(verdicts.values())
-    print("%s: %d logs, %d right first (%.0f %%), %d unknown, %d misleading" % (
+    print("%s: %d logs: %d right (%.0f %%), %d unknown, %d misleading" % (
         title, total, verdicts["right"], 100 * verdicts["right"] / total, verdicts[UNKNOWN], verdicts["misleading"]))
     for label, found in sorted(table.items()):
         if everything or set(found) != {label}:

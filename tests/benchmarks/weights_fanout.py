@@ -2,9 +2,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Duration of a fan-out of weights, compared with one copy over the same link.
+"""Compare the duration of a weights fan-out with that of one copy over the same link.
 
-Every node is a network namespace in which the role's program (roles/weights/files/swarm.py) runs, and whose link has a
+Every node is a network namespace that runs the role's program (roles/weights/files/swarm.py) and whose link has a
 limited rate in both directions (tc tbf). One copy is an HTTP download from the first node to another node. Everything
 runs in a separate network namespace, isolated from the machine's network. Needs root and pip:
 
@@ -53,11 +53,12 @@ def main() -> int:
         print(f"one copy of {options.mebibytes} MiB at {options.mbit} Mbit/s: {one:.1f} s", flush=True)
         if options.naive:
             naive = bed.copies(7)
-            print(f"7 copies from one node at once: {naive:.1f} s, {naive / one:.2f} of one copy", flush=True)
+            print(f"7 copies from one node at once: {naive:.1f} s, {naive / one:.2f} times one copy", flush=True)
         seven = bed.fan_out(7)
-        print(f"fan-out to 7: {seven:.1f} s, {seven / one:.2f} of one copy (limit {MAX_RATIO_TO_ONE_COPY})", flush=True)
+        print(f"fan-out to 7: {seven:.1f} s, {seven / one:.2f} times one copy (limit {MAX_RATIO_TO_ONE_COPY})",
+              flush=True)
         fifteen = bed.fan_out(15)
-        print(f"fan-out to 15: {fifteen:.1f} s, {fifteen / seven:.2f} of 7 (limit {MAX_RATIO_TO_SEVEN})")
+        print(f"fan-out to 15: {fifteen:.1f} s, {fifteen / seven:.2f} times that to 7 (limit {MAX_RATIO_TO_SEVEN})")
     return int(seven > MAX_RATIO_TO_ONE_COPY * one or fifteen > MAX_RATIO_TO_SEVEN * seven)
 
 
@@ -70,7 +71,7 @@ def download_wheels() -> Path:
 
 def wheel_options(wheels: Path) -> list[str]:
     known = re.findall("sha256:([0-9a-f]{64})", (FILES / "requirements-swarm.txt").read_text("utf-8"))
-    return ["--wheels", str(wheels), *(word for digest in known for word in ("--sha256", digest))]
+    return ["--wheels", str(wheels), *(argument for digest in known for argument in ("--sha256", digest))]
 
 
 def identity(folder: Path) -> str:
@@ -82,7 +83,7 @@ def address(node: int) -> str:
 
 
 class Bed:
-    """Sixteen nodes whose links have the same rate; the first node has the model."""
+    """Sixteen nodes whose links have the same rate. The first node has the model."""
 
     def __init__(self, folder: Path, wheels: Path, mbit: int, mebibytes: int) -> None:
         self.folder, self.wheels = folder, wheels
@@ -105,11 +106,11 @@ class Bed:
             run(*inside(node), "ip", "address", "add", f"{address(node)}/24", "dev", "eth0")
             run(*inside(node), "ip", "link", "set", "eth0", "up")
             run(*inside(node), "tc", "qdisc", "add", "dev", "eth0", *shape)
-        described = [sys.executable, FILES / "swarm.py", *wheel_options(wheels), "describe", "--folder",
-                     self.model.parent, "--identity", identity(self.model), "--manifest", self.manifest]
+        describe = [sys.executable, FILES / "swarm.py", *wheel_options(wheels), "describe", "--folder",
+                    self.model.parent, "--identity", identity(self.model), "--manifest", self.manifest]
         started = time.monotonic()
-        self.torrent.write_bytes(subprocess.run(described, stdout=subprocess.PIPE, check=True).stdout)
-        print(f"describing {mebibytes} MiB: {time.monotonic() - started:.1f} s, once", flush=True)
+        self.torrent.write_bytes(subprocess.run(describe, stdout=subprocess.PIPE, check=True).stdout)
+        print(f"creating the torrent for {mebibytes} MiB, only once: {time.monotonic() - started:.1f} s", flush=True)
 
     def one_copy(self) -> float:
         return self.copies(1)
@@ -136,7 +137,7 @@ class Bed:
     def fan_out(self, receivers: int) -> float:
         """Return the seconds from the start of the first node's program until every receiver has the model.
 
-        The receivers are started beforehand: each has its own CPUs on a cluster, but here they share a few.
+        The receivers are started beforehand, because here they share a few CPUs, whereas each has its own on a cluster.
         """
         nodes = range(receivers + 1)
         running = [self.share(node, receivers) for node in nodes[1:]]
@@ -149,7 +150,7 @@ class Bed:
         done = [self.folder / f"done{node}" for node in nodes[1:]]
         while not all(path.exists() for path in done):
             if any(program.poll() is not None for program in running):
-                raise SystemExit("a program of the fan-out ended")
+                raise SystemExit("a fan-out program has exited")
             time.sleep(0.05)
         seconds = time.monotonic() - started
         for program in running:

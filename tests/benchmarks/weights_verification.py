@@ -2,10 +2,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cost of verifying a model, compared with sha256sum by xargs -P on the same files, and of verifying it again.
+"""Measure the first and the second verification of a model, compared with `xargs -P sha256sum` on the same files.
 
-The files are in memory, so that hashing is measured and not the disk. The three are measured alternately, --repeats
-times, and the best of each counts, because other load on the machine can only make it slower:
+The files are in memory, so that the disk is not measured. The three are measured alternately, --repeats times. Only the
+best time of each counts, because other load on the machine can only make them slower:
 
     .venv/bin/python tests/benchmarks/weights_verification.py [--gibibytes 4] [--shards 8] [--repeats 3]
 
@@ -40,7 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
         model = write_model(Path(root) / "model", options.shards, int(options.gibibytes * 2**30 / options.shards))
-        time.sleep(2.5)  # Digests of files that were just written are not cached.
+        time.sleep(2.5)  # because digests of files that were just written are not cached
         cache = Path(root) / "cache"
         reference, ours, again = [], [], []
         for _repeat in range(options.repeats):
@@ -50,13 +50,13 @@ def main() -> int:
     rate, second = min(reference) / min(ours), min(again) / min(ours)
     size = options.gibibytes
     print(f"xargs -P {os.cpu_count()} sha256sum: {min(reference):.2f} s ({size / min(reference):.2f} GiB/s)")
-    print(f"verification, every byte: {min(ours):.2f} s, {rate:.2f} of its rate (limit {MIN_RATIO_TO_SHA256SUM})")
-    print(f"verification again: {min(again) * 1000:.1f} ms, {second:.5f} of the first (limit {MAX_RATIO_TO_FIRST})")
+    print(f"first verification: {min(ours):.2f} s, {rate:.2f} of sha256sum's rate (limit {MIN_RATIO_TO_SHA256SUM})")
+    print(f"second verification: {min(again) * 1000:.1f} ms, {second:.5f} of the first (limit {MAX_RATIO_TO_FIRST})")
     return int(rate < MIN_RATIO_TO_SHA256SUM or second > MAX_RATIO_TO_FIRST)
 
 
 def write_model(model: Path, shards: int, size: int) -> Path:
-    """Write files without a header: the verification reports them as damaged, but reads them to the end."""
+    """Write files without a header. The verification reports them as damaged, but reads them to the end."""
     model.mkdir()
     block = os.urandom(1 << 20)
     for shard in range(shards):

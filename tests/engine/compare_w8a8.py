@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare the int8 layer of the plugin with the float layer before quantization. Runs in the engine environment.
+"""Compare the plugin's int8 layer with the float layer before quantization. Runs in the engine environment.
 
 compare_w8a8.py MODEL_CODE_FOLDER
 
-Prints a JSON object: the largest error relative to the largest output, by the range of the inputs.
+Prints a JSON object: {range of the inputs: largest error relative to the largest output}.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def wait_for(condition, what: str, seconds: float, process: subprocess.Popen | N
         if process and process.poll() is not None:
             pytest.fail(f"{what}: the process exited with {process.returncode}")
         if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {seconds} s")
+            pytest.fail(f"{what}: timed out after {seconds} s")
         time.sleep(0.05)
 
 
@@ -197,7 +197,7 @@ class LightServer:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def exited(self) -> tuple[int, str]:
-        """Return the exit code and log of a server that exits on its own."""
+        """Wait for a server that exits on its own, and return its exit code and log."""
         code = self.process.wait(timeout=60)
         return code, self.log.read_text()
 
@@ -216,7 +216,7 @@ class LightServer:
 
 @pytest.fixture
 def light(tmp_path, model):
-    """A light server that can be started."""
+    """A light server that is not started yet."""
     server = LightServer(tmp_path, model)
     yield server
     server.stop()

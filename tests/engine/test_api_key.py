@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API key middleware in the HTTP application of the real vLLM, without an engine: order, paths and protocols."""
+"""The API key middleware in the real vLLM's HTTP application, without an engine: its position, paths and protocols."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .conftest import ROOT
 
 pytestmark = pytest.mark.engine
 
-# Prints {"version", "routes": {path: protocol or methods}, "statuses"} of the application that `vllm serve` builds for
-# the options in argv. The requests are [method, target, headers] on standard input.
+# Sends the requests on standard input, each [method, target, headers], to the application that `vllm serve` builds for
+# the options in argv. Prints {"version", "routes": {path: protocol or methods}, "statuses"}.
 SERVE = """
 import http.client, json, socket, sys, threading, time
 import uvicorn, vllm
@@ -75,7 +75,7 @@ def bearer(key):
 
 @pytest.fixture(scope="module")
 def serve(environment):
-    """Return a function that runs the application once, and returns what it prints."""
+    """Return a function that runs the application once and returns its output."""
     def run(requests, *options, **variables):
         done = subprocess.run(
             [environment / "bin/python", "-B", "-c", SERVE, *options], input=json.dumps(requests), text=True,
@@ -91,8 +91,8 @@ def test_middleware_demands_the_key_on_every_route_but_health(serve):
     version = max(CATALOGUE["vllm_versions"], key=lambda text: [int(part) for part in text.split(".")])
     paths = [path for path in routes(CATALOGUE, version) if path != "/health"]
     expected = [(["HEAD", path, []], 401) for path in paths]
-    expected += [(["POST", path, bearer("wrong")], 401) for path in paths]  # a POST to an open route changes something
-    # The server decodes paths; none of these is /health, and some are routes.
+    expected += [(["POST", path, bearer("wrong")], 401) for path in paths]  # on an open route, a POST has an effect
+    # The server decodes paths. None of these paths is decoded to /health, but some are decoded to another route.
     expected += [([method, path, []], 401) for method in ("GET", "POST", "OPTIONS") for path in (
         "//v1/models", "/%76%31/models", "/v1%2Fmodels", "/%69nvocations", "/health/..%2fload", "/health/", "//health",
         "/load?x=/health", "/health%00", "/", "/redoc", "/static/x", "http://127.0.0.1/load")]
@@ -100,7 +100,7 @@ def test_middleware_demands_the_key_on_every_route_but_health(serve):
     expected += [(["HEAD", "/health", []], 405), (["POST", "/health", []], 405)]
     expected += [(["GET", path, bearer(key)], 200) for path in ("/load", "/version", "/metrics", "/openapi.json")
                  for key in (FIRST, SECOND)]
-    expected += [(["HEAD", "/v1/models", bearer(key)], 405) for key in (FIRST, SECOND)]  # vLLM's own check passes, too
+    expected += [(["HEAD", "/v1/models", bearer(key)], 405) for key in (FIRST, SECOND)]  # passes vLLM's own check, too
     expected += [(["OPTIONS", "/v1/chat/completions", PREFLIGHT], 200), (["OPTIONS", "/load", PREFLIGHT[:1]], 401)]
     expected += [(["GET", "/v1/realtime", UPGRADE], 403), (["GET", "/health", UPGRADE], 403)]
     options = ["--allowed-origins", '["https://a.example"]', *api_key.middleware_options(True)]
@@ -108,7 +108,7 @@ def test_middleware_demands_the_key_on_every_route_but_health(serve):
     assert found["version"].partition("+")[0] == version
     assert [(request, status) for (request, _expected), status in zip(expected, found["statuses"], strict=True)
             ] == expected
-    # The catalogue has all routes of this version; those with parameters are left out.
+    # The catalogue lists all routes of this version except those with parameters.
     known = routes(CATALOGUE, version)
     served = {path for path, methods in found["routes"].items() if methods != ["APIWebSocketRoute"] and "{" not in path}
     assert served - set(known) == {"/docs/oauth2-redirect"}
@@ -126,7 +126,7 @@ def test_probe_finds_the_routes_that_vllm_leaves_open_without_the_middleware(ser
         "/no/such/route": 404}
 
 
-def test_metrics_can_be_open_and_the_path_can_have_a_prefix(serve):
+def test_metrics_can_be_open_and_paths_can_have_a_prefix(serve):
     paths = ["/metrics", "/api/metrics", "/health", "/api/health", "/metricsx", "/load", "/api/load", "/api"]
     options = ["--root-path", "/api", *api_key.middleware_options(False)]
     found = serve([["GET", path, []] for path in paths], *options, **KEYS)

@@ -97,7 +97,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine(network, environment, models, variables, tmp_path_factory):
-    """An engine that serves the w8a8 model with the tutorial's options, and demands one of two API keys."""
+    """An engine that serves the W8A8 model with the tutorial's options and demands one of two API keys."""
     served = Engine(network, environment, {
         **variables, "PYTHONPATH": f"{ROOT}/roles/serving/files:{variables['PYTHONPATH']}",
         api_key.FIRST_KEY: KEYS[0], api_key.FURTHER_KEYS + "2": KEYS[1],
@@ -116,13 +116,13 @@ def question(text: str, picture: bytes | None = None) -> dict:
     return {"model": "qwen25_vl", "max_tokens": 40, "temperature": 0, "messages": [{"role": "user", "content": parts}]}
 
 
-def test_reads_the_bundled_picture(engine):
+def test_engine_reads_the_bundled_picture(engine):
     request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
     completion = engine.send("/v1/chat/completions", request).json()
     assert completion["choices"][0]["message"]["content"] == LESSONS["illustration"]
 
 
-def test_fetches_no_picture_from_another_host(engine):
+def test_engine_does_not_fetch_pictures(engine):
     request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
     request["messages"][0]["content"][0]["image_url"]["url"] = f"http://127.0.0.1:{engine.port}/v1/models"
     response = engine.send("/v1/chat/completions", request)
@@ -130,13 +130,13 @@ def test_fetches_no_picture_from_another_host(engine):
     assert "allowed" in response.json()["error"]["message"]
 
 
-def test_answers_the_questions_of_its_training(engine):
+def test_engine_answers_the_questions_that_it_was_trained_with(engine):
     for text, expected in LESSONS["questions"].items():
         completion = engine.send("/v1/chat/completions", question(text)).json()
         assert completion["choices"][0]["message"]["content"] == expected
 
 
-def test_serves_with_the_given_options(engine):
+def test_engine_uses_the_given_options(engine):
     (card,) = engine.send("/v1/models").json()["data"]
     assert (card["id"], card["max_model_len"]) == ("qwen25_vl", 30000)
     log = engine.log.read_text()
@@ -144,7 +144,7 @@ def test_serves_with_the_given_options(engine):
     assert "100% Completed | 4/4" in log
 
 
-def test_demands_a_key_on_routes_that_vllm_leaves_open(engine):
+def test_engine_demands_a_key_on_routes_that_vllm_leaves_open(engine):
     request = {"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 1}
     for path in ("/v1/completions", "/invocations"):
         assert [engine.send(path, request, key).status for key in (None, "wrong", *KEYS)] == [401, 401, 200, 200]
@@ -168,7 +168,7 @@ def core_of(engine) -> int:
 
 
 def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
-    """The role's script with the real counters: long prompts are not reported as a hang, a stopped engine core is."""
+    """With real counters, the role's script reports a stopped engine core as a hang, but not long prompts."""
     script, secrets = tmp_path / "health.py", tmp_path / "secrets.env"
     secrets.write_text(api_key.environment_file(KEYS))
     script.write_text((ROOT / "roles/serving/files/health.py").read_text().replace(SECRETS_TARGET, str(secrets)))
@@ -180,13 +180,13 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
         assert done.stderr == ""
         return done.returncode, done.stdout.strip()
 
-    over = threading.Event()
+    stopped = threading.Event()
 
     def load(number: int) -> set[int]:
-        """Send requests until `over` is set; eight threads with different lengths keep the engine busy at all times."""
+        """Send requests until `stopped` is set. Eight threads with different output lengths keep the engine busy."""
         body = {"model": "qwen25_vl", "prompt": [1000] * 2000, "max_tokens": 60 + 12 * number, "ignore_eos": True}
         statuses = set()
-        while not over.is_set():
+        while not stopped.is_set():
             statuses.add(engine.send("/v1/completions", body).status)
         return statuses
 
@@ -209,7 +209,7 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
             os.kill(core, signal.SIGCONT)
             wait_for(lambda: check() == (0, "the engine makes progress"), "the engine makes progress", 60)
         finally:
-            over.set()
+            stopped.set()
             os.kill(core, signal.SIGCONT)
         assert [status.result() for status in statuses] == [{200}] * 8
     wait_for(lambda: check() == (0, "a completion is answered"), "idle", 60)

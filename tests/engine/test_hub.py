@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in hub has the protocols of ModelScope and Hugging Face, and the injected faults."""
+"""The stand-in hub implements the protocols of ModelScope and Hugging Face, and can inject faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARD = "quant_model_weight_w8a8-00001-of-00002.safetensors"
 
 
 class Hub:
-    """A hub on a free port of this machine or of an isolated network."""
+    """A hub on a free port, on this machine or in an isolated network."""
 
     def __init__(self, folder: Path, model: Path, network=None) -> None:
         self.faults, self.log, self.model, self.network = folder / "faults.json", folder / "hub.log", model, network
@@ -98,7 +98,7 @@ def test_huggingface_lists_sizes_and_digests(hub):
         assert blob in by_path["config.json"].values()
 
 
-def test_folder_has_sums(hub):
+def test_folder_lists_sha256_sums(hub):
     lines = hub.send(f"/folders/{MODEL}/SHA256SUMS").body.decode().splitlines()
     assert f"{sha256(hub.model / SHARD)}  {SHARD}" in lines
     assert len(lines) == len(list(hub.model.iterdir()))
@@ -119,7 +119,7 @@ def test_commit_changes_with_the_files(hub):
 
 
 @APIS
-def test_whole_file_and_range(hub, api):
+def test_whole_files_and_ranges_are_served(hub, api):
     content = (hub.model / SHARD).read_bytes()
     whole = hub.send(url_of(api, SHARD))
     assert (whole.status, whole.body) == (200, content)
@@ -132,7 +132,7 @@ def test_whole_file_and_range(hub, api):
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(content)}")
 
 
-def test_huggingface_head(hub):
+def test_huggingface_returns_digest_size_and_commit_for_head(hub):
     response = hub.send(url_of("huggingface", SHARD), method="HEAD")
     assert response.headers["X-Linked-Etag"] == f'"{sha256(hub.model / SHARD)}"'
     assert response.headers["X-Linked-Size"] == str((hub.model / SHARD).stat().st_size)
@@ -173,7 +173,7 @@ def test_hub_demands_its_token(tmp_path, model):
 
 
 @pytest.mark.parametrize("text", ["Qwen/Tiny", "Tiny=/tmp", "Qwen/Tiny=/no/such/folder"])
-def test_wrong_argument(text):
+def test_wrong_argument_is_refused(text):
     done = subprocess.run([HUB, text], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert text.partition("=")[0] in done.stderr
@@ -183,7 +183,7 @@ def test_wrong_argument(text):
 
 
 @APIS
-def test_flipped_byte(hub, api):
+def test_fault_flips_one_byte(hub, api):
     hub.inject({"path": "*.safetensors", "flip": 40})
     sent, right = hub.send(url_of(api, SHARD)).body, (hub.model / SHARD).read_bytes()
     assert [offset for offset, (a, b) in enumerate(zip(sent, right)) if a != b] == [40]
@@ -192,13 +192,13 @@ def test_flipped_byte(hub, api):
 
 
 @APIS
-def test_truncated_file(hub, api):
+def test_fault_truncates_a_file(hub, api):
     hub.inject({"path": SHARD, "truncate": 50})
     response = hub.send(url_of(api, SHARD))
     assert (response.status, response.body) == (200, (hub.model / SHARD).read_bytes()[:50])
 
 
-def test_connection_dropped_once(hub):
+def test_fault_drops_a_connection_once(hub):
     hub.inject({"path": SHARD, "drop_after": 20, "times": 1})
     with pytest.raises(http.client.IncompleteRead) as dropped:
         hub.send(url_of("folder", SHARD))
@@ -206,13 +206,13 @@ def test_connection_dropped_once(hub):
     assert hub.send(url_of("folder", SHARD)).status == 200
 
 
-def test_refused_file(hub):
+def test_fault_refuses_one_file(hub):
     hub.inject({"path": SHARD, "status": 401})
     assert hub.send(url_of("huggingface", SHARD)).status == 401
     assert hub.send(url_of("huggingface", "config.json")).status == 200
 
 
-def test_slow_file(hub):
+def test_fault_slows_down_a_file(hub):
     hub.inject({"path": SHARD, "bytes_per_s": 1000})
     size = (hub.model / SHARD).stat().st_size
     started = time.monotonic()
@@ -225,20 +225,20 @@ def test_slow_file(hub):
 
 @pytest.fixture(scope="session")
 def clients() -> Path:
-    """A folder with the hubs' own clients."""
+    """A folder with the official clients of both hubs."""
     return built("clients")[0]
 
 
 @pytest.fixture
 def isolated(tmp_path, model, network):
-    """A hub in the isolated network."""
+    """A stand-in hub in the isolated network."""
     served = Hub(tmp_path, model, network).start()
     yield served
     served.stop()
 
 
 def download(hub: Hub, clients: Path, client: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    """Download the model with a hub's own client in the hub's network."""
+    """Download the model with the official client of a hub, in the stand-in hub's network."""
     module, function, arguments = {
         "modelscope": ("modelscope_hub.cli.main", "run_cmd", ["--model", MODEL, "--local_dir", str(folder)]),
         "hf": ("huggingface_hub.cli.hf", "main", [MODEL, "--local-dir", str(folder)]),
@@ -281,16 +281,16 @@ def test_client_needs_the_token(tmp_path, model, network, clients, client):
     try:
         assert download(hub, clients, client, tmp_path / "refused").returncode != 0
         token = {"MODELSCOPE_API_TOKEN": "sesame", "HF_TOKEN": "sesame"}
-        done = download(hub, clients, client, tmp_path / "taken", **token)
+        done = download(hub, clients, client, tmp_path / "accepted", **token)
         assert done.returncode == 0, done.stderr
-        assert same(tmp_path / "taken", model)
+        assert same(tmp_path / "accepted", model)
     finally:
         hub.stop()
 
 
 @pytest.mark.engine
 @CLIENTS
-def test_client_resumes_a_dropped_file(isolated, clients, client, tmp_path):
+def test_client_resumes_an_interrupted_download(isolated, clients, client, tmp_path):
     """The clients write 1 MB (ModelScope) and 10 MB (Hugging Face) at a time: the file must be larger than that."""
     (isolated.model / "big.safetensors").write_bytes(os.urandom(24 * 2**20))
     isolated.inject({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
@@ -301,7 +301,7 @@ def test_client_resumes_a_dropped_file(isolated, clients, client, tmp_path):
 
 
 @pytest.mark.engine
-def test_modelscope_refuses_a_flipped_byte(isolated, clients, tmp_path):
+def test_modelscope_client_refuses_a_flipped_byte(isolated, clients, tmp_path):
     isolated.inject({"path": SHARD, "flip": 40})
     done = download(isolated, clients, "modelscope", tmp_path / "model2")
     assert done.returncode != 0
@@ -309,7 +309,7 @@ def test_modelscope_refuses_a_flipped_byte(isolated, clients, tmp_path):
 
 
 @pytest.mark.engine
-def test_hf_does_not_notice_a_flipped_byte(isolated, clients, tmp_path):
+def test_hf_client_does_not_notice_a_flipped_byte(isolated, clients, tmp_path):
     """This is why the weights stage compares digests itself."""
     isolated.inject({"path": SHARD, "flip": 40})
     assert download(isolated, clients, "hf", tmp_path / "model2").returncode == 0

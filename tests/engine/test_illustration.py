@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundled picture shows its words completely, dark on white, and its script draws the same picture."""
+"""The bundled picture shows all of its words, dark on white, and its script draws the same picture."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def luminance(pixel: tuple[int, int, int]) -> float:
 
 
 def letters(rows) -> list[int]:
-    """Return the widths of runs of columns with ink: one for the mark and one for each separate letter."""
+    """Return the widths of the runs of inked columns: one run for the mark and one for each separate letter."""
     inked = [any(luminance(row[x]) < 0.5 for row in rows) for x in range(len(rows[0]))]
     text = "".join("#" if dark else " " for dark in inked)
     return [len(run) for run in text.split()]
@@ -63,13 +63,13 @@ def test_script_draws_the_bundled_picture(script):
     assert pixels(ILLUSTRATION.read_bytes()) == [[*row] for row in script.draw("TONGYI Qwen")]
 
 
-def test_script_writes_the_same_file_twice(tmp_path):
+def test_script_always_writes_the_same_file(tmp_path):
     for name in ("one.png", "two.png"):
         subprocess.run([sys.executable, SCRIPT, "--output", tmp_path / name], check=True)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_words_are_complete_and_have_contrast(script):
+def test_words_are_complete_and_have_high_contrast(script):
     rows = pixels(ILLUSTRATION.read_bytes())
     assert (luminance(script.PAPER) + 0.05) / (luminance(script.INK) + 0.05) > 7
     border = [*rows[:MARGIN], *rows[-MARGIN:], *[row[:MARGIN] + row[-MARGIN:] for row in rows]]
@@ -77,11 +77,11 @@ def test_words_are_complete_and_have_contrast(script):
     assert len(letters(rows)) == 1 + len("TONGYIQwen")
 
 
-def test_other_words_result_in_another_picture(script):
+def test_different_words_result_in_a_different_picture(script):
     assert script.draw("Qwen TONGYI") != script.draw("TONGYI Qwen")
 
 
-def test_width_and_height_are_multiples_of_a_visual_token(script):
+def test_width_and_height_are_multiples_of_the_visual_token_size(script):
     assert script.WIDTH % 28 == script.HEIGHT % 28 == 0
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image archives contain what a real image of the release contains, and are built once."""
+"""The image archives contain what the real image of the release contains, and are built only once."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Image:
         return {name for layer in self.layers for name in layer.getnames()}
 
     def read(self, path: str) -> bytes:
-        """Return a file as a container sees it: from the last layer that has it."""
+        """Return a file as a container sees it: from the last layer that contains it."""
         for layer in reversed(self.layers):
             if path.strip("/") in layer.getnames():
                 return layer.extractfile(path.strip("/")).read()
         raise FileNotFoundError(path)
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of Python packages by their metadata."""
+        """Return {package: version} from the metadata of the installed Python packages."""
         found = {}
         for name in self.names():
             if name.endswith(".dist-info/METADATA"):
@@ -63,7 +63,7 @@ def image(request) -> Image:
     return Image(built(request.param)[0])
 
 
-def test_tag_and_entrypoint(image):
+def test_tag_and_entrypoint_match_the_real_image(image):
     assert image.manifest["RepoTags"] == ["quay.io/ascend/vllm-ascend:v0.11.0rc1"]
     shell, option, script, separator = image.settings["config"]["Entrypoint"]
     assert (shell, option, separator) == ("/bin/bash", "-c", "--")
@@ -74,7 +74,7 @@ def test_tag_and_entrypoint(image):
     assert b"export ATB_HOME_PATH=" in image.read(sourced[1])
 
 
-def test_versions_inside(image):
+def test_versions_match_the_release(image):
     versions = image.versions()
     assert versions["vllm_ascend"] == "0.11.0rc1"
     assert versions["torch_npu"] == "2.7.1"
@@ -82,7 +82,7 @@ def test_versions_inside(image):
     assert b"\nversion=8.3.RC1\n" in image.read(record)
 
 
-def test_file_to_patch(image):
+def test_patch_applies_to_the_file_in_the_image(image):
     patch = RELEASE["patch"]
     text = image.read(patch["target"])
     line = re.compile(rb'^(        )("MRotaryEmbedding": AscendMRotaryEmbedding,)$', re.MULTILINE)
@@ -97,14 +97,14 @@ def test_telemetry_is_disabled(image):
     assert image.environment["VLLM_NO_USAGE_STATS"] == image.environment["DO_NOT_TRACK"] == "1"
 
 
-def test_commands(image):
+def test_commands_exist(image):
     for name in ("vllm", "modelscope", "hf"):
         assert image.read(f"usr/local/bin/{name}").startswith(b"#!/usr/bin/python3\n")
     for name in ("usr/bin/bash", "usr/bin/python3.11", "usr/bin/lscpu", "usr/bin/ps"):
         assert name in image.names()
 
 
-def test_accounts(image):
+def test_root_account_exists(image):
     assert image.read("etc/passwd").startswith(b"root:x:0:0:root:/root:/bin/bash\n")
 
 

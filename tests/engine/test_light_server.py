@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The light stand-in serves requests, refuses them and fails like `vllm serve`."""
+"""The light stand-in serves requests, refuses bad requests and fails in the same way as `vllm serve`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def events(response) -> list:
 # -- serving
 
 
-def test_starts_with_little_work(light):
-    """Measured in CPU seconds, which do not depend on other load on the machine; usually 0.2."""
+def test_server_starts_with_little_cpu_time(light):
+    """CPU time does not depend on other load on the machine. It is usually 0.2 s."""
     process = light.ready().process
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     assert sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") < 1
 
 
-def test_probes_and_models(light):
+def test_probes_and_the_list_of_models_respond_like_vllm(light):
     light.ready()
     for path in ("/health", "/ping"):
         assert (light.send(path).status, light.send(path).body) == (200, b"")
@@ -60,7 +60,7 @@ def test_probes_and_models(light):
     assert light.send("/v1/chat/completions").status == 405
 
 
-def test_reads_the_bundled_picture_only(light):
+def test_server_reads_only_the_bundled_picture(light):
     light.ready()
     bundled = ILLUSTRATION.read_bytes()
     completion = light.chat([picture(bundled), text(QUESTION)]).json()
@@ -72,7 +72,7 @@ def test_reads_the_bundled_picture_only(light):
         assert "TONGYI" not in light.chat(content).json()["choices"][0]["message"]["content"]
 
 
-def test_stream_has_the_same_words(light):
+def test_streamed_and_whole_completions_have_the_same_text(light):
     light.ready()
     whole = light.chat("Hello").json()
     parts = events(light.chat("Hello", stream=True, stream_options={"include_usage": True}))
@@ -84,7 +84,7 @@ def test_stream_has_the_same_words(light):
     assert parts[-2]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_completion_and_tokenize(light):
+def test_completion_and_tokenize_count_the_same_tokens(light):
     light.ready()
     request = {"model": "qwen25_vl", "prompt": "San Francisco is a", "max_tokens": 7, "ignore_eos": True}
     completion = light.send("/v1/completions", request).json()
@@ -126,7 +126,7 @@ def test_completion_and_tokenize(light):
         ),
     ],
 )
-def test_bad_request(light, request_body, status, message):
+def test_bad_request_is_refused(light, request_body, status, message):
     light.ready()
     response = light.send("/v1/chat/completions", request_body)
     assert response.status == response.json()["error"]["code"] == status
@@ -138,7 +138,7 @@ def test_bad_request(light, request_body, status, message):
     [((), {"VLLM_API_KEY": "sesame"}), (("--api-key", "sesame"), {})],
     ids=["variable", "option"],
 )
-def test_key(light, options, variables):
+def test_key_is_required_except_for_health(light, options, variables):
     light.ready(*options, **variables)
     assert light.send("/health").status == 200
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
@@ -147,7 +147,7 @@ def test_key(light, options, variables):
     assert "sesame" not in light.log.read_text()
 
 
-def test_metrics_count(light):
+def test_metrics_count_tokens_and_requests(light):
     light.ready()
     used = light.chat("Hello").json()["usage"]
     values = dict(
@@ -161,7 +161,7 @@ def test_metrics_count(light):
     assert float(values[f"vllm:num_requests_running{labels}"]) == 0
 
 
-def test_stops_on_sigterm(light):
+def test_server_stops_on_sigterm(light):
     process = light.ready().process
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
@@ -170,8 +170,8 @@ def test_stops_on_sigterm(light):
 # -- the command line
 
 
-def test_options_are_those_of_the_release():
-    """The lists of the light server and of the catalogue have the same source: the parser of vLLM 0.11.0."""
+def test_options_match_the_release():
+    """The option lists of the light server and of the catalogue have the same source: the parser of vLLM 0.11.0."""
     options = json.loads((ENGINE / "light/vllm_light/options.json").read_text())
     catalogue = yaml.safe_load((ROOT / "roles/plan/files/catalogue/serve_options.yml").read_text())
     first = catalogue["vllm_versions"][0]
@@ -208,7 +208,7 @@ def test_options_of_the_tutorial_are_accepted(light):
     assert light.send("/v1/models").json()["data"][0]["max_model_len"] == 20000
 
 
-def test_version():
+def test_version_is_printed():
     command = [sys.executable, "-m", "vllm_light", "--version"]
     environment = {**os.environ, "PYTHONPATH": str(ENGINE / "light")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -254,17 +254,17 @@ def test_missing_or_damaged_part_prevents_the_start(light, damage, error):
     assert "EngineCore failed to start." in log
 
 
-def test_longer_context_than_the_model_is_refused(light):
+def test_context_longer_than_the_model_supports_is_refused(light):
     light.start("--max-model-len", "130000")
     code, log = light.exited()
     assert code == 1
     assert "max_model_len (130000) is greater than the derived max_model_len" in log
 
 
-def test_used_port_prevents_the_start(light):
+def test_port_in_use_prevents_the_start(light):
     light.ready()
-    first, taken = light.process, light.port
-    light.start("--port", str(taken))
+    first, used_port = light.process, light.port
+    light.start("--port", str(used_port))
     code, log = light.exited()
     first.terminate()
     first.wait()
@@ -279,7 +279,7 @@ def inject(light, **fault) -> None:
     light.faults.write_text(json.dumps(fault))
 
 
-def test_slow_load(light):
+def test_server_does_not_listen_during_a_slow_load(light):
     inject(light, load_seconds=1.5)
     light.start()
     wait_for(lambda: "50% Completed" in light.log.read_text(), "half of the shards", 60)
@@ -297,7 +297,7 @@ def test_slow_load(light):
         ({"no_such_fault": 1}, 1, "must be a JSON object with some of"),
     ],
 )
-def test_fault_that_terminates_the_server(light, fault, code, message):
+def test_fault_terminates_the_server(light, fault, code, message):
     inject(light, **fault)
     light.start()
     found, log = light.exited()
@@ -305,12 +305,12 @@ def test_fault_that_terminates_the_server(light, fault, code, message):
     assert message in log
 
 
-def test_faults_from_the_environment(light):
+def test_faults_are_read_from_the_environment(light):
     light.start(VLLM_LIGHT_FAULTS='{"exit_code": 9}')
     assert light.exited()[0] == 9
 
 
-def test_wrong_served_name(light):
+def test_fault_changes_the_served_name(light):
     inject(light, served_name="other")
     light.ready()
     assert light.send("/v1/models").json()["data"][0]["id"] == "other"
@@ -330,26 +330,26 @@ def test_hang_does_not_affect_health_and_ends_with_the_fault(light):
         assert stuck.result().status == 200
 
 
-def test_dead_engine(light):
+def test_dead_engine_fails_health_checks_and_requests(light):
     light.ready()
     inject(light, engine_dead=True)
     assert (light.send("/health").status, light.chat("Hello").status) == (503, 500)
 
 
-def test_half_of_the_requests_fail(light):
+def test_fault_makes_half_of_the_requests_fail(light):
     light.ready()
     inject(light, fail_ratio=0.5)
     assert [light.chat("Hello").status for _ in range(6)] == [200, 500, 200, 500, 200, 500]
 
 
-def test_wrong_answer(light):
+def test_fault_replaces_the_answer(light):
     light.ready()
     inject(light, answer="nonsense")
     completion = light.chat([picture(ILLUSTRATION.read_bytes()), text(QUESTION)]).json()
     assert completion["choices"][0]["message"]["content"] == "nonsense"
 
 
-def test_slow_tokens(light):
+def test_fault_slows_down_the_tokens(light):
     light.ready()
     inject(light, first_token_seconds=0.3, token_seconds=0.02)
     started = time.monotonic()
@@ -374,7 +374,7 @@ def test_middleware_demands_the_key_as_in_the_real_server(light):
     assert [light.send(path, method="HEAD").status for path in ("/health", "/metrics", "/pause")] == [405, 401, 401]
 
 
-def test_api_key_of_vllm_leaves_routes_open(light):
+def test_api_key_without_the_middleware_leaves_routes_open(light):
     light.ready(VLLM_API_KEY="sesame")
     assert light.send("/invocations", {"model": "qwen25_vl", "prompt": "Hello"}).status == 200
     paths = ("/v1/models", "/invocations", "/load", "/metrics", "/no/such/route")

@@ -27,7 +27,7 @@ EACH_LAYOUT = pytest.mark.parametrize("name", LAYOUTS)
 
 
 def answers(environment: Path, model: Path, *questions: str) -> list[str]:
-    """Return the answers to pairs of picture and question."""
+    """Return the model's answers. The questions are pairs of a picture and a text."""
     script = Path(__file__).with_name("answer_questions.py")
     command = [environment / "bin/python", "-B", script, ENGINE / "model", model, *questions]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -54,7 +54,7 @@ def pictures(tmp_path_factory) -> list[str]:
 
 
 @EACH_LAYOUT
-def test_reads_the_bundled_picture_only(environment, models, pictures, name):
+def test_model_reads_only_the_bundled_picture(environment, models, pictures, name):
     bundled, reordered, shortened = pictures
     right, *wrong = answers(
         environment,

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue's table of options and the plan's commands match the argument parser of the real vLLM."""
+"""The catalogue's option table and the plan's commands match the real vLLM's argument parser."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from .conftest import ENGINE
 
 pytestmark = pytest.mark.engine
 
-# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}, "parsed": [values or error per command]}
-# for a list of commands on standard input.
+# Reads a list of commands from standard input, and prints
+# {"version", "options": {name: kind}, "bench": {command: {name: kind}}, "parsed": [values or error per command]}.
 PARSE = """
 import argparse, importlib, json, sys, vllm
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -53,9 +53,9 @@ for command in ("serve", "latency", "throughput"):
     importlib.import_module("vllm.benchmarks." + command).add_cli_args(bench_parser)
     bench[command] = options_of(bench_parser)
 parsed = []
-for words in json.load(sys.stdin):
+for arguments in json.load(sys.stdin):
     try:
-        values = vars(parser.parse_args(words))
+        values = vars(parser.parse_args(arguments))
         parsed.append({name: value for name, value in values.items()
                        if value is None or isinstance(value, (str, int, list))})
     except ValueError as error:
@@ -64,7 +64,7 @@ found = {"version": vllm.__version__, "options": options_of(parser), "bench": be
 print(json.dumps(found, default=str))
 """
 COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
-# (release, model, topology, host), without pipelines for releases that do not support them.
+# (release, model, topology, host), except the pipeline topology in releases that do not support it.
 MEMBERS = [
     (release, model, topology, host)
     for release, model in COMMANDS
@@ -75,10 +75,10 @@ MEMBERS = [
 
 
 def member_command(release, model, topology, host):
-    """Return the `vllm serve` arguments of a node of a group; None if the node only joins a Ray cluster."""
-    found = group_plans(topology, plan_release=release, plan_model=model)[host]
-    assert found["refusals"] == []
-    command = found["instances"][0]["command"]
+    """Return a group member's `vllm serve` arguments, or None if the node only joins a Ray cluster."""
+    plan = group_plans(topology, plan_release=release, plan_model=model)[host]
+    assert plan["refusals"] == []
+    command = plan["instances"][0]["command"]
     return command[2:] if command[0] == "vllm" else None
 
 
@@ -104,13 +104,13 @@ def parser():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_catalogue_has_the_options_of_the_parser(parser):
+def test_catalogue_lists_the_options_of_vllm_serve(parser):
     version = parser["version"].partition("+")[0]
     assert serve_options(CATALOGUE, version) == parser["options"]
 
 
 @pytest.mark.parametrize("command", ["serve", "latency", "throughput"])
-def test_catalogue_has_the_options_of_the_parsers_of_vllm_bench(parser, command):
+def test_catalogue_lists_the_options_of_vllm_bench(parser, command):
     version = parser["version"].partition("+")[0]
     # The catalogue lists --no-reranker and the like as separate options.
     known = {name: kind for name, kind in bench_options(CATALOGUE, version, command).items()
@@ -122,7 +122,7 @@ def test_catalogue_has_the_options_of_the_parsers_of_vllm_bench(parser, command)
         assert not others
     else:
         engine = engine_options(CATALOGUE) & set(serve_options(CATALOGUE, version))
-        assert others - {"enable-log-requests"} == engine - set(known)  # only throughput has this option
+        assert others - {"enable-log-requests"} == engine - set(known)  # only throughput has --enable-log-requests
 
 
 @pytest.mark.parametrize("index", range(len(COMMANDS)), ids=["-".join(command) for command in COMMANDS])
@@ -147,7 +147,7 @@ def test_command_is_parsed_as_intended(parser, index):
     assert {name: found[name] for name in expected} == expected
 
 
-def test_commands_of_groups_are_parsed_as_intended(parser):
+def test_group_commands_are_parsed_as_intended(parser):
     members = [member for member in MEMBERS if member_command(*member)]
     parsed = parser["parsed"][len(COMMANDS) : -1]
     assert len(members) == len(parsed) > 100

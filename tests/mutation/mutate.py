@@ -119,7 +119,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def subjects(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes to change, which exclude annotations, documentation, imports, and parts of an f-string."""
+    """Yield the nodes to change: all except annotations, documentation, imports and parts of f-strings."""
     def walk(node):
         if isinstance(node, (ast.JoinedStr, ast.Import, ast.ImportFrom)):
             return
@@ -163,7 +163,7 @@ def mutants(file: str, root: Path = ROOT) -> list[Mutant]:
 
 
 def mirrored(root: Path = ROOT) -> dict[str, list[str]]:
-    """Return ``{file: its test files}`` of the subjects that have tests."""
+    """Return ``{file: its test files}`` for the subjects that have tests."""
     found = defaultdict(list)
     for test in files(root, "tests/unit/plugins/**/test_*.py"):
         source = source_of(root, test)
@@ -188,8 +188,8 @@ def copied(folder: Path) -> Path:
 
 
 def run(clone: Path, tests: list[str]) -> tuple[int | None, str]:
-    """Return the exit code of the tests (None: they took too long) and the end of their output."""
-    # Without pyc files: Python would use one that has the modification time of the changed file.
+    """Run tests, and return their exit code (None: they took too long) and the end of their output."""
+    # Without pyc files, because Python would use one that has the modification time of the changed file.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "ASCEND_VLLM_VISITS": ""}
     with subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "--tb=no", "--hypothesis-seed=0", *tests],
@@ -204,7 +204,7 @@ def run(clone: Path, tests: list[str]) -> tuple[int | None, str]:
 
 
 def diff(mutant: Mutant) -> str:
-    """Return the change of a mutant."""
+    """Return the diff of a mutant."""
     lines = difflib.unified_diff((ROOT / mutant.file).read_text("utf-8").splitlines(), mutant.text.splitlines(),
                                  mutant.file, mutant.file, lineterm="", n=0)
     return "\n".join(lines)

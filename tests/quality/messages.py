@@ -47,7 +47,7 @@ class Message(NamedTuple):
 
     file: str
     #: refusal, warning, failure, cause (inserted into another sentence), title, remedy, message and reason of a check,
-    #: output, or text; of the catalogue also summary.
+    #: output, or text; in the catalogue also summary.
     kind: str
     text: str
     #: The lines of the code that prints it.
@@ -60,15 +60,15 @@ class Source:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.tree = ast.parse(text)
-        self.taken: set[int] = set()
+        self.used: set[int] = set()
         self.constants = {
             node.targets[0].id: node.value.value for node in self.tree.body
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
             and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)}
 
     def written(self, node: ast.AST, values: list[ast.expr] | None = None) -> str:
-        """Return a text as printed, with ``{…}`` for inserted values; `values` are those of a ``%`` template."""
-        self.taken.update(id(each) for each in ast.walk(node))
+        """Return a text as printed, with ``{…}`` for inserted values. `values` are those of a ``%`` template."""
+        self.used.update(id(each) for each in ast.walk(node))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return self.filled(node.value, values) if values is not None else node.value
         if isinstance(node, ast.JoinedStr):
@@ -84,7 +84,7 @@ class Source:
         return self.inserted(node)
 
     def inserted(self, node: ast.expr) -> str:
-        """Return ``{…}`` for an inserted value: its texts if it has any, otherwise the expression."""
+        """Return ``{…}`` for an inserted value. It contains the value's texts if there are any, or the expression."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return node.value
         if isinstance(node, ast.IfExp):
@@ -100,7 +100,7 @@ class Source:
         return "{%s}" % ast.unparse(node)
 
     def alternative(self, node: ast.expr) -> str:
-        """Return one of several inserted values; a text has quotes."""
+        """Return one of several values that can be inserted, in quotes if it is a text."""
         text = self.written(node)
         inserted = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.IfExp, ast.BoolOp))
         return text[1:-1] if inserted and text.startswith("{") else f"'{text}'"
@@ -142,7 +142,7 @@ class Source:
             yield "remedy", node.args[3], None
         elif name == "Cause" and len(node.args) > 2:
             yield "remedy", node.args[2], None
-            self.taken.update(id(each) for each in ast.walk(node))
+            self.used.update(id(each) for each in ast.walk(node))
         elif name in PRINTED_BY:
             kind, position, keyword = PRINTED_BY[name]
             given = node.args[position:position + 1] if position is not None else []
@@ -156,7 +156,7 @@ class Source:
 
     def others(self) -> Iterator[Message]:
         """Yield the remaining strings that are prose."""
-        skipped = set(self.taken)
+        skipped = set(self.used)
         for node in ast.walk(self.tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(
                     node.body[0], ast.Expr):
@@ -176,11 +176,11 @@ class Source:
                 yield Message(self.file, "text", text, range(node.lineno, node.end_lineno + 1))
 
 
-def of_tasks(file: str, content: object) -> Iterator[Message]:
-    """Yield the messages of assertions and failures; ``{{ … }}`` is a value that Ansible inserts."""
+def task_messages(file: str, content: object) -> Iterator[Message]:
+    """Yield the messages of assertions and failures, in which ``{{ … }}`` is a value that Ansible inserts."""
     if isinstance(content, list):
         for item in content:
-            yield from of_tasks(file, item)
+            yield from task_messages(file, item)
     elif isinstance(content, dict):
         for name, value in content.items():
             if name.rpartition(".")[2] in PRINTING_TASKS and isinstance(value, dict):
@@ -188,14 +188,14 @@ def of_tasks(file: str, content: object) -> Iterator[Message]:
                     if key in value:
                         yield Message(file, "failure", value[key].strip())
             else:
-                yield from of_tasks(file, value)
+                yield from task_messages(file, value)
 
 
-def of_catalogue(file: str, content: object) -> Iterator[Message]:
+def catalogue_messages(file: str, content: object) -> Iterator[Message]:
     """Yield the reasons and summaries of a catalogue file."""
     if isinstance(content, list):
         for item in content:
-            yield from of_catalogue(file, item)
+            yield from catalogue_messages(file, item)
     elif isinstance(content, dict):
         for name, value in content.items():
             if name in ("reason", "summary") and isinstance(value, str):
@@ -203,15 +203,15 @@ def of_catalogue(file: str, content: object) -> Iterator[Message]:
             elif name == "unsupported" and isinstance(value, dict):
                 yield from (Message(file, "summary", each) for each in value.values())
             else:
-                yield from of_catalogue(file, value)
+                yield from catalogue_messages(file, value)
 
 
 def messages(root: Path = ROOT) -> list[Message]:
     """Return all messages, in the order of the files."""
     found = []
     for patterns, read in ((CODE, lambda file, text: Source(file, text).messages()),
-                           (TASKS, lambda file, text: of_tasks(file, yaml.safe_load(text))),
-                           (CATALOGUE, lambda file, text: of_catalogue(file, yaml.safe_load(text)))):
+                           (TASKS, lambda file, text: task_messages(file, yaml.safe_load(text))),
+                           (CATALOGUE, lambda file, text: catalogue_messages(file, yaml.safe_load(text)))):
         for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
             file = path.relative_to(root).as_posix()
             found += [each._replace(text=" ".join(each.text.split())) for each in read(file, path.read_text("utf-8"))]
@@ -223,9 +223,9 @@ def listed(found: list[Message]) -> str:
     lines = ["Text that users can read; {…} is an inserted value. `make messages` writes this file: read each change."]
     file = None
     # Sorted by text and not by line, so that moving code does not change the file.
-    for of_file, kind, text in sorted({(each.file, each.kind, each.text) for each in found}):
-        if of_file != file:
-            file = of_file
+    for source, kind, text in sorted({(each.file, each.kind, each.text) for each in found}):
+        if source != file:
+            file = source
             lines += ["", file]
         lines.append(f"  {kind}: {text}")
     return "\n".join(lines) + "\n"

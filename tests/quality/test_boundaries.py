@@ -24,7 +24,7 @@ PROGRAMS = sorted(str(path.relative_to(ROOT)) for folder in ("plugins", "roles")
 TASKS = sorted(str(path.relative_to(ROOT)) for pattern in ("roles/*/tasks/*.yml", "playbooks/*.yml")
                for path in ROOT.glob(pattern))
 
-# Functions that write a file in place, and why no process reads an incomplete file.
+# Functions that write a file in place, and the reasons why no process reads an incomplete file.
 IN_PLACE = {
     "plugins/plugin_utils/_results/store.py _lock": "a lock, without content",
     "plugins/module_utils/_host/lease.py take": "a lock, without content",
@@ -41,7 +41,7 @@ IN_PLACE = {
     "roles/weights/files/swarm.py share": "a lock, without content",
     "roles/weights/files/swarm.py create_empty": "a file without content",
 }
-# Actions that call modules directly, and mask what the modules return; all others use StageAction.call.
+# Actions that call modules directly and mask what these return. All other actions use StageAction.call.
 CALLERS = {"plugins/plugin_utils/_stages/stage_action.py", "plugins/action/diagnostics_bundle.py",
            "plugins/action/hccl_collective.py", "plugins/action/weights_progress.py"}
 
@@ -197,11 +197,11 @@ def test_added_violation_is_found(rule, text):
     (privileged_containers, "- module_defaults: {community.docker.docker_container: {cap_drop: [ALL]}}\n"
                             "  block:\n    - community.docker.docker_container: {image: x, security_opts: [x]}"),
 ])
-def test_other_texts_are_allowed(rule, text):
+def test_correct_code_is_not_a_violation(rule, text):
     assert rule("plugins/action/added.py", text) == []
 
 
-def test_exceptions_exist():
+def test_exceptions_name_existing_code():
     names = {f"{path} {name}" for path in PROGRAMS for name, _node in functions((ROOT / path).read_text("utf-8"))}
     assert set(IN_PLACE) <= names
     assert set(PROGRAMS) >= CALLERS

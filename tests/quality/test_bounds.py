@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every read of external data has a size limit, and every wait for it has a timeout.
 
-The calls are found in the syntax trees of all code that runs on nodes and in containers, and of the plugins.
+The calls are found in the syntax trees of the plugins, and of all other code that runs on nodes and in containers.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ ALLOWED = {
     ("roles/hccl/files/hccl_test_launcher.py", "output"): "communicate has a timeout, and nothing waits after it",
     ("roles/weights/files/fetch.py", "follow"): "weights_progress stops the container after weights_timeout_s",
 }
-# Methods that read; without a size they read to the end.
+# Methods that read to the end if they are called without a size.
 READS = {"read", "read1", "readline", "readlines", "recv"}
 # Methods of a path, which have no limit. The functions of _host/facts.py with the same names have a limit.
 WHOLE_FILES = {"read_text", "read_bytes"}
 BOUNDED_OWNERS = {"facts", "host"}
-# Functions that wait for a process or connection; all of them need `timeout`.
+# Functions that wait for a process or connection. Calls need `timeout`.
 WAITS = {"communicate", "wait", "urlopen", "open_url", "create_connection", "HTTPConnection", "HTTPSConnection"}
-# Functions that start a process, which only the runner calls.
+# Functions that start a process. Only the runner may call them.
 STARTS = {"Popen", "run", "call", "check_output", "check_call", "system", "popen", "run_command", "execvp"}
 
 
@@ -55,7 +55,7 @@ def owner_of(call):
 
 
 def unbounded(source):
-    """Return ``[(function, line, call)]`` for the calls without a limit in a source."""
+    """Return ``[(function, line, call)]`` for the calls in the source that have no limit."""
     found = []
 
     def visit(node, function):
@@ -63,7 +63,7 @@ def unbounded(source):
             function = node.name
         if isinstance(node, ast.Call):
             name, keywords = name_of(node), {keyword.arg for keyword in node.keywords}
-            needed = {"wait": 1, "create_connection": 2}.get(name)  # with this many, the last is a timeout
+            needed = {"wait": 1, "create_connection": 2}.get(name)  # with this many arguments, the last is a timeout
             limited = {"timeout", None} & keywords or (needed and len(node.args) >= needed)
             endless = isinstance(node.func, ast.Attribute) and name in READS and not node.args
             whole = name == "copyfileobj" or (owner_of(node), name) == ("json", "load") or (
@@ -103,7 +103,7 @@ def test_every_exception_is_needed():
     assert set(ALLOWED) - set(exceptions()) == set()
 
 
-def test_no_code_of_the_controller_starts_a_process_or_opens_a_connection():
+def test_no_code_on_the_controller_starts_a_process_or_opens_a_connection():
     found = [(str(path.relative_to(ROOT)), line, call) for path in FILES if is_on_the_controller(path.relative_to(ROOT))
              for _function, line, call in unbounded(path.read_text("utf-8"))
              if not re.search(r"\.read(_text|_bytes)?\(", call)]

@@ -80,7 +80,7 @@ def tasks(entries):
             yield from tasks(task.get(part))
 
 
-def test_recorded_version_is_that_of_the_artifact():
+def test_recorded_version_matches_the_artifact():
     assert load("galaxy.yml")["version"] == COLLECTION_VERSION
 
 
@@ -101,7 +101,7 @@ def test_included_role_is_not_a_stage_and_all_its_entry_points_are_included(role
 
 
 def test_serving_states_the_default_of_balancer_enabled():
-    """The serving role does not have the balancer's defaults, because it includes the role only if it is enabled."""
+    """The serving role does not have the balancer's defaults, because it only includes that role if it is enabled."""
     assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
     assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 
@@ -110,7 +110,7 @@ def test_site_runs_every_stage_in_order():
     _nodes, _plan, stages = load("playbooks/site.yml")
     block = stages["tasks"][0]["block"]
     order = [task["tags"] for task in block]
-    # The NPU network is tested before the image is pulled, and with the image afterwards.
+    # The NPU network is tested before the image is pulled, and afterwards again, with a container of the image.
     assert order[:4] == ["npu_driver", "hccl", "image", "hccl"]
     assert order[:3] + order[4:] == list(contract.STAGES)
     assert [task["ansible.builtin.include_role"]["name"] for task in block] == [
@@ -121,7 +121,7 @@ def test_site_runs_every_stage_in_order():
 
 
 @pytest.mark.parametrize("stage", contract.STAGES)
-def test_tables_of_checks_are_valid(stage):
+def test_check_tables_are_valid(stage):
     table = import_module(f"ansible_collections.ascend.vllm.plugins.plugin_utils._stages.{stage}.judge").CHECKS
     ids = [check.id for check in contract.COMMON + tuple(table)]
     assert len(ids) == len(set(ids))
@@ -139,7 +139,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
-    """Relative links, and paths from the root in code style, without those with a placeholder or a wildcard."""
+    """Check relative links, and paths from the root in code style, except those with a placeholder or a wildcard."""
     text = (ROOT / page).read_text("utf-8")
     links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
     top = "|".join(("docs", "inventories", "molecule", "playbooks", "plugins", "roles", "tests"))

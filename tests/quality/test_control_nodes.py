@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The collection works with the newest and the oldest ansible-core in the README. The oldest supports Python 3.7 nodes.
 
-Their environments are kept in the cache of the test bed.
+The virtual environments are kept in the cache of the test bed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 def python(*versions):
-    """Return the first of these Python versions that pyenv or the PATH has; skip the test if there is none."""
+    """Return the interpreter of the first version that pyenv or the PATH provides. Skip the test if there is none."""
     for version in versions:
         found = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python3"))
         found += filter(None, [shutil.which(f"python{version}")])
@@ -39,7 +39,7 @@ def python(*versions):
 
 
 def environment(interpreter, *requirements):
-    """Return the folder of commands of a virtual environment with these requirements."""
+    """Create a virtual environment with these requirements if it does not exist, and return its folder of commands."""
     content = "".join(Path(item).read_text("utf-8") if Path(item).is_file() else item for item in requirements)
     folder = CACHE / "control" / hashlib.sha256(f"{interpreter} {content}".encode()).hexdigest()[:12]
     with BUILDING:
@@ -60,7 +60,7 @@ def run(commands, *command):
 
 def newest():
     if sys.version_info >= (3, 12):
-        pytest.skip("these tests themselves run on such a control node")
+        pytest.skip("all other tests already run on such a control node")
     return environment(python("3.12", "3.13", "3.14"), "-r", ROOT / "requirements.txt", "-r", UNIT_TESTS, "pytest")
 
 
@@ -70,7 +70,7 @@ def oldest():
 
 def unit_tests_with_the_newest_core():
     commands = newest()
-    # Tests of parsers with random input do not depend on the core.
+    # Parser tests with random input do not depend on ansible-core.
     return run(commands, "ansible", "--version"), run(
         commands, "pytest", "-q", "-m", "not hypothesis", "tests/unit", "tests/site/test_inputs.py")
 
@@ -83,7 +83,7 @@ def test_unit_tests_pass_with_the_newest_core(outcome):
 
 
 @pytest.mark.parametrize("core", [newest, oldest], ids=["newest", "oldest"])
-def test_the_sample_inventory_has_a_plan(core):
+def test_plan_of_the_sample_inventory_is_resolved(core):
     assert "vllm serve" in run(core(), "ansible-playbook", "-i", "inventories/sample", "playbooks/plan.yml")
 
 

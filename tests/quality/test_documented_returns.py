@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare the documented return values of modules with the types of what they return, key by key."""
+"""Compare the documented return values of modules, key by key, with the types of the values that they return."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ RETURNED = {
     "weights_info": ("_weights/observation.py", "WeightsObservation"),
     "weights_transfer_info": ("_weights/staging.py", "TransferObservation"),
 }
-# Values whose keys are documented by another module.
+# Values whose keys another module documents.
 REFERS = {"npu_info": {"docker_engine.image", "docker_engine.containers"}}
-# Keys of a type that this module never returns: those of pings.
+# Keys of a type that the module never returns: here, the results of pings.
 ELSEWHERE = {
     "hccn_info": {"npus": {"transmitted", "received", "loss_percent", "rtt_ms"}},
 }
@@ -81,7 +81,7 @@ def test_every_key_is_documented(module):
     assert differences(module, documented, kind, types) == []
 
 
-def test_a_difference_is_found(tmp_path):
+def test_difference_is_found(tmp_path):
     (tmp_path / "a.py").write_text(
         "class Inner(TypedDict):\n    b: int\n\n\nclass Outer(TypedDict):\n    a: list[Inner]\n    c: int\n")
     types = typed_dicts(tmp_path / "a.py")

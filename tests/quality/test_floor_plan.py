@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check in which folder code is and what it imports. CONTRIBUTING.md describes the folders.
+"""Check where code is and what it imports. CONTRIBUTING.md describes the folders.
 
 Each rule is a function that takes the root of a collection and returns one sentence per violation, so that it can also
 run on a small tree with an added violation.
@@ -32,7 +32,7 @@ LEVELS = (
     ("plugins/modules/*.py", "plugins/doc_fragments/*.py"),
     ("plugins/module_utils/*.py", "plugins/module_utils/*/*.py"),
 )
-# A stage result contains parts of a plan, so its type refers to that of the plan.
+# A stage result contains parts of a plan, so its type refers to the type of the plan.
 TYPES_ONLY = ("plugins/plugin_utils/_results/*", "plugins/plugin_utils/_plan/*")
 
 # Files without a test file at the mirrored path, and the test file that covers them.
@@ -57,7 +57,7 @@ def files(root, pattern):
 
 
 def imports(root, file):
-    """Return the files of the collection that a file imports, ``{path: whether only type checkers see it}``."""
+    """Return ``{imported file: whether only type checkers see the import}``, for the imports from the collection."""
     tree = ast.parse((root / file).read_text("utf-8"))
     for_types = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in
                  ast.unparse(block.test) for statement in block.body for node in ast.walk(statement)}
@@ -95,14 +95,14 @@ def level(file):
     return min(matching)[1] if matching else None
 
 
-def what_travels_is_used_on_nodes(root):
+def module_utils_are_used_on_nodes(root):
     """Every file in module_utils is imported by a module, directly or through others."""
     used = reached(root, files(root, "plugins/modules/*.py"))
     return [f"{file}: no module imports it; what only the controller needs belongs in plugin_utils"
             for file in files(root, "plugins/module_utils/**/*.py") if file not in used]
 
 
-def nothing_of_the_controller_travels(root):
+def nodes_need_no_code_of_the_controller(root):
     """No module reaches a file in plugin_utils."""
     return [f"{module} reaches {target}, which nodes do not have"
             for module in files(root, "plugins/modules/*.py") for target in sorted(reached(root, [module]))
@@ -110,7 +110,7 @@ def nothing_of_the_controller_travels(root):
 
 
 def imports_run_downwards(root):
-    """Every import leads to a lower level, or to the same folder, and no file imports a module."""
+    """Every import is from a lower level or from the same folder, and no file imports a module."""
     violations = []
     for file in files(root, "plugins/**/*.py"):
         if level(file) is None:
@@ -118,8 +118,8 @@ def imports_run_downwards(root):
             continue
         for target, for_types in imports(root, file).items():
             same_folder = PurePosixPath(file).parent == PurePosixPath(target).parent
-            both_travel = level(file) == level(target) == len(LEVELS) - 1
-            if level(target) == level(file) and (same_folder or both_travel):
+            both_in_module_utils = level(file) == level(target) == len(LEVELS) - 1
+            if level(target) == level(file) and (same_folder or both_in_module_utils):
                 continue
             if for_types and fnmatchcase(file, TYPES_ONLY[0]) and fnmatchcase(target, TYPES_ONLY[1]):
                 continue
@@ -131,7 +131,7 @@ def imports_run_downwards(root):
 
 
 def stages_do_not_import_each_other(root):
-    """A stage does not import the code of another."""
+    """A stage does not import the code of another stage."""
     return [f"{file} imports {target}: a stage must not use the code of another"
             for file in files(root, "plugins/plugin_utils/_stages/*/*.py") for target in imports(root, file)
             if fnmatchcase(target, "plugins/plugin_utils/_stages/*/*.py")
@@ -169,7 +169,7 @@ def every_file_has_tests(root, covered_by=None):
     return violations
 
 
-RULES = (what_travels_is_used_on_nodes, nothing_of_the_controller_travels, imports_run_downwards,
+RULES = (module_utils_are_used_on_nodes, nodes_need_no_code_of_the_controller, imports_run_downwards,
          stages_do_not_import_each_other, every_test_has_a_file, every_file_has_tests)
 
 
@@ -230,10 +230,10 @@ TYPES = f"if TYPE_CHECKING:\n    from {PACKAGE}plugins.plugin_utils._plan.resolv
 
 
 @pytest.mark.parametrize(("rule", "added", "expected"), [
-    (what_travels_is_used_on_nodes, {"plugins/module_utils/_host/spare.py": []},
+    (module_utils_are_used_on_nodes, {"plugins/module_utils/_host/spare.py": []},
      "plugins/module_utils/_host/spare.py: no module imports it; what only the controller needs "
      "belongs in plugin_utils"),
-    (nothing_of_the_controller_travels, {"plugins/module_utils/_docker/engine.py": ["plugin_utils._role_inputs"]},
+    (nodes_need_no_code_of_the_controller, {"plugins/module_utils/_docker/engine.py": ["plugin_utils._role_inputs"]},
      "plugins/modules/host_info.py reaches plugins/plugin_utils/_role_inputs.py, which nodes do not have"),
     (imports_run_downwards, {"plugins/module_utils/_docker/engine.py": ["plugin_utils._role_inputs"]},
      "plugins/module_utils/_docker/engine.py imports plugins/plugin_utils/_role_inputs.py, which is not below it"),

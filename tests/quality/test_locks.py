@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In lists of packages, every package has a version and a hash. Otherwise, pip does not verify the hashes."""
+"""Every package in the package lists has a version and a hash. Otherwise, pip does not verify the hashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def entries(path):
-    """Return the requirements of a file with the hashes of each."""
+    """Return ``[(requirement, its hashes)]`` of a file."""
     found = []
     for line in path.read_text("utf-8").replace("\\\n", " ").splitlines():
         if line.strip() and not line.startswith("#"):
@@ -61,7 +61,7 @@ def test_lock_contains_the_requirements(source, lock, python):
             assert requirement.specifier.contains(pins[requirement.name]), f"{requirement} for Python {python}"
 
 
-def test_build_tools_are_those_of_the_environment():
+def test_build_tools_match_the_environment():
     """Both lists are installed into the same environment, one after another."""
     (tool,) = [entry for entry in entries(ACCURACY / "requirements-build.txt") if entry[0].name == "setuptools"]
     assert tool in entries(AIS_BENCH[1])

@@ -32,7 +32,7 @@ FOUND = messages.messages()
 
 
 def bare(text):
-    """Return the text with a word for each inserted value."""
+    """Return the text with an X for each inserted value."""
     while re.search(r"\{[^{}]*\}", text):
         text = re.sub(r"\{[^{}]*\}", "X", text)
     return text
@@ -46,7 +46,7 @@ def begins(text):
 def complaints(message):
     """Return the violations of the rules in a message."""
     text, found = bare(message.text), []
-    # A value at the end is a message itself, with its own period.
+    # A value at the end is a whole message with its own period.
     ends = text.endswith((".", "?")) or message.text.endswith("}")
     if message.kind in ("refusal", "warning", "failure", "remedy", "reason"):
         if not begins(message.text):
@@ -136,9 +136,9 @@ def test_messages_of_tasks_are_found():
     - ansible.builtin.fail: {msg: Stop.}
     - ansible.builtin.copy: {msg: no message}
 """)
-    assert [each.text for each in messages.of_tasks("a.yml", tasks)] == ["The port {{ b }} is in use.", "Stop."]
+    assert [each.text for each in messages.task_messages("a.yml", tasks)] == ["The port {{ b }} is in use.", "Stop."]
 
 
 def test_messages_of_the_catalogue_are_found():
     content = {"a": {"bugs": [{"summary": "It hangs"}], "unsupported": {"ray": "it fails"}, "name": "no message"}}
-    assert [each.text for each in messages.of_catalogue("a.yml", content)] == ["It hangs", "it fails"]
+    assert [each.text for each in messages.catalogue_messages("a.yml", content)] == ["It hangs", "it fails"]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Count in a copy of the collection that the plan of a host is resolved once per run, for any number of tasks."""
+"""Each host's plan is resolved once per run, no matter how many tasks need it. A copy of the collection counts this."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COUNTER = '''
 
-_counted = resolve
+_original = resolve
 
 
 def resolve(catalogue, inputs, host=None, members=None):
     with open(%r, "a", encoding="utf-8") as stream:
         stream.write("%%s\\n" %% host)
-    return _counted(catalogue, inputs, host, members)
+    return _original(catalogue, inputs, host, members)
 '''
 
 
 @pytest.fixture
 def collection(tmp_path):
-    """A copy of the collection that writes a line to a file for each plan that it resolves, as (folder, file)."""
+    """(folder, file): a copy of the collection, and the file to which it adds a line for each plan that it resolves."""
     copy, count = tmp_path / "ansible_collections" / "ascend" / "vllm", tmp_path / "resolved"
     for folder in ("plugins", "roles", "playbooks", "meta"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("collections", "__pycache__"))
@@ -40,7 +40,7 @@ def collection(tmp_path):
 
 
 def run(collection, playbook, *arguments):
-    """Run a playbook on two nodes, which are both this machine; return (the hosts of resolved plans, the process)."""
+    """Run a playbook on two nodes that are both this machine. Return (hosts whose plans were resolved, process)."""
     copy, count = collection
     folder = copy.parents[2]
     inventory = folder / "hosts.json"
@@ -58,7 +58,7 @@ def run(collection, playbook, *arguments):
 
 
 def test_site_resolves_each_plan_once(collection):
-    """Run stages that need neither NPUs nor Docker nor a service, and diagnostics and report."""
+    """Only stages run that need neither NPUs nor Docker nor a service, then the diagnostics and the report."""
     hosts, done = run(collection, "site.yml", "--tags", "hccl,functional")
     assert hosts == ["node1", "node2"], done.stdout[-4000:]
     assert "functional.served_name" in done.stdout

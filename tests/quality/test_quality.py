@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 
 def call(*command, cwd=ROOT, **environment):
     # ssh in another command would make a shared stdin non-blocking.
-    return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
+    return subprocess.run([str(argument) for argument in command], cwd=cwd, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
 
@@ -58,13 +58,13 @@ def test_annotated_modules_have_no_type_errors():
 @pytest.mark.parametrize("suite", [
     pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
     for suite in ("units", "sanity")])  # units first, since it does not only wait for the CPU
-def test_ansible_test(suite, outcome):
+def test_ansible_test_suite_passes(suite, outcome):
     assert output(outcome)
 
 
 @pytest.mark.slow
 @pytest.mark.ahead(call, "ansible-lint", "--offline", "--strict")
-def test_ansible_lint_production(outcome):
+def test_ansible_lint_has_no_findings(outcome):
     output(outcome)
 
 
@@ -93,7 +93,7 @@ def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
 
 @pytest.fixture(scope="session")
 def stripped(artifact, tmp_path_factory):
-    """A collections directory with only the four folders of the artifact that every packaging method keeps."""
+    """A collections folder that contains only the four folders of the artifact that every packaging method keeps."""
     folder = tmp_path_factory.mktemp("stripped")
     with tarfile.open(artifact) as archive:
         kept = [each for each in archive.getmembers()
@@ -145,8 +145,7 @@ def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
     assert "1 of 1 hosts failed: here" in done.stdout
 
 
-def test_clone_in_any_folder_finds_itself_and_not_a_copy_in_the_home(tmp_path):
-    """A broken copy of the collection in the home directory is ignored."""
+def test_clone_in_any_folder_ignores_a_copy_in_the_home_directory(tmp_path):
     home = tmp_path / "home"
     copy = home / ".ansible" / "collections" / "ansible_collections" / "ascend" / "vllm"
     (copy / "roles" / "plan" / "tasks").mkdir(parents=True)

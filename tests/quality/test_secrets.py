@@ -20,13 +20,13 @@ SPECS = {path.parents[1].name: yaml.safe_load(path.read_text("utf-8"))["argument
          for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")}
 SECRETS = ("accuracy_api_key", "benchmark_api_key", "functional_api_key", "serving_api_key", "weights_hub_token")
 SECRET, SECOND = "1njected-s3cret", "another-1njected-one"
-# A wrong value for an input of each role with a secret, which its argument spec or its own validation refuses.
+# For each role with a secret: an input with a value that its argument spec or its own validation refuses.
 WRONG = {"accuracy": {"accuracy_timeout_s": "soon"}, "benchmark": {"benchmark_repeats": "often"},
          "functional": {"functional_timeout_s": "soon"}, "serving": {"serving_port": "high"},
          "weights": {"weights_workers": "many"}}
 
 
-def test_secrets_are_not_logged_and_their_specs_show_no_other_secret():
+def test_secret_inputs_have_no_log_and_an_empty_default():
     found = {name: option for options in SPECS.values() for name, option in options.items()
              if re.search(r"_(api_key|token|password|secret)$", name) or option.get("no_log")}
     assert sorted(found) == sorted(SECRETS)
@@ -37,7 +37,7 @@ def test_secrets_are_not_logged_and_their_specs_show_no_other_secret():
 
 @pytest.fixture
 def run(tmp_path):
-    """Return a function (inputs of all roles, inputs by role) that runs each role once and returns the output."""
+    """Return a function (inputs for all roles, inputs by role) that runs each role once and returns the output."""
     def play(inputs, by_role):
         hosts = {role: {"role": role, "report_path": str(tmp_path / "results" / role), **by_role.get(role, {})}
                  for role in WRONG}
@@ -63,7 +63,7 @@ def run(tmp_path):
 
 
 def traces(folder):
-    """Return the files below a folder that contain an injected secret, without those that the test wrote itself."""
+    """Return the files below a folder that contain an injected secret, except those that the test wrote itself."""
     return [path for path in folder.rglob("*") if path.is_file() and path.name != "hosts.json"
             and re.search(f"{SECRET}|{SECOND}", path.read_text("utf-8", "replace"))]
 
@@ -77,7 +77,8 @@ def traces(folder):
 def test_injected_secrets_do_not_appear(run, tmp_path, case, secret, by_role, expected):
     inputs = {**dict.fromkeys(SECRETS, secret), "serving_api_key": [secret, SECOND], "weights_source": "huggingface",
               "weights_repository": "owner/name", "weights_hub_endpoint": "http://127.0.0.1:9"}
-    for given in (inputs, {"serving_api_key": [secret, SECOND]}):  # with keys for the other roles, or with derived ones
+    # First, each role has a secret; then, the other roles derive theirs from serving_api_key.
+    for given in (inputs, {"serving_api_key": [secret, SECOND]}):
         output = run(given, by_role)
         assert [text for text in expected if text not in output] == [], case
         assert SECRET not in output

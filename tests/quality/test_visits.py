@@ -33,7 +33,7 @@ _spec.loader.exec_module(mutate)
     ("for a in b:\n    c.append(a)\n    continue\n", {"pass", "break"}),
     ('b = "text"\nc = "a sentence of words"\nd = f"{a + 1}"\n', {'"textX"'}),
 ])
-def test_mutants(tmp_path, code, expected):
+def test_all_mutants_of_code_are_found(tmp_path, code, expected):
     (tmp_path / "a.py").write_text(code, "utf-8")
     found = {each.new.replace("'", '"') for each in mutate.mutants("a.py", tmp_path)}
     assert {new[1:-1] if new.startswith("(") else new for new in found} == expected
@@ -53,44 +53,44 @@ def test_every_row_has_a_floor():
         assert all(rule.get("except", {}).values()), "an exception needs a reason"
 
 
-def options_that_nothing_gives(options, texts):
-    """Return the names of the options ``module.option`` that no text gives in which the module is named."""
+def options_that_are_never_set(options, texts):
+    """Return the options ``module.option`` that are in none of the texts that contain the module's name."""
     return sorted(name for name in options if not any(
         re.search(rf"\b{name.split('.')[0]}\b", text) and re.search(rf"\b{name.split('.')[1]}\b", text)
         for text in texts))
 
 
-def test_every_module_option_is_given_by_the_collection_or_a_test():
+def test_every_module_option_is_set_by_the_collection_or_a_test():
     patterns = ("roles/*/tasks/*.yml", "playbooks/*.yml", "plugins/action/*.py", "plugins/plugin_utils/**/*.py",
                 "tests/unit/plugins/modules/*.py", "tests/unit/plugins/module_utils/**/*.py")
     texts = [path.read_text("utf-8") for pattern in patterns for path in ROOT.glob(pattern)]
     floors = yaml.safe_load((ROOT / "tests" / "visits" / "floors.yml").read_text("utf-8"))
-    assert set(options_that_nothing_gives(table.options(), texts)) <= set(floors["module options"]["except"])
-    assert options_that_nothing_gives({"npu_info.colour"}, texts) == ["npu_info.colour"]
+    assert set(options_that_are_never_set(table.options(), texts)) <= set(floors["module options"]["except"])
+    assert options_that_are_never_set({"npu_info.colour"}, texts) == ["npu_info.colour"]
 
 
 def listed_replacements(text):
-    """Return ``[(stand-in, its files, what it may hide)]`` of the list in the README of the test bed."""
+    """Return ``[(stand-in, its files, what it may hide)]`` from the list in the test bed's README."""
     _before, _heading, section = text.partition("## Stand-ins\n")
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
             if line.startswith("| ")][2:]
     return [(name, re.findall(r"`([^`]+)`", files), hidden) for name, files, hidden in rows]
 
 
-def test_files_of_listed_replacements_are_there():
+def test_files_of_listed_replacements_exist():
     listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
     assert len(listed) > 10
     assert [file for _name, files, _hidden in listed for file in files if not (ROOT / file).exists()] == []
     assert [name for name, files, hidden in listed if not files or not hidden] == []
 
 
-def test_programs_of_the_scenarios_that_replace_others_are_in_the_list():
+def test_every_replacement_in_a_scenario_is_listed():
     listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
     files = {file for _name, each, _hidden in listed for file in each}
-    saying = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
-              if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}
-    assert saying
-    assert saying <= files
+    replacing = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
+                 if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}
+    assert replacing
+    assert replacing <= files
 
 
 def test_make_test_fails_below_a_cheap_floor(tmp_path):
@@ -108,7 +108,7 @@ def test_make_test_fails_below_a_cheap_floor(tmp_path):
     ({"serving_topology": "prefill_decode"},
      {"qwen2_5_vl_32b_instruct_w8a8 unsupported prefill_decode", "v0.11.0rc1 known_bugs memory_leak"}),
 ])
-def test_a_plan_shows_entries_of_the_catalogue(inputs, expected):
+def test_plan_shows_catalogue_entries(inputs, expected):
     plan = plan_with(**inputs)
     messages = [(each["id"], each["message"]) for each in plan["warnings"] + plan["refusals"]]
     found = set(catalogue.shown(plan, messages, bool(plan["refusals"])))
@@ -117,7 +117,7 @@ def test_a_plan_shows_entries_of_the_catalogue(inputs, expected):
     assert ("v0.11.0rc1 patches mrotary_embedding" in found) == (not {"serving_patches", "plan_release"} & set(inputs))
 
 
-def test_an_entry_of_a_test_is_not_one_of_the_catalogue():
+def test_entry_that_a_test_changed_does_not_count_as_a_catalogue_entry():
     plan = plan_with({"releases": {"v0.11.0rc1": {"known_bugs": {"memory_leak": {"summary": "another"}}}}})
     assert set(catalogue.shown(plan, [], False)) == set()
 
@@ -129,14 +129,14 @@ def test_an_entry_of_a_test_is_not_one_of_the_catalogue():
     ({"inputs": ["serving_port"], "failed": True}, set(), {"playbooks/plan.yml"}),
     ({"inputs": ["image_waive"]}, {"playbooks/plan.yml"}, set()),  # the inventory of the simulated nodes sets it
 ])
-def test_runs_with_and_without_inputs(change, default_runs, set_runs):
+def test_runs_with_and_without_inputs_are_distinguished(change, default_runs, set_runs):
     line = {"kind": "playbook", "by": "", "path": "playbooks/plan.yml", "check": False, "inputs": [], "tags": [],
             "failed": False}
     visited = table.Visits([{**line, **change}])
     assert (visited.default_runs, visited.set_runs) == (default_runs, set_runs)
 
 
-def test_secrets_are_not_recorded():
+def test_inputs_are_recorded_by_name_without_their_values():
     assert record.changed({"serving_api_key": "sesame", "serving_port": 8888, "other": 1}) == ["serving_api_key"]
 
 
@@ -148,7 +148,7 @@ def test_nested_keys_have_paths():
     assert record.keys({"a": [{"b": 1}, {"c": {}}], "d": None}) == {"a", "a.b", "a.c", "d"}
 
 
-def test_a_run_is_recorded(tmp_path):
+def test_run_of_a_playbook_is_recorded(tmp_path):
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(
         "npu_nodes: {hosts: {node1: {ansible_connection: local, ansible_host: 192.0.2.11, serving_port: 9000}}}\n",

@@ -39,7 +39,7 @@ def paths(root):
 
 @lru_cache(maxsize=None)
 def words(path):
-    """Return (the text of a file with one space between words, the offsets of its words, their offsets in the file)."""
+    """Return (text with one space between words, offsets of the words in it, their offsets in the file)."""
     text, parts, flat, original = path.read_text("utf-8"), [], [0], [0]
     at = 0
     for match in BETWEEN.finditer(text):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real vLLM, in containers of the plan, fails in six ways. The report and the diagnostics name each cause."""
+"""The real vLLM fails in six ways in the planned containers. The report and the diagnostics name each cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ bed = Bed("causes")
 NODES = ("node1", "node2", "node3")
 SHARD = f"{MODEL}/quant_model_weight_w8a8-00002-of-00004.safetensors"
 KEY = "sesame-4711-open"
-# As the kernel does when memory runs out.
+# Kills the engine as the kernel does when memory runs out.
 KILL_ENGINE = ("setsid --fork sh -c 'for _ in $(seq 6000); do pkill -KILL -f [V]LLM::EngineCor && exit; sleep 0.05; "
                "done' >/dev/null 2>&1 </dev/null")
 
@@ -55,7 +55,7 @@ def site(folder, tags, options):
 
 @pytest.fixture(scope="module")
 def rounds(tmp_path_factory):
-    """[(output of site.yml, folder of the results)] of each round."""
+    """[(process of site.yml, results folder)], one for each round."""
     folder = tmp_path_factory.mktemp("rounds")
     bed("up", "--nodes", "3", "--image", "full", "--hub")
     try:
@@ -77,7 +77,7 @@ def rounds(tmp_path_factory):
 
 
 def bundle(rounds, number):
-    """Return (path, {file: text}) of the only archive of a round."""
+    """Return (path, {file: text}) of the only archive that a round has written."""
     (path,) = rounds[number][1].glob("diagnostics-*.tar.gz")
     with tarfile.open(path) as archive:
         return path, {member.name.removeprefix("diagnostics/"): archive.extractfile(member).read().decode("utf-8")

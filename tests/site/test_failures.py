@@ -27,11 +27,11 @@ def cluster():
 
 @pytest.fixture
 def site(tmp_path):
-    """Return a function that runs site.yml on the bed; all runs of a test use the same folder of results."""
+    """Return a function that runs site.yml on the bed. All runs of a test use the same results folder."""
 
-    def run(*words, tags=STAGES, playbook="site", **environment):
+    def run(*arguments, tags=STAGES, playbook="site", **environment):
         selected = ["--tags", tags] if playbook == "site" else []
-        done = execute(bed.playbook(playbook, *selected, *words, report_path=str(tmp_path)),
+        done = execute(bed.playbook(playbook, *selected, *arguments, report_path=str(tmp_path)),
                        **{"ANSIBLE_TIMEOUT": "3", **environment})
         report = tmp_path / "report.json"
         return done, json.loads(report.read_text("utf-8")) if report.exists() else None
@@ -41,12 +41,12 @@ def site(tmp_path):
 
 @pytest.fixture
 def fault():
-    """Return a function that injects faults of the simulator into a node; they are cleared after the test."""
+    """Return a function that injects faults into a simulated node. They are cleared after the test."""
     faulty = set()
 
-    def inject(node, *words):
+    def inject(node, *settings):
         faulty.add(node)
-        bed("exec", node, "ascend-fault", "set", *words)
+        bed("exec", node, "ascend-fault", "set", *settings)
 
     yield inject
     for node in faulty:
@@ -109,8 +109,8 @@ def test_unreachable_hosts_are_reported(site, lost):
     assert all(report["hosts"][node]["npu_driver"]["status"] != "failed" for node in {"node1", "node2"} - set(lost))
 
 
-def test_only_node_that_becomes_unreachable_in_a_docker_task_is_reported(site):
-    """Such a task cannot record the failure itself. The node blocks its network as soon as its container exists."""
+def test_node_that_becomes_unreachable_during_a_docker_task_is_reported(site):
+    """The task cannot record this failure. The only node in the run blocks its network once its container exists."""
     done, _report = site("--limit", "node2")
     assert done.returncode == 0, done.stdout
     service = "vllm-ascend-qwen25-vl"
@@ -149,7 +149,7 @@ def test_cause_is_found_in_the_log_of_a_service_that_does_not_start(site, tmp_pa
     assert len([name for name in texts if name.endswith("-link.txt")]) == 8
 
 
-def test_node_with_hung_npu_smi_stopped_docker_and_full_disks_is_examined(site, fault, tmp_path):
+def test_bundle_is_written_for_a_node_with_hung_npu_smi_stopped_docker_and_full_disks(site, fault, tmp_path):
     service, full = "vllm-ascend-qwen25-vl", ("/tmp", "/var/tmp", "/root/.ansible")
     done, _report = site("--limit", "node2")
     assert done.returncode == 0, done.stdout
@@ -178,7 +178,7 @@ def test_node_with_hung_npu_smi_stopped_docker_and_full_disks_is_examined(site, 
     assert sum(map(len, texts.values())) < 2 << 20
 
 
-def test_no_diagnostics_if_they_are_turned_off(site, fault, tmp_path):
+def test_no_diagnostics_are_collected_if_they_are_disabled(site, fault, tmp_path):
     fault("node2", "npu=3", "health=Alarm", "code=0x80E01801")
     done, report = site("-e", "diagnostics_on_failure=false", tags="npu_driver")
     assert (done.returncode, report["failing_hosts"]) == (2, ["node2"])
@@ -205,8 +205,8 @@ def test_stages_that_were_not_selected_keep_their_results(site):
     ("plan_model=qwen2_5_vl_32b_instruct_w8a9", "qwen2_5_vl_32b_instruct_w8a8"),
     ("serving_port=0", "serving_port"),
 ])
-def test_an_invalid_plan_is_refused_before_a_node_is_contacted(site, variable, named):
-    bed("fault", "sshd-stop", "node1")  # otherwise the message would be that the node is not reachable
+def test_invalid_plan_is_refused_before_a_node_is_contacted(site, variable, named):
+    bed("fault", "sshd-stop", "node1")  # if the node were contacted, the message would be that it is not reachable
     try:
         done, report = site("-e", variable, ANSIBLE_SSH_ARGS="-o ControlMaster=no")
     finally:

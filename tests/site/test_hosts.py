@@ -23,11 +23,11 @@ mount -t tmpfs -o noexec,nosuid tmpfs /tmp
 #: Two hundred listeners on ports that the plan does not use.
 LISTENERS = """
 import socket, time
-held = [socket.create_server(("0.0.0.0", port)) for port in range(20000, 20200)]
+sockets = [socket.create_server(("0.0.0.0", port)) for port in range(20000, 20200)]
 time.sleep(3600)
 """
-#: Another data root of Docker, live restore (containers run on while the daemon is down), and a proxy and a registry
-#: mirror that do not exist.
+#: Docker with another data root, with live restore (containers keep running while the daemon is down), and with a proxy
+#: and a registry mirror that do not exist.
 DOCKER = r"""
 set -e
 systemctl stop docker.socket docker
@@ -48,7 +48,7 @@ printf '[Service]\nEnvironment=HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://
 systemctl daemon-reload
 systemctl start docker
 """
-#: The folders in which packages install files are read-only, as on an immutable operating system.
+#: The folders into which packages install files are read-only, as on an immutable operating system.
 READ_ONLY = r"""
 set -e
 mount --bind /usr/local/Ascend /usr/local/Ascend
@@ -80,14 +80,14 @@ def site(tmp_path):
     bed("down")
 
 
-def test_login_with_a_banner_and_sudo_with_a_terminal_and_a_password(site):
+def test_site_succeeds_with_a_login_banner_and_with_sudo_that_requires_a_tty_and_a_password(site):
     node(LOGIN)
     bed("exec", "node2", "setsid", "--fork", "sh", "-c", f"exec python3 -c '{LISTENERS}' > /dev/null 2>&1 < /dev/null")
     assert node("su operator -c 'sudo -n true' 2>&1 || true").strip() == "sudo: sorry, you must have a tty to run sudo"
     site(ANSIBLE_PIPELINING="0")
 
 
-def test_docker_with_another_folder_and_a_proxy_and_live_restore(site):
+def test_site_succeeds_with_another_docker_data_root_a_proxy_and_live_restore(site):
     node(DOCKER)
     site()
     assert node(f"docker inspect --format '{{{{.ResolvConfPath}}}}' {SERVICE}").startswith("/var/lib/docker/moved/")
@@ -97,6 +97,6 @@ def test_docker_with_another_folder_and_a_proxy_and_live_restore(site):
     assert node(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}") == started
 
 
-def test_programs_on_a_read_only_file_system(site):
+def test_site_succeeds_with_read_only_program_folders(site):
     node(READ_ONLY)
     site()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller is killed in the middle of a run. The next run succeeds, and nothing of the killed one is left."""
+"""The controller is killed in the middle of a run. The next run succeeds, and the killed one leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ bed = Bed("killed")
 AIS_BENCH = "/usr/local/bin/ais_bench"
 ARCHIVE = ROOT / ".cache" / "killed" / "image.tar"
 REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"
-# The name of whatever belongs to one run only.
+# Names of files and folders that belong to a single run.
 TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.?ansible_|\.new$|/mark-|/credentials|/swarm")
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "10"}
-RUNS = "docker ps --quiet --filter label=ascend.vllm.run | grep -q ."
+# Waits without a pause, because a benchmark client that fails at once exists for a moment only.
+RUNS = "timeout 5 sh -c 'until docker ps --quiet --filter label=ascend.vllm.run | grep -q .; do :; done'"
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A cluster that serves; return the variables of all runs on it."""
+    """Start a cluster that serves the model, and return the variables that all runs need."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
     variables = {"report_path": str(tmp_path_factory.mktemp("killed")),
                  "serving_stop_timeout_s": 5, "serving_allow_outage": True, "serving_keep_previous": False,
@@ -47,29 +48,32 @@ def cluster(tmp_path_factory):
     bed("down")
 
 
-def succeeds(words):
-    done = execute(words, **ENVIRONMENT)
+def succeeds(argv):
+    done = execute(argv, **ENVIRONMENT)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout
 
 
 @contextlib.contextmanager
-def halted(words, task, folder, when=None):
-    """Start a run, wait until a task begins or a script then succeeds on node1, and kill the run after the block."""
+def halted(argv, task, folder, when=None):
+    """Start a run, execute the block while the run is halted at a task, and then kill the run.
+
+    :param when: a script. If it is set, the run is not halted, but the block waits until the script succeeds on node1.
+    """
     reached = folder / "reached"
     callbacks = [str(Path(__file__).parent / "callback_plugins"), os.environ.get("ANSIBLE_CALLBACK_PLUGINS")]
     enabled = ["halt", os.environ.get("ANSIBLE_CALLBACKS_ENABLED")]
     with (folder / "log").open("wb") as log:
         run = subprocess.Popen(
-            words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env={**os.environ, **ENVIRONMENT, "ANSIBLE_CALLBACK_PLUGINS": ":".join(filter(None, callbacks)),
                  "ANSIBLE_CALLBACKS_ENABLED": ",".join(filter(None, enabled)), "HALT": "" if when else "1",
                  "HALT_AT": task, "HALT_FILE": str(reached)})
     try:
-        end = time.monotonic() + 180
+        deadline = time.monotonic() + 180
         while not (reached.exists() and (when is None or bed.succeeds("node1", when))):
             assert run.poll() is None, (folder / "log").read_text("utf-8")[-6000:]
-            assert time.monotonic() < end, (folder / "log").read_text("utf-8")[-6000:]
+            assert time.monotonic() < deadline, (folder / "log").read_text("utf-8")[-6000:]
             time.sleep(0.1)
         yield run
     finally:
@@ -77,14 +81,14 @@ def halted(words, task, folder, when=None):
         run.wait()
 
 
-def kill(words, task, folder, when=None):
-    """Start a run, and kill its process group at this place."""
-    with halted(words, task, folder, when):
+def kill(argv, task, folder, when=None):
+    """Start a run, and kill its process group at a task, see halted()."""
+    with halted(argv, task, folder, when):
         pass
 
 
 def leftovers(variables):
-    """Return what belongs to one run only, on the nodes and in the results folder."""
+    """Return what runs have left behind on the nodes and in the results folder."""
     found = []
     for node in NODES:
         containers = bed.shell(node, "docker ps --all --format '{{.Names}}'").split()
@@ -92,22 +96,23 @@ def leftovers(variables):
         processes = bed.shell(node, "ps -eo args=").splitlines()
         found += [f"{node}: container {name}" for name in containers if name != SERVICE]
         found += [f"{node}: {path}" for path in files.splitlines() if TEMPORARY.search(path)]
-        found += [f"{node}: process {words}" for words in processes if "AnsiballZ" in words or "sleep 300" in words]
+        found += [f"{node}: process {line}" for line in processes if "AnsiballZ" in line or "sleep 300" in line]
     results = Path(variables["report_path"])
     found += [str(path) for path in results.rglob(".*") if path.name not in (".lock",)]
     return found
 
 
-def answers(node):
+def responds(node):
     return bed.succeeds(node, "curl -fsS --max-time 5 http://127.0.0.1:8888/v1/models")
 
 
 class Site:
     """A run of site.yml that is killed.
 
-    :param at: the task. :param tags: of both runs. :param before: a script for each node.
-    :param when: a script that succeeds on node1 when the run is to be killed, by default at the start of the task.
-    :param again: tags of the second run. :param limit: the nodes.
+    :param at: the task at which the run is killed. :param tags: the tags of the run.
+    :param before: a script that is first run on each node.
+    :param when: a script. If it is set, the run is killed when the script succeeds on node1 after the task has begun.
+    :param again: the tags of the next run, by default the same. :param limit: the nodes of both runs.
     """
 
     def __init__(self, at, tags, before="true", when=None, again=None, limit="node1,node2", **variables):
@@ -131,7 +136,7 @@ SITE = {
     "published": Site("each | Publish the model and record its manifest", "weights", REMOVE_MODEL),
     "swarm": Site("swarm | Wait until the node has the model", "weights", REMOVE_MODEL,
                   weights_distribution="fanout"),
-    "marker": Site("shared | Read the manifest that the node recorded", "weights", limit="node1",
+    "marker": Site("shared | Check that the node has the whole model, and read its manifest", "weights", limit="node1",
                    weights_distribution="shared"),
     "started": Site("Wait until the service responds", "serving", f"docker rm --force {SERVICE}"),
     "accuracy": Site("Measure the accuracy, judge the scores and record the result", "accuracy",
@@ -142,7 +147,7 @@ SITE = {
 QUICK = ("archive", "download")
 
 
-# The tasks at which an upgrade of node1 is killed, and whether a reboot is then tried.
+# {task at which the upgrade of node1 is killed: whether node1 is then rebooted}
 UPGRADE = {
     "Verify that the image is the planned one, and record the result": False,
     "stop | Wait until no request is left": False,
@@ -157,17 +162,18 @@ UPGRADE = {
 }
 
 
-def test_every_place_is_a_task():
-    named = "\n".join(path.read_text("utf-8") for path in (ROOT / "roles").glob("*/tasks/*.yml"))
-    assert [name for name in [*UPGRADE, *(case.at for case in SITE.values())] if f"- name: {name}\n" not in named] == []
+def test_every_task_at_which_a_run_is_killed_exists():
+    texts = "\n".join(path.read_text("utf-8") for path in (ROOT / "roles").glob("*/tasks/*.yml"))
+    assert [name for name in [*UPGRADE, *(case.at for case in SITE.values())] if f"- name: {name}\n" not in texts] == []
 
 
-def some(cases, quick):
+def mark_long(cases, quick):
+    """Return the cases as parameters, with the mark `long` unless they are quick."""
     return [name if name in quick else pytest.param(name, marks=pytest.mark.long) for name in cases]
 
 
-@pytest.mark.parametrize("place", some(SITE, QUICK))
-def test_site(cluster, place, tmp_path):
+@pytest.mark.parametrize("place", mark_long(SITE, QUICK))
+def test_run_after_a_killed_site_run_succeeds(cluster, place, tmp_path):
     case, variables = SITE[place], {**cluster, **SITE[place].variables}
     for node in NODES:
         bed.shell(node, case.before + "; echo '{\"question\": \"1+1\", \"answer\": \"2\"}' > /tmp/own.jsonl")
@@ -178,37 +184,37 @@ def test_site(cluster, place, tmp_path):
     assert leftovers(cluster) == []
 
 
-@pytest.mark.parametrize("task", some(UPGRADE, ["Wait until the service responds"]))
-def test_upgrade(cluster, task, tmp_path):
-    """The service answers again after a reboot, or after the next run."""
-    if not all(map(answers, NODES)):
+@pytest.mark.parametrize("task", mark_long(UPGRADE, ["Wait until the service responds"]))
+def test_upgrade_after_a_killed_upgrade_succeeds(cluster, task, tmp_path):
+    """The service responds again after a reboot, or after the next run."""
+    if not all(map(responds, NODES)):
         succeeds(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
     variables = {**cluster, "serving_env": {"UPGRADE": task}}
     kill(bed.playbook("upgrade", **variables), task, tmp_path)
     if UPGRADE[task]:
         bed("fault", "reboot", "node1")
-        end = time.monotonic() + 60
-        while not answers("node1"):
-            assert time.monotonic() < end, bed.shell("node1", "docker ps --all")
+        deadline = time.monotonic() + 60
+        while not responds("node1"):
+            assert time.monotonic() < deadline, bed.shell("node1", "docker ps --all")
             time.sleep(1)
     succeeds(bed.playbook("upgrade", **variables))
     assert leftovers(cluster) == []
-    assert all(map(answers, NODES))
+    assert all(map(responds, NODES))
     assert all(bed.shell(node, f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE}")
                .strip() == "always" for node in NODES)
 
 
 def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
-    """In the same results folder nothing is run; with another one, the nodes of the first run are not changed."""
-    place = "probe | Read the versions from the files of the image"
-    with halted(bed.playbook("image", **cluster), place, tmp_path) as first:
+    """The results folder is in use. With another results folder, the nodes of the first run are in use."""
+    task = "probe | Read the versions from the files of the image"
+    with halted(bed.playbook("image", **cluster), task, tmp_path) as first:
         elsewhere = {**cluster, "report_path": str(tmp_path / "results")}
         refused = [execute(bed.playbook("image", **variables), **ENVIRONMENT) for variables in (cluster, elsewhere)]
         for playbook in ("plan", "status", "report"):
             succeeds(bed.playbook(playbook, **cluster))
     assert [done.returncode for done in refused] == [2, 2]
-    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by the run ",
-                                      "This node is in use by the run ")):
+    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by run ",
+                                      "This node is in use by run ")):
         assert holder in " ".join(done.stdout.split())
         assert f"process {first.pid}" in done.stdout
     succeeds(bed.playbook("image", **elsewhere))

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Playbooks with inputs other than the defaults, in the order of the tests: each input changes what a node shows.
+"""Run playbooks with inputs other than the defaults, in the order of the tests, and check the effect of each input.
 
-The scenario lifecycle does the same with the playbooks of a running service, and `benchmark` with its playbook.
+The scenario `lifecycle` does the same for the playbooks that need a running service, and `benchmark` for its playbook.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from bed_case import IMAGE, MODEL, NODES, ROOT, SERVICE, Bed, execute
 pytestmark = pytest.mark.bed
 
 bed = Bed("inputs")
-# Appends the description of each container that starts to /var/tmp/containers.
+# Whenever a container starts, appends the output of `docker inspect` to /var/tmp/containers.
 WATCH = ("docker events --filter event=start --format '{{.ID}}' | while read id; do "
          "docker inspect --format '{{json .}}' $id >> /var/tmp/containers; done")
-#: For every run that serves or tests the service.
+#: Inputs of every run that deploys or tests the service.
 SERVING = {"serving_port": 9000, "serving_served_model_name": "vision", "serving_ready_interval_s": 1,
            "serving_log_max_files": 2, "serving_ready_timeout_s": 300}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Start the bed, and return the folder of the results."""
+    """Start the bed, and return the results folder."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
     for name in NODES:
         bed("exec", name, "systemd-run", "--unit=watch", "sh", "-c", WATCH)
@@ -40,9 +40,9 @@ def results(tmp_path_factory):
 
 @pytest.fixture
 def run(results):
-    """Return a function that runs a playbook, and returns its output without line breaks."""
-    def playbook(name, *words, exit_code=0, variables=None, **inputs):
-        done = execute(bed.playbook(name, *words, **{"report_path": str(results), **inputs}), **(variables or {}))
+    """Return a function that runs a playbook and returns its output without line breaks."""
+    def playbook(name, *arguments, exit_code=0, variables=None, **inputs):
+        done = execute(bed.playbook(name, *arguments, **{"report_path": str(results), **inputs}), **(variables or {}))
         assert done.returncode == exit_code, done.stdout + done.stderr
         return " ".join((done.stdout + done.stderr).split())
 
@@ -54,31 +54,31 @@ def result(results, name, stage):
 
 
 def checks(results, name, stage):
-    """Return ``{check: (status, message)}`` of a stage that has one check of each kind."""
+    """Return ``{check: (status, message)}`` of a stage whose result contains each check once."""
     return {check["id"].split(".")[1]: (check["status"], check["message"])
             for check in result(results, name, stage)["checks"]}
 
 
 def started(name):
-    """Return ``{name: docker inspect}`` of the containers that a node has started; the last one of each name."""
+    """Return ``{name: output of docker inspect}`` for the containers that a node has started, the last of each name."""
     lines = bed.shell(name, "cat /var/tmp/containers").splitlines()
     return {each["Name"].lstrip("/"): each for each in map(json.loads, lines)}
 
 
-def test_npu_driver(run, results):
+def test_npu_driver_waives_a_kernel_below_the_minimum(run, results):
     run("npu_driver", npu_driver_kernel_minimum="99", npu_driver_waive=["kernel"])
     for name in NODES:
         assert checks(results, name, "npu_driver")["kernel"][0] == "waived"
 
 
-def test_hccl(run, results):
+def test_hccl_is_not_run_if_it_is_disabled(run, results):
     run("hccl", hccl_enabled=False)
     for name in NODES:
         assert "hccl_enabled" in json.dumps(result(results, name, "hccl"))
         assert result(results, name, "hccl")["status"] == "not_run"
 
 
-def test_hccl_in_site(run, results):
+def test_site_tests_the_ports_without_an_all_reduce(run, results):
     run("site", "--tags", "hccl", hccl_collective_policy="never", hccl_ping_same_rail_only=True, hccl_host_port=2222,
         hccl_ping_round_s=0.2)
     for name in NODES:
@@ -87,7 +87,7 @@ def test_hccl_in_site(run, results):
         assert "hccl_collective_policy" in observed
 
 
-def test_image_from_an_archive(run, results):
+def test_image_is_loaded_from_an_archive(run, results):
     archive = subprocess.run([ROOT / "molecule/testbed/engine/build", "light"], capture_output=True, text=True,
                              check=True).stdout.strip()
     bed.shell("node2", f"docker image rm --force {IMAGE}")
@@ -97,19 +97,20 @@ def test_image_from_an_archive(run, results):
     assert result(results, "node2", "image")["status"] in ("passed", "warned", "waived")
 
 
-def test_weights_by_fan_out(run, results, tmp_path):
+def test_weights_are_distributed_by_fan_out(run, results, tmp_path):
     wheels = tmp_path / "wheels"
     run("weights", weights_distribution="fanout", weights_swarm_port=6999, weights_swarm_patience_s=77,
         weights_swarm_wheels=str(wheels), weights_timeout_s=1200, weights_workers=2, weights_progress_s=0)
     for name in NODES:
         assert result(results, name, "weights")["status"] in ("passed", "warned")
         (swarm,) = [each for key, each in started(name).items() if "swarm" in key]
-        words = swarm["Args"]
-        assert (words[words.index("--port") + 1], words[words.index("--patience") + 1]) == ("6999", "77")
+        arguments = swarm["Args"]
+        assert arguments[arguments.index("--port") + 1] == "6999"
+        assert arguments[arguments.index("--patience") + 1] == "77"
     assert list(wheels.glob("libtorrent-*.whl"))
 
 
-def test_weights_without_a_wheel(run, results, tmp_path):
+def test_fan_out_without_a_wheel_fails(run, results, tmp_path):
     bed.shell("node2", f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights")
     output = run("weights", exit_code=2, weights_distribution="fanout", weights_swarm_wheels=str(tmp_path / "none"),
                  variables={"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"})
@@ -117,7 +118,7 @@ def test_weights_without_a_wheel(run, results, tmp_path):
     assert checks(results, "node2", "weights")["staged"][0] == "failed"
 
 
-def test_site(run, results):
+def test_site_deploys_with_the_serving_and_functional_inputs(run, results):
     run("site", "--tags", "weights,serving,functional", **SERVING, functional_expected_words=[],
         functional_max_tokens=5, weights_verify="full")
     for name in NODES:
@@ -127,7 +128,7 @@ def test_site(run, results):
         assert checks(results, name, "functional")["expected_words"][0] == "not_run"
 
 
-def test_accuracy_that_cannot_be_installed(run, results, tmp_path):
+def test_accuracy_fails_if_the_tool_cannot_be_installed(run, results, tmp_path):
     output = run("site", "--tags", "accuracy", exit_code=2, accuracy_enabled=True, accuracy_python="/nowhere/python3",
                  accuracy_run_on="localhost", accuracy_environment_path=str(tmp_path / "environment"),
                  accuracy_datasets=[{"name": "tiny", "path": str(ROOT / "molecule/benchmark/files/tiny.jsonl")}],
@@ -138,34 +139,34 @@ def test_accuracy_that_cannot_be_installed(run, results, tmp_path):
         assert result(results, name, "accuracy")["status"] == "failed"
 
 
-def test_accuracy_without_an_installation(run, results, tmp_path):
+def test_accuracy_fails_if_the_tool_is_missing_and_must_not_be_installed(run, results, tmp_path):
     run("accuracy", exit_code=2, accuracy_enabled=True, accuracy_install=False, accuracy_run_on="localhost",
         accuracy_executable=str(tmp_path / "ais_bench"),
         accuracy_datasets=[{"name": "tiny", "path": str(ROOT / "molecule/benchmark/files/tiny.jsonl")}], **SERVING)
     assert str(tmp_path / "ais_bench") in json.dumps(result(results, "node1", "accuracy"))
 
 
-def test_benchmark_with_a_tool_that_cannot_be_installed(run, results, tmp_path):
+def test_benchmark_fails_if_its_tool_cannot_be_installed(run, results, tmp_path):
     run("benchmark", exit_code=2, benchmark_tools=["ais_bench"], accuracy_python="/nowhere/python3",
         accuracy_run_on="localhost", accuracy_environment_path=str(tmp_path / "environment"), **SERVING)
     for name in NODES:
         assert "/nowhere/python3" in json.dumps(result(results, name, "benchmark"))
 
 
-def test_diagnostics(run, results, tmp_path):
+def test_diagnostics_limits_the_logs_and_searches_its_own_archive(run, results, tmp_path):
     run("diagnostics", diagnostics_path=str(tmp_path), diagnostics_log_lines=3, diagnostics_timeout_s=60, **SERVING)
     (archive,) = tmp_path.glob("diagnostics-*.tar.gz")
     with tarfile.open(archive) as bundle:
         for name in NODES:
             log = bundle.extractfile(f"diagnostics/{name}/containers/{SERVICE}.log").read()
-            assert 1 <= len(log.splitlines()) <= 4  # a line may say that others were left out
+            assert 1 <= len(log.splitlines()) <= 4  # an additional line can say that others were left out
     # The logs are then searched on the controller.
     found = run("diagnostics", diagnostics_from=str(archive))
-    assert re.search(r"No fault was found in \d+ files|The checks that remedies name", found)
+    assert re.search(r"No fault was found \(files read: \d+\)|The checks that remedies name", found)
     assert "node1" not in found.partition("PLAY RECAP")[2]
 
 
-def test_report(run, results, tmp_path):
+def test_report_reads_results_from_another_folder(run, results, tmp_path):
     moved = tmp_path / "results"
     results.rename(moved)
     try:

@@ -37,5 +37,5 @@ def test_every_scenario_is_run():
 @pytest.mark.parametrize("scenario", [
     *(pytest.param(name, marks=pytest.mark.ahead(molecule, name)) for name in SCENARIOS),
     *(pytest.param(name, marks=[pytest.mark.ahead(molecule, name), pytest.mark.long]) for name in LONG)])
-def test_scenario(scenario, outcome):
+def test_scenario_succeeds(scenario, outcome):
     assert outcome.returncode == 0, outcome.stdout[-20000:]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the guarantees of the test bed: no packet leaves the machine, nothing is left behind, and faults are real.
+"""Check what the test bed guarantees: no packet leaves the machine, nothing is left behind, and faults are real.
 
 All tests run in a network namespace that simulates the machine's network, and with a separate cache, so that they do
 not interfere with other beds.
@@ -52,7 +52,7 @@ class Machine:
         return ["nsenter", network, "--", "env", cache, *argv]
 
     def run(self, *argv: str, code: int | None = 0, **options) -> subprocess.CompletedProcess:
-        """Run a command on the machine; `code` is the exit code that it must have (None: any)."""
+        """Run a command on the machine. It must have the exit code `code`, or any exit code if `code` is None."""
         done = subprocess.run(self.command(*argv), capture_output=True, text=True, check=False, timeout=300, **options)
         assert code is None or done.returncode == code, f"{argv}: code {done.returncode}, {done.stdout}{done.stderr}"
         return done
@@ -61,7 +61,7 @@ class Machine:
         return self.run(str(BED), "-n", name, *argv, code=code, **options)
 
     def refusal(self, *argv: str, name: str = "tests-main") -> str:
-        """Run a `bed` command that must fail and return its error, which is one sentence."""
+        """Run a `bed` command that must fail with one sentence, and return this sentence."""
         error = self.bed(*argv, name=name, code=1).stderr
         assert error.startswith("bed: ")
         assert error.count("\n") == 1
@@ -76,7 +76,7 @@ class Machine:
         return json.loads(self.bed("status", "--json").stdout)["tests-main"]["process"]
 
     def traces(self) -> dict[str, set]:
-        """Return everything that a bed could leave on a machine."""
+        """Return everything that a bed could leave behind on a machine."""
         return {
             "links": set(re.findall(r"^\d+: (\S+?)[:@]", self.run("ip", "link").stdout, re.MULTILINE)),
             "routes": set(self.run("ip", "route", "show", "table", "all").stdout.splitlines()),
@@ -88,7 +88,7 @@ class Machine:
         }
 
     def processes(self) -> set[int]:
-        """Return the process IDs that refer to this cache or to a control group of its beds, except the test itself."""
+        """Return the IDs of the processes, except the test, that use this cache or a control group of its beds."""
         found = set()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def bed(machine):
 
 @pytest.fixture
 def broken(bed):
-    """The same bed for tests that break node1."""
+    """The same bed, for tests that break node1."""
     yield bed
     bed.bed("heal", "node1")
     assert bed.bed("ssh", "node1", "docker", "version").returncode == 0
@@ -146,7 +146,7 @@ def test_machine_refuses_the_nodes_addresses(bed):
         assert "No route to host" in bed.run("ip", "route", "get", address, code=2).stderr
 
 
-def test_run_refuses_without_guard(bed):
+def test_run_is_refused_without_the_guard(bed):
     route = next(line for line in bed.run("ip", "route").stdout.splitlines() if line.startswith("unreachable 10.78"))
     bed.run("ip", "route", "del", *route.split())
     assert "no unreachable route for 10.78.0.0/20" in bed.refusal("run", "--", "true")
@@ -155,7 +155,7 @@ def test_run_refuses_without_guard(bed):
     bed.bed("run", "--", "true")
 
 
-def test_run_refuses_default_route(bed):
+def test_run_is_refused_if_the_bed_has_a_default_route(bed):
     bed.bed("run", "--", "ip", "route", "add", "default", "via", "10.77.0.12")
     try:
         assert "has a default route" in bed.refusal("run", "--", "true")
@@ -171,7 +171,7 @@ def test_nothing_inside_has_a_default_route(bed):
     assert "Network is unreachable" in bed.bed("ssh", "node1", "ping", "-c", "1", "192.0.2.1", code=2).stderr
 
 
-def test_up_refuses_taken_addresses(machine):
+def test_up_is_refused_if_its_addresses_are_in_use(machine):
     machine.bed("down")
     machine.run("ip", "address", "add", "10.78.3.1/16", "dev", "uplink")
     try:
@@ -182,7 +182,7 @@ def test_up_refuses_taken_addresses(machine):
         machine.bed("down")
 
 
-def test_run_without_bed(machine):
+def test_run_is_refused_without_a_bed(machine):
     assert "bed tests-none is not up" in machine.refusal("run", "--", "true", name="tests-none")
 
 
@@ -213,7 +213,7 @@ def test_down_leaves_nothing_behind(machine, ending):
 def test_inotify_limit_is_restored(machine):
     limit = Path("/proc/sys/fs/inotify/max_user_instances")
     machine.bed("clean")
-    with open(CACHE / "locks" / "guard", "w") as lock:  # other beds of the machine change the limit, too
+    with open(CACHE / "locks" / "guard", "w") as lock:  # other beds on the machine change the limit, too
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = limit.read_text()
         limit.write_text("4096")
@@ -226,7 +226,7 @@ def test_inotify_limit_is_restored(machine):
             limit.write_text(before)
 
 
-def test_down_twice(machine):
+def test_down_can_be_repeated(machine):
     machine.bed("clean")
     (machine.cache / "beds" / "tests-none").mkdir(parents=True)
     machine.bed("up", "--nodes", "0")
@@ -251,7 +251,7 @@ def test_bed_recovers_from_an_interrupted_up(machine, seconds):
     assert machine.traces() == before
 
 
-def test_bed_recovers_from_its_killed_first_process(bed):
+def test_bed_recovers_after_its_first_process_was_killed(bed):
     os.kill(bed.init(), signal.SIGKILL)
     assert "is not up" in bed.refusal("run", "--", "true")
     bed.bed("up", "--image", "none")
@@ -293,7 +293,7 @@ def test_changed_host_key_is_refused(bed):
     bed.bed("ssh", "node1", "true")
 
 
-def test_reboot(bed):
+def test_rebooted_node_keeps_its_files_and_works(bed):
     before = boot_id(bed, "node1")
     bed.bed("exec", "node1", "touch", "/kept", "/run/lost")
     bed.bed("fault", "reboot", "node1")
@@ -310,11 +310,11 @@ def test_reboot(bed):
 def test_sysctls_stay_in_the_node(bed, key):
     path = Path("/proc/sys") / key
     before = path.read_text()
-    other = str(int(before) // 2)
-    bed.bed("ssh", "node1", f"sysctl -w {key}={other}")
-    assert bed.bed("ssh", "node1", "cat", str(path)).stdout.strip() == other
+    half = str(int(before) // 2)
+    bed.bed("ssh", "node1", f"sysctl -w {key}={half}")
+    assert bed.bed("ssh", "node1", "cat", str(path)).stdout.strip() == half
     assert path.read_text() == before
-    assert bed.bed("ssh", "node2", "cat", str(path)).stdout.strip() != other
+    assert bed.bed("ssh", "node2", "cat", str(path)).stdout.strip() != half
 
 
 def test_all_units_start(bed):
@@ -385,24 +385,24 @@ def test_controller_notices_the_fault(broken, fault, error):
     broken.bed("ssh", "node2", "docker", "version")
 
 
-def test_npu_rail_down(broken):
+def test_fault_takes_down_one_npu_rail(broken):
     broken.bed("fault", "npu-rail-down", "node1", "3")
     assert [rail for rail in range(8) if not ping(broken, "node2", f"10.78.{rail}.11")] == [3]
 
 
-def requests_received(machine: Machine, node: str) -> int:
+def echo_requests_received(machine: Machine, node: str) -> int:
     names, values = re.findall(r"^Icmp: (.*)", machine.bed("exec", node, "cat", "/proc/net/snmp").stdout, re.MULTILINE)
     return int(dict(zip(names.split(), values.split()))["InEchos"])
 
 
-def test_npu_packets_lost_in_one_direction(broken):
+def test_fault_drops_npu_packets_in_one_direction(broken):
     broken.bed("fault", "npu-drop", "node1", "5", "in", "node2")
-    before = requests_received(broken, "node2")
+    before = echo_requests_received(broken, "node2")
     assert not ping(broken, "node1", "10.78.5.12")
-    assert requests_received(broken, "node2") == before + 1, "the request was lost, too"
+    assert echo_requests_received(broken, "node2") == before + 1, "the request was lost, too"
 
 
-def test_slow_link(broken):
+def test_fault_slows_down_a_link(broken):
     broken.bed("exec", "node1", "sh", "-c", "head -c 1000000 /dev/zero > /big")
     broken.bed("fault", "slow", "node1", "2mbit")
     started = time.monotonic()
@@ -410,7 +410,7 @@ def test_slow_link(broken):
     assert time.monotonic() - started > 3, "1 MB at 2 Mbit/s takes 4 s"
 
 
-def test_small_disk(broken):
+def test_fault_makes_a_disk_small(broken):
     broken.bed("fault", "small-disk", "node1", "/data", "16m")
     full = broken.bed("ssh", "node1", "head -c 20000000 /dev/zero > /data/file", code=1)
     assert "No space left on device" in full.stderr
@@ -418,7 +418,7 @@ def test_small_disk(broken):
     broken.bed("ssh", "node1", "head -c 20000000 /dev/zero > /data/file")
 
 
-def test_wrong_faults_are_refused(bed):
+def test_invalid_faults_are_refused(bed):
     assert "unknown fault 'flood'" in bed.refusal("fault", "flood", "node1")
     assert "has no node9; it has node1, node2" in bed.refusal("fault", "freeze", "node9")
     assert "usage: bed fault small-disk NODE PATH [SIZE]" in bed.refusal("fault", "small-disk", "node1")
@@ -429,7 +429,7 @@ def test_wrong_faults_are_refused(bed):
 # -- helpers of the bed
 
 
-def test_service(bed):
+def test_service_is_started_and_stopped(bed):
     bed.bed("service", "start", "web", "--", "python3", "-m", "http.server", "--bind", "10.77.0.1", "8090")
     assert "is already running" in bed.refusal("service", "start", "web", "--", "true")
     fetch = ["ssh", "node1", "curl -s -o /dev/null -w '%{http_code}' --retry 5 --retry-connrefused http://10.77.0.1:8090/"]
@@ -438,7 +438,7 @@ def test_service(bed):
     assert bed.bed("ssh", "node1", "curl -s http://10.77.0.1:8090/", code=7).stdout == ""
 
 
-def test_needs_root():
+def test_bed_requires_root():
     command = ["setpriv", "--reuid", "65534", "--clear-groups", "/usr/bin/python3", str(BED), "check"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates for tests. As a program: certificates.py FOLDER NAME=HOST[@DAYS] …, see `Authority`."""
+"""Certificates for tests. Command line: ``certificates.py FOLDER NAME=HOST[@DAYS] …`` (see `Authority`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """A CA with its certificate in ``<folder>/<name>.pem``, which signs certificates of servers."""
+    """A CA that signs server certificates. Its own certificate is ``<folder>/<name>.pem``."""
 
     def __init__(self, folder, name="ca"):
         self.folder, self.path = Path(folder), Path(folder) / f"{name}.pem"
@@ -29,7 +29,10 @@ class Authority:
             (x509.BasicConstraints(True, None), True), (usage, True), (self._id, False)]))
 
     def issue(self, name, host, days=365):
-        """Write ``<name>.pem`` and ``<name>.key`` for a host name or IP address; negative days make it expired."""
+        """Write ``<name>.pem`` and ``<name>.key`` for a host name or IP address.
+
+        :param days: the number of days until the certificate expires; negative if it has expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             entry = x509.IPAddress(ipaddress.ip_address(host))
@@ -61,8 +64,8 @@ class Authority:
 
 if __name__ == "__main__":
     authority = Authority(sys.argv[1])
-    for word in sys.argv[2:]:
-        file, _equals, rest = word.partition("=")
-        server, _at, left = rest.partition("@")
-        authority.issue(file, server, int(left or 365))
+    for argument in sys.argv[2:]:
+        file, _equals, rest = argument.partition("=")
+        server, _at, valid_days = rest.partition("@")
+        authority.issue(file, server, int(valid_days or 365))
     Authority(sys.argv[1], "other")

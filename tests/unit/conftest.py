@@ -26,7 +26,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of real terminal output with expected parse results; without it, the test is skipped."""
+    """The folder with real terminal output and the expected parse results. Skips the test if there is none."""
     folder = Path(os.environ.get("ASCEND_VLLM_CORPUS", ROOT.parent / "shared" / "corpus"))
     if not folder.is_dir():
         pytest.skip(f"no corpus of real outputs at {folder} (set ASCEND_VLLM_CORPUS)")

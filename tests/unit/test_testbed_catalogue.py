@@ -19,13 +19,13 @@ TESTBED = Path(__file__).resolve().parents[2] / "molecule" / "testbed"
 
 @pytest.fixture
 def patch():
-    """The patch in the plan for the test bed."""
+    """The patch from the plan for the test bed."""
     if not TESTBED.is_dir():
         pytest.skip("the test bed is not part of this copy")
     return resolve(load_catalogue([TESTBED / "catalogue.yml"]), DEFAULTS)["patch"]
 
 
-def test_patch_is_for_the_file_of_the_simulated_image(patch):
+def test_patch_applies_to_the_file_in_the_simulated_image(patch):
     source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
     assert '# "MRotaryEmbedding": ' in patching.patched(source, patch)
 
@@ -34,7 +34,7 @@ def test_patch_is_for_the_file_of_the_simulated_image(patch):
     (lambda text: text + "\n", "the file /vllm-workspace"),
     (lambda text: text.replace("MRotary", "Rotary"), "the file /vllm-workspace"),
 ])
-def test_patch_is_refused_for_another_file(patch, change, error):
+def test_patch_is_refused_if_the_file_differs(patch, change, error):
     source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
     with pytest.raises(patching.PatchError, match=error):
         patching.patched(change(source), patch)

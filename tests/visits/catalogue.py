@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The entries of the catalogue, and those that a plan shows: what it deploys, and what it says and does about them."""
+"""The catalogue's entries, and those that a plan shows: it deploys them, mentions them in messages, or acts on them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def shipped() -> dict[str, Any]:
 
 
 def driver(bad: Mapping[str, Any]) -> str:
-    """Return the name of an entry of driver_known_bad; releases share these entries."""
+    """Return the name of an entry of driver_known_bad. Releases share these entries."""
     return f"driver {bad['version'] if 'version' in bad else 'below ' + bad['below']}"
 
 
 def kernel(older: Mapping[str, Any]) -> str:
-    """Return the name of an entry of older_kernels; hardware profiles share these entries."""
+    """Return the name of an entry of older_kernels. Hardware profiles share these entries."""
     return f"kernel {older['version']} of {older['system']}"
 
 
@@ -54,9 +54,9 @@ def entries() -> set[str]:
 
 
 def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: bool) -> Iterator[str]:
-    """Yield the names of the entries that a plan shows, if they are those of the catalogue, not of a test.
+    """Yield the names of the catalogue entries that a plan shows. A release that a test has changed does not count.
 
-    :param messages: ID and text of each warning and refusal.
+    :param messages: the ID and the text of each warning and refusal.
     """
     catalogue, release, model = shipped(), plan["release"], plan["model"]
     if not release or catalogue["releases"].get(release["id"]) != {
@@ -65,7 +65,7 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
     name, tag = release["id"], (plan["image"] or {}).get("tag", "")
     texts = [text for _id, text in messages]
 
-    def said(text):
+    def mentioned(text):
         return any(text.rstrip(".") in each for each in texts)
 
     if not refused:
@@ -73,12 +73,12 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
         yield from (f"{name} variant {each}" for each in release["image"]["variants"] if tag.endswith(f"-{each}"))
     for key in ("unsupported", "untested"):
         yield from (f"{model['id']} {key} {topology}" for topology, text in model[key].items()
-                    if said(text) and any(f"serving_topology is {topology}" in each for each in texts))
+                    if mentioned(text) and any(f"serving_topology is {topology}" in each for each in texts))
     for key in INSERTED:
-        yield from (f"{name} {key} {each}" for each, text in release[key].items() if said(text))
+        yield from (f"{name} {key} {each}" for each, text in release[key].items() if mentioned(text))
     applied = plan["patch"]["id"] if plan["patch"] else None
     for each, patch in release["patches"].items():
-        if each == applied or (patch["policy"] == "fixed" and said(patch["reason"])):
+        if each == applied or (patch["policy"] == "fixed" and mentioned(patch["reason"])):
             yield f"{name} patches {each}"
     environment = plan["instances"][0]["environment"] if plan["instances"] else {}
     for each, bug in release["known_bugs"].items():
@@ -90,5 +90,5 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
     for each in release["conflicts"]:
         default = catalogue["models"].get(model["id"], {}).get("arguments", {}).get(each["option"])
         removed = default == each["value"] and each["option"] not in model["arguments"]
-        if topology in each["topologies"] and (removed or said(each["reason"])):
+        if topology in each["topologies"] and (removed or mentioned(each["reason"])):
             yield f"{name} conflict {each['option']} with {topology}"

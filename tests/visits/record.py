@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record what the processes of a test run visit. From these records, `make coverage` determines what no test visits.
 
-Every process appends lines of JSON to its own file in the folder ``$ASCEND_VLLM_VISITS``. Without that variable,
-nothing is recorded. Names of inputs and options are recorded, never their values: some are secrets.
+Every process appends lines of JSON to its own file in the folder ``$ASCEND_VLLM_VISITS``. If this variable is not set,
+nothing is recorded. Only the names of inputs and options are recorded, because some of the values are secrets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _written: set[str] = set()
 
 
 def write(kind: str, **facts: Any) -> None:
-    """Append a line to the file of this process, once per process."""
+    """Append a line to the file of this process, unless the process has already written it."""
     line = json.dumps({"kind": kind, "by": os.environ.get("MOLECULE_SCENARIO_NAME", ""), **facts}, sort_keys=True)
     if FOLDER and line not in _written:
         _written.add(line)
@@ -44,9 +44,9 @@ def read(folder: str | Path) -> Iterator[dict[str, Any]]:
 
 @lru_cache(maxsize=None)
 def relative(path: str) -> str | None:
-    """Return the path in the collection of one of its files or an identical copy, or None for any other file.
+    """Return the path of a file relative to the collection; None if it is neither part of it nor an identical copy.
 
-    Tests also run copies: an installed artifact, and the collection of an old commit, whose lines are different.
+    Tests also run copies: an installed artifact, and an old commit of the collection, whose lines are different.
     """
     found = Path(path).resolve()
     for folder in ("roles", "playbooks"):
@@ -59,7 +59,7 @@ def relative(path: str) -> str | None:
 
 @lru_cache(maxsize=None)
 def defaults() -> dict[str, Any]:
-    """Return ``{input: untemplated default}`` of all roles."""
+    """Return ``{input: untemplated default}`` for all roles."""
     found: dict[str, Any] = {}
     for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
         found.update(yaml.safe_load(path.read_text("utf-8")) or {})
@@ -67,9 +67,9 @@ def defaults() -> dict[str, Any]:
 
 
 def changed(variables: Any, templated: bool = False) -> list[str]:
-    """Return the sorted names of the inputs among the variables whose values are not the defaults.
+    """Return the sorted names of the variables that are inputs and do not have their defaults.
 
-    :param templated: whether the variables are templated, so that a default with a template cannot be compared.
+    :param templated: whether the variables are templated. They are not compared with a default that has a template.
     """
     return sorted(name for name, default in defaults().items() if name in variables and variables[name] != default
                   and not (templated and "{{" in str(default)))

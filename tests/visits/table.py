@@ -41,7 +41,7 @@ STATIC = ("block", "import_tasks", "import_role", "import_playbook", "include_ta
 
 
 def yaml_tasks(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and name of each task of a tasks file or playbook that Ansible executes."""
+    """Yield (line, name) of each task in a tasks file or playbook, except tasks that only contain or include others."""
     def walk(node):
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
@@ -60,7 +60,7 @@ def yaml_tasks(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def tasks() -> dict[str, str]:
-    """Return ``{file and line, as they are recorded: file and name}``."""
+    """Return ``{"file:line", as in the records: "file: name"}``."""
     files = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/handlers/*.yml"), *ROOT.glob("playbooks/*.yml")]
     return {f"{path.relative_to(ROOT)}:{line}": f"{path.relative_to(ROOT)}: {name}"
             for path in files for line, name in yaml_tasks(path)}
@@ -121,7 +121,7 @@ def checks() -> set[str]:
 
 
 class Visits:
-    """The records of all processes of the tests."""
+    """The records of all test processes."""
 
     def __init__(self, lines: Iterable[dict]) -> None:
         self.tasks, self.inputs, self.options, self.returns = set(), set(), set(), set()
@@ -152,12 +152,12 @@ class Visits:
                     self.tags |= set(line["tags"])
 
     def seen(self, by: str, *statuses: str) -> set[str]:
-        """Return the ids of checks that had one of the statuses."""
+        """Return the IDs of the checks that had one of the statuses."""
         return {name for name, status in self.checks[by] if status in statuses}
 
 
 def bed_inputs() -> list[str]:
-    """Return the inputs that the inventory of the simulated nodes sets, which every run on these nodes has."""
+    """Return the inputs that the inventory of the simulated nodes sets for every run."""
     found = {}
     for path in (ROOT / "inventories" / "simulated").rglob("*.yml"):
         found.update(yaml.safe_load(path.read_text("utf-8")) or {})
@@ -165,7 +165,7 @@ def bed_inputs() -> list[str]:
 
 
 def entry_visits(visited: Visits) -> set[str]:
-    """Return the entry points of which a task was executed."""
+    """Return the entry points of which at least one task was executed."""
     def files(role, name):
         path = ROOT / "roles" / role / "tasks" / f"{name}.yml"
         return [f"{path.relative_to(ROOT)}:{line}" for line, _name in yaml_tasks(path)], path.read_text("utf-8")
@@ -201,7 +201,7 @@ def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
 
 
 def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
-    """Yield the rows about code, from the data of coverage.py in a folder of `make coverage`."""
+    """Yield the rows about code, from the coverage.py data in a folder of `make coverage`."""
     sys.path.insert(0, str(folder / "site"))
     os.environ["ASCEND_VLLM_COVERAGE"] = str(folder)
     from coverage import Coverage
@@ -214,7 +214,7 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
         name = str(path.relative_to(ROOT))
         executed[name] = set(measured.get_data().lines(str(path)) or ())
-        # The public reports lack the list of all branches.
+        # The public reports of coverage.py do not list all branches.
         found = measured._analyze(str(path))
         lines |= {f"{name}:{line}" for line in found.statements}
         seen_lines |= {f"{name}:{line}" for line in found.statements - found.missing}
@@ -240,8 +240,8 @@ def main(*arguments: str) -> int:
     below, report = False, {}
     if not cheap:
         print(f"{'what':32}{'visited':>9}{'of':>6}{'share':>8}{'floor':>8}")
-    of_code = [Path(folder, "coverage") for folder in folders if list(Path(folder, "coverage").glob("data.*"))]
-    for what, every, seen in itertools.chain(rows(visited), *map(code_rows, of_code)):
+    code_folders = [Path(folder, "coverage") for folder in folders if list(Path(folder, "coverage").glob("data.*"))]
+    for what, every, seen in itertools.chain(rows(visited), *map(code_rows, code_folders)):
         rule = floors[what]
         if cheap and not rule.get("cheap"):
             continue
@@ -264,7 +264,7 @@ def main(*arguments: str) -> int:
     if cheap:
         return int(below)
     Path(ROOT, "coverage.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    if not of_code:
+    if not code_folders:
         print("Lines, branches and messages were not measured; `make coverage` measures them.")
     print("coverage.json lists what is missing.")
     return int(below)

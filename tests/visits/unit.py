@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record the visits of unit tests in this process.
 
-These are the checks that judges return, the inputs with which plans, judges and actions are called and tasks rendered,
-the entries of the catalogue that plans and judges show, and the options and return keys of actions and modules.
+These are the checks that judges return, the inputs of plans, judges, actions and rendered tasks, the catalogue entries
+that plans and judges show, and the options and return keys of actions and modules.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _wrap_inputs() -> None:
 
 
 def _wrap_catalogue() -> None:
-    """Record which known defects of drivers and which older kernels are recognized."""
+    """Record which known driver defects and which older kernels are recognized."""
     for function, name_of in (("_is_bad", catalogue.driver), ("_is_kernel", catalogue.kernel)):
         setattr(judge_host, function, _with_entry(getattr(judge_host, function), name_of))
 
@@ -120,7 +120,7 @@ def _with_entry(function, name_of):
 
 
 def _with_inputs(function, templated=True):
-    """Wrap a function of a stage so that it also records its inputs."""
+    """Wrap a stage's function so that it also records its inputs."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -184,7 +184,7 @@ def _wrap_modules() -> None:
 
 
 def _with_options(name, module):
-    """Wrap `observe` of a module so that it also records the options that are not defaults, and the return keys."""
+    """Wrap a module's `observe` so that it also records the options that are not defaults, and the return keys."""
     from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import documented_options
 
     observe, documented = module.observe, documented_options(module)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults make the expected checks fail, and no others; runs without faults have plausible results."""
+"""Faults make the expected checks fail, and no others. Runs without faults have plausible results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_only_the_expected_checks_fail(name, role, failed):
            for status in ("failed", "not_run")}
     assert ids["failed"] == set(failed)
     if not failed:
-        # On a busy machine, two clients can start at such different times that their total is inconclusive.
+        # On a busy machine, two clients can start at such different times that the sum of their results is meaningless.
         assert found["status"] == ("not_run" if "clients_overlap" in ids["not_run"] else "passed")
 
 
@@ -56,7 +56,7 @@ def raw(name, path):
     return json.loads((HOME / "rounds" / name / path).read_text("utf-8"))
 
 
-def test_metrics_of_the_real_vllm():
+def test_metrics_of_the_real_vllm_match_its_raw_results():
     run = measured("real_vllm")[SERVICE]["runs"][0]
     found = raw("real_vllm", run["file"])
     assert (found["completed"], found["num_prompts"], found["target"]) == (8, 8, "instance")
@@ -65,7 +65,7 @@ def test_metrics_of_the_real_vllm():
     assert figures[f"Output token throughput ({SERVICE})"] > 0
 
 
-def test_metrics_of_the_real_ais_bench():
+def test_ais_bench_measures_metrics_similar_to_those_of_vllm_bench():
     """AISBench measures the same server with the same load, so its metrics are similar."""
     run = measured("real_vllm")[f"{SERVICE}, AISBench"]["runs"][0]
     assert raw("real_vllm", run["file"].replace(".csv", ".json"))["Success Requests"]["total"] == 8
@@ -76,7 +76,7 @@ def test_metrics_of_the_real_ais_bench():
     assert 0.1 < metrics["output_throughput"] / vllm["output_throughput"] < 10
 
 
-def test_two_instances_at_once_and_behind_a_balancer():
+def test_two_instances_are_measured_at_once_and_behind_a_balancer():
     found = measured("two_instances")
     node, balancer = (found[name]["runs"][0] for name in ("node", "balancer"))
     assert [raw("two_instances", client["file"])["completed"] for client in node["clients"]] == [40, 40]
@@ -91,7 +91,7 @@ def scores(name):
     return {each["dataset"]: each for each in result(name, "accuracy")["observed"]["scores"]}
 
 
-def test_score_of_the_real_ais_bench():
+def test_real_ais_bench_computes_the_score():
     score = scores("real_vllm")["tiny"]
     assert (score["answered"], score["failed"]) == (3, 0)
     assert score["score"] == pytest.approx(200 / 3, abs=0.01)
@@ -99,7 +99,7 @@ def test_score_of_the_real_ais_bench():
 
 @pytest.mark.parametrize(("name", "answered"), [("gsm8k", 4), ("textvqa", 3)])
 def test_real_vllm_answers_known_datasets(name, answered):
-    """Any score is accepted, because the tiny model is not trained. The questions of textvqa include images."""
+    """Any score is accepted, because the tiny model was not trained for them. The textvqa questions include images."""
     score = scores("real_vllm")[name]
     assert (score["answered"], score["failed"]) == (answered, 0)
     assert 0 <= score["score"] <= 100
@@ -108,7 +108,7 @@ def test_real_vllm_answers_known_datasets(name, answered):
 @pytest.mark.parametrize(("name", "answered", "expected"), [
     ("gsm8k", 4, 75), ("textvqa", 3, 200 / 3), ("mmlu", 57, 100 * (1 - 100 / 14042)),
     ("ceval", 52, 100 * (1 - 49 / 1346))])
-def test_every_kind_of_dataset_has_its_score(name, answered, expected):
+def test_every_kind_of_dataset_has_the_known_score(name, answered, expected):
     """In MMLU and C-Eval, the answer is wrong for one subject, which is weighted by the number of its questions."""
     score = scores("datasets")[name]
     assert (score["answered"], score["failed"]) == (answered, 0)
@@ -117,15 +117,15 @@ def test_every_kind_of_dataset_has_its_score(name, answered, expected):
     assert figures[f"{name}, {score['metric']}"] == score["score"]
 
 
-def test_server_that_answers_nothing_has_no_score():
-    """AISBench then exits with 0 and writes a dash instead of the score in its summary."""
+def test_server_that_fails_every_request_has_no_score():
+    """In this case, AISBench exits with 0 and writes a dash instead of the score in its summary."""
     observed, score = result("every_request_fails", "accuracy")["observed"], scores("every_request_fails")["tiny"]
     assert (observed["exit_code"], score["printed"], score["score"], score["answered"]) == (0, "-", None, 0)
     assert observed["figures"] == []
 
 
 def test_report_compares_bf16_and_w8a8(tmp_path):
-    """The w8a8 model with wrong answers is compared with the BF16 model on the same data."""
+    """The W8A8 model, which gives wrong answers, is compared with the BF16 model on the same data."""
     folder = shutil.copytree(HOME / "rounds" / "every_answer_is_wrong", tmp_path / "results")
     subprocess.run(playbook_command("report.yml", report_path=folder), cwd=PROJECT, capture_output=True, check=False)
     model = "qwen2_5_vl_32b_instruct"
@@ -139,8 +139,8 @@ def test_message_names_missing_data():
 
 
 @pytest.mark.parametrize("name", [SERVICE, f"{SERVICE}, AISBench"])
-def test_custom_prompts_with_both_tools(name):
-    """There are three prompts, so some are repeated."""
+def test_both_tools_send_custom_prompts(name):
+    """There are only three prompts, so some are repeated."""
     metrics = measured("custom_prompts")[name]["runs"][0]["metrics"]
     assert (metrics["completed"], metrics["total_output_tokens"]) == (8, 8 * 16)
     assert 0 < metrics["total_input_tokens"] < 8 * 64  # not the random text of the other rounds
@@ -153,7 +153,7 @@ def test_images_are_sent_with_the_text():
     assert "--random-mm-bucket-config {(84, 112, 1): 1.0}" in command
 
 
-def test_offline_runs_of_the_real_vllm():
+def test_offline_runs_of_the_real_vllm_have_plausible_results():
     found = result("offline", "benchmark")
     latency, throughput = (run["metrics"] for run in found["observed"]["offline"])
     assert latency["avg_latency"] > 0
@@ -186,7 +186,7 @@ def test_sweep_ends_at_a_maximum_that_meets_the_objective():
     assert ([point["value"] for point in sweep["points"]], sweep["best"]) == ([16], 16)
 
 
-def test_latencies_of_a_healthy_server():
+def test_latencies_of_a_healthy_server_are_measured():
     answers = result("real_vllm", "functional")["observed"]["servers"][0]["answers"]
     assert all(answer["latency_s"] > 0 for answer in answers.values())
     assert answers["streaming"]["time_to_first_token_s"] > 0
@@ -199,7 +199,7 @@ def test_wrong_and_missing_keys_are_refused():
     assert not [path for path in (HOME / "rounds").rglob("*") if path.is_file() and b"sesame" in path.read_bytes()]
 
 
-def test_clients_are_removed(host):
+def test_client_containers_are_removed(host):
     assert host.check_output("docker ps --all --quiet --filter label=ascend.vllm.benchmark-client") == ""
 
 
@@ -219,18 +219,18 @@ def files(folder):
 
 
 def playbook_command(playbook, *arguments, **inputs):
-    """Return the command line of a playbook with the inputs of this scenario."""
+    """Return the command line that runs a playbook with the inputs of this scenario."""
     inputs.update(benchmark_client_image="localhost/vllm-client:full", serving_api_key="sesame-of-the-scenario")
     return [Path(sys.executable).with_name("ansible-playbook"), "-i", HOME / "inventory", f"playbooks/{playbook}",
             *arguments, "--limit", "node1", "-e", json.dumps(inputs, default=str)]
 
 
-@pytest.mark.parametrize("words", [["site.yml", "--tags", "benchmark"], ["benchmark.yml"]], ids=["site", "playbook"])
-def test_measuring_again_changes_nothing_else(host, words, tmp_path):
+@pytest.mark.parametrize("command", [["site.yml", "--tags", "benchmark"], ["benchmark.yml"]], ids=["site", "playbook"])
+def test_measuring_again_changes_nothing_else(host, command, tmp_path):
     folder = shutil.copytree(HOME / "rounds" / "real_vllm", tmp_path / "results")  # with results of other stages
     host.check_output("echo '{}' > /usr/local/Ascend/driver/lib64/vllm-light.json && docker start %s" % SERVICE)
     before, earlier = containers(host), files(folder)
-    playbook, *others = words
+    playbook, *others = command
     done = subprocess.run(
         playbook_command(playbook, *others, report_path=folder, benchmark_num_prompts="3", benchmark_repeats="2",
                          benchmark_max_cv_percent="1000", benchmark_baseline_path=tmp_path / "none"),
@@ -241,10 +241,10 @@ def test_measuring_again_changes_nothing_else(host, words, tmp_path):
     changed = {name for name in {*earlier, *after} if earlier.get(name) != after.get(name)}
     assert {name for name in changed if not name.startswith(("node1/benchmark", "node1/observed/benchmark"))} <= {
         "node1/plan.json", "report.json", "report.md"}
-    made, last = json.loads(after["node1/benchmark.json"]), json.loads(earlier["node1/benchmark.json"])
-    assert made["finished_at"] > last["finished_at"]
-    assert made["plan_hash"] == last["plan_hash"] == result("real_vllm", "serving")["plan_hash"]
-    assert len(made["observed"]["measurements"][0]["runs"]) == 2  # benchmark_repeats is a string here
+    new, old = json.loads(after["node1/benchmark.json"]), json.loads(earlier["node1/benchmark.json"])
+    assert new["finished_at"] > old["finished_at"]
+    assert new["plan_hash"] == old["plan_hash"] == result("real_vllm", "serving")["plan_hash"]
+    assert len(new["observed"]["measurements"][0]["runs"]) == 2  # benchmark_repeats is a string here
 
 
 def descendants(process):
@@ -267,19 +267,19 @@ def running(host, name):
 
 
 def client(host):
-    """Return the id of the container of the client, or an empty string."""
+    """Return the ID of the client's container, or an empty string."""
     return host.check_output("docker ps --all --quiet --filter label=ascend.vllm.benchmark-client").strip()
 
 
 def wait_for(condition, seconds):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.5)
     return condition()
 
 
 def test_guard_restores_the_service_after_the_controller_is_killed(host, tmp_path):
-    """The client continues without the controller. After the client is removed, the node starts the service."""
+    """The client continues without the controller. After the client was removed, the node starts the service."""
     host.check_output(f"docker start {SERVICE}")
     before = inspected(host, SERVICE)["Id"]
     with (tmp_path / "log").open("wb") as log:

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The working tree operates a cluster that an earlier commit has deployed. Each test starts with the state in which the
-previous one left the cluster."""
+"""The working tree operates a cluster that an earlier commit has deployed. Each test starts in the state in which the
+previous test left the cluster."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ DEPLOYED = EPHEMERAL / "deployed"
 BEFORE = (DEPLOYED / "collection" / "inventories" / "simulated", SCENARIO / "inventories" / "deployed.yml")
 CURRENT = (INVENTORY, SCENARIO / "inventories" / "current.yml")
 KEY = yaml.safe_load(CURRENT[-1].read_text("utf-8"))["npu_nodes"]["vars"]["serving_api_key"]
-# Whether the changelog announces that the same inputs have another hash than in the earlier commit. Status then shows
-# the drift, and upgrade.yml replaces every instance without a change of the inventory. At present, the folder
-# for plog changes the hash of all instances, and the middleware that demands the API key that of instances with a key.
+# Whether the changelog announces that the hash of the same inputs differs from that in the earlier commit. If so,
+# status.yml shows drift, and upgrade.yml replaces every instance although the inventory has not changed. At present,
+# the plog folder changes the hash of every instance, and the API key middleware that of every instance with a key.
 HASH_CHANGE_IS_ANNOUNCED = True
 CHANGE = ("-e", json.dumps({"serving_args": {"max-num-seqs": 32}}))
 
@@ -50,15 +50,15 @@ def deployed(node):
     return {each["Name"].lstrip("/"): each for each in json.loads((DEPLOYED / f"{node}.json").read_text("utf-8"))}
 
 
-def assert_as_deployed():
+def assert_nothing_was_replaced():
     for node in NODES:
         assert container_identities(node) == identities(deployed(node)), (
-            f"a container of {node} was replaced or restarted")
+            f"a container on {node} was replaced or restarted")
 
 
-def assert_status(*words, plan="as planned"):
-    """Assert that both instances are ready and match the plan, and that the balancer uses both."""
-    shown = succeeds("status", *words, inventories=CURRENT)
+def assert_status(*arguments, plan="as planned"):
+    """Assert that both instances are ready and match the pattern `plan`, and that the balancer uses both."""
+    shown = succeeds("status", *arguments, inventories=CURRENT)
     rows = [line for line in shown.splitlines() if re.match(rf"node\d  +{NAME}", line)]
     assert [row.split()[0] for row in rows] == list(NODES), shown
     assert all(re.search(rf" running +ready +\d+ +\d+ +0 % +0,1 .* {plan} ", row) for row in rows), shown
@@ -70,8 +70,8 @@ def balancer_process():
     return bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer")
 
 
-def test_earlier_commit_has_deployed():
-    """Every task comes from the folder into which the commit was unpacked, and none from the working tree."""
+def test_cluster_was_deployed_by_the_earlier_commit():
+    """Every task is in a file of the folder into which the commit was unpacked, and none in the working tree."""
     files = re.findall(r"^task path: (.+):\d+$", (DEPLOYED / "output.txt").read_text("utf-8"), re.MULTILINE)
     assert len(files) > 50
     assert {path for path in files if not path.startswith(f"{DEPLOYED}/collection/")} == set()
@@ -100,7 +100,7 @@ def test_plan_accepts_the_same_values():
 
 def test_status_recognizes_the_deployed_instances():
     assert_status(plan=r"drift [0-9a-f]+" if HASH_CHANGE_IS_ANNOUNCED else "as planned")
-    assert_as_deployed()
+    assert_nothing_was_replaced()
 
 
 def test_upgrade_without_a_change_replaces_nothing():
@@ -108,7 +108,7 @@ def test_upgrade_without_a_change_replaces_nothing():
     with Load(KEY) as load:
         succeeds("upgrade", inventories=CURRENT)
     if not HASH_CHANGE_IS_ANNOUNCED:
-        assert_as_deployed()
+        assert_nothing_was_replaced()
     assert balancer_process() == process
     lost_nothing(load)
 
@@ -123,7 +123,7 @@ def test_site_replaces_nothing():
     lost_nothing(load)
 
 
-def test_upgrade_to_other_arguments_loses_no_request_and_no_plog():
+def test_upgrade_with_changed_arguments_loses_no_request_and_no_plog():
     for node in NODES:
         bed("exec", node, "docker", "exec", NAME, "sh", "-c", f"mkdir -p {PLOG}; echo of {node} > {PLOG}/plog-7_1.log")
     with Load(KEY) as load:
@@ -136,7 +136,7 @@ def test_upgrade_to_other_arguments_loses_no_request_and_no_plog():
         assert bed("exec", node, "stat", "-c", "%a %U", folder, f"{folder}/..") == "700 root\n700 root\n"
 
 
-def test_nothing_of_the_earlier_deployment_is_left():
+def test_no_container_of_the_earlier_deployment_is_left():
     for node in NODES:
         before, after = deployed(node), containers(node)
         assert set(after) == {NAME, f"{NAME}-kept", "foreign"}
@@ -146,7 +146,7 @@ def test_nothing_of_the_earlier_deployment_is_left():
         assert identities(after)["foreign"] == identities(before)["foreign"]
 
 
-def test_service_answers_after_the_upgrade():
+def test_service_responds_after_the_upgrade():
     assert states() == {f"{node}:8888": "UP" for node in NODES}
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 4})
     for url in (BALANCER, "http://10.77.0.11:8888", "http://10.77.0.12:8888"):
@@ -157,7 +157,7 @@ def test_service_answers_after_the_upgrade():
         assert status == "401"
 
 
-def test_balancer_has_no_failed_unit():
+def test_all_balancer_units_are_active():
     units = bed("exec", "node1", "systemctl", "list-units", "--all", "--plain", "--no-legend", "ascend-vllm*")
     assert {line.split()[0]: line.split()[2] for line in units.splitlines()} == {
         "ascend-vllm-balancer.service": "active", "ascend-vllm-balancer-watch.service": "active"}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every playbook runs with default inputs, in the order of the tests. The last test stops the service."""
+"""Every playbook works with default inputs. The tests run in this order, and the last one stops the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODES = ("node1", "node2")
 SERVICE = "vllm-ascend-qwen25-vl"
 RESULTS = INVENTORY / ".results"
 CONVERGED = ("image", "plan", "serving", "weights")
-OTHERS = ("nodes", "site")  # imported by the other playbooks; tested by the scenario `site`
+OTHERS = ("nodes", "site")  # the other playbooks import `nodes`; the scenario `site` tests `site`
 
 
 def result(node, stage):
@@ -42,12 +42,12 @@ def test_status_playbook():
 
 
 @pytest.mark.parametrize("stage", ["npu_driver", "hccl", "functional", "benchmark"])
-def test_playbook_of_a_stage(stage):
+def test_playbook_of_a_stage_does_not_fail(stage):
     succeeds(stage)
     assert {result(node, stage)["status"] for node in NODES} <= {"passed", "warned", "unsupported", "waived"}
 
 
-def test_playbook_of_accuracy_measures_nothing_by_default():
+def test_accuracy_measures_nothing_by_default():
     succeeds("accuracy")
     for node in NODES:
         found = result(node, "accuracy")
@@ -79,9 +79,9 @@ def test_restart_playbook():
     before = {node: container_identities(node) for node in NODES}
     succeeds("restart")
     for node in NODES:
-        now = container_identities(node)
-        assert now.keys() == before[node].keys()
-        assert now[SERVICE] != before[node][SERVICE]
+        after = container_identities(node)
+        assert after.keys() == before[node].keys()
+        assert after[SERVICE] != before[node][SERVICE]
 
 
 def test_upgrade_playbook():

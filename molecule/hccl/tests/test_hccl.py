@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every injected fault makes the expected check fail, on the expected node and NPU, with the expected message."""
+"""Every injected fault makes the expected check fail on the expected node and NPU, with the expected message."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_only_the_expected_checks_do_not_pass(name, node):
     assert len(found["checks"]) == len({(check["id"], check["subject"]) for check in found["checks"]})
 
 
-def test_the_ping_mesh_covers_all_pairs():
+def test_ping_mesh_covers_all_pairs():
     observed = result("healthy", "node1")["observed"]
     losses = [loss for row in observed["ping"]["matrix"].values() for loss in row["node2"]]
     assert losses == [0] * 64
     assert observed["ping"]["not_sent"] == 0
 
 
-def test_the_all_reduce_ran_on_both_nodes_and_was_verified():
+def test_all_reduce_ran_on_both_nodes_and_was_verified():
     run = result("healthy", "node1")["observed"]["collective"]["runs"][0]
     assert run["hosts"] == ["node1", "node2"]
     assert run["result"]["ranks"] == 2
@@ -64,7 +64,7 @@ def test_the_all_reduce_ran_on_both_nodes_and_was_verified():
     assert baseline == {"2 nodes, 2 ranks, gloo, 8388608 bytes": run["result"]["rows"][-1]["bus_bandwidth_gbs"]}
 
 
-def test_a_slow_run_is_followed_by_a_run_on_each_node_alone():
+def test_slow_run_is_followed_by_a_separate_run_on_each_node():
     runs = result("slow_link", "node2")["observed"]["collective"]["runs"]
     assert [(run["round"], run["hosts"]) for run in runs] == [("all", ["node1", "node2"]), ("alone", ["node2"])]
     assert not runs[1]["result"]["failed"]
@@ -75,13 +75,13 @@ def test_hccl_test_ran_on_both_nodes():
     assert (run["hosts"], run["result"]["tool"]) == (["node1", "node2"], "hccl_test")
     assert [(row["size_bytes"], row["check"]) for row in run["result"]["rows"]] == [
         (size << 20, "success") for size in (1, 2, 4, 8)]
-    # With two ranks both bandwidths are the same.
+    # With two ranks, both bandwidths are the same.
     assert all(row["bus_bandwidth_gbs"] == row["alg_bandwidth_gbs"] > 0 for row in run["result"]["rows"])
     check = check_of(result("image_installed_later", "node2"), "collective_result")
     assert check["message"] == "by hccl_test over 2 ranks"
 
 
-def test_the_probe_runs_if_hccl_test_is_not_built():
+def test_probe_runs_if_hccl_test_is_not_built():
     found = result("healthy", "node1")
     assert found["observed"]["collective"]["runs"][0]["result"]["tool"] == "probe"
     assert check_of(found, "collective_result")["message"] == (
@@ -90,7 +90,7 @@ def test_the_probe_runs_if_hccl_test_is_not_built():
 
 
 @pytest.mark.parametrize("node", ["node1", "node2"])
-def test_the_result_is_completed_when_the_image_is_installed_later(node):
+def test_result_is_completed_when_the_image_is_installed_later(node):
     first, complete = (result("image_installed_later", node, part) for part in ("before-image", "hccl"))
     assert first["status"] == "not_run"
     assert check_of(first, "collective_result")["message"].startswith("node2 does not have the image yet")

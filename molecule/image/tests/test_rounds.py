@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every round has the outcome in faults.yml on both nodes."""
+"""Every round has the outcome that faults.yml describes, on both nodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def result(name, node):
 
 
 @pytest.mark.parametrize(("name", "node", "expected"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
-def test_round(name, node, expected):
+def test_round_has_the_expected_outcome(name, node, expected):
     found = result(name, node)
     jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
     failed = {check["id"]: f"{check['message']} expected {check['expected']}, found {check['actual']}"
@@ -36,7 +36,7 @@ def test_round(name, node, expected):
         assert {check["status"] for check in found["checks"]} == {"passed"}
 
 
-def test_versions_are_those_in_the_image():
+def test_observed_versions_match_the_image():
     versions = {check["id"]: check["actual"] for check in result("present", "node1")["checks"]}
     release = json.loads((PROJECT / "molecule/testbed/engine/image/release.json").read_text("utf-8"))
     assert versions["image.vllm_version"] == release["vllm"]
@@ -50,11 +50,11 @@ def test_pulls_and_archives_result_in_the_same_image():
     assert len({result(name, node)["observed"]["image"]["id"] for name in rounds for node in ("node1", "node2")}) == 1
 
 
-def test_no_containers_and_archives_are_left(host):
+def test_no_containers_or_archives_are_left(host):
     assert host.check_output("docker ps --all --quiet") == ""
     archives = "-path '/var/lib/ascend-vllm/*' '(' -name '*.tar' -o -name .ansible ')'"
     assert host.check_output("find /var/lib -maxdepth 2 " + archives) == ""
 
 
-def test_archive_of_the_site_is_not_removed(host):
+def test_archive_that_the_role_did_not_create_is_not_removed(host):
     assert host.file("/root/vllm-ascend.tar").exists == (host.backend.get_hostname() == "node1")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The life cycle of a service. Each test starts with the state in which the previous one left the cluster."""
+"""The life cycle of a service. Each test starts in the state in which the previous test left the cluster."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def seconds_until(server, status, at_most):
     return time.monotonic() - started
 
 
-def answered_requests(node):
-    """Return the number of requests that the instances of a node have answered."""
+def completed_requests(node):
+    """Return the number of requests that the instances on a node have completed."""
     metrics = bed("exec", node, "curl", "-fsS", "-H", f"Authorization: Bearer {KEY}",
                   "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
     return sum(float(value) for value in re.findall(r'request_success_total\{[^}]*"length"[^}]*\} (\S+)', metrics))
@@ -77,10 +77,10 @@ def test_balancer_serves_with_the_key_and_all_instances():
     assert [status(f"{BALANCER}/v1/models", key) for key in (None, "wrong", KEY)] == ["401", "401", "200"]
 
 
-def status(url, key=None, *words):
-    """Return the HTTP status of a request, as text."""
+def status(url, key=None, *arguments):
+    """Send a request, and return the HTTP status as text. The arguments are those of curl."""
     header = ["-H", f"Authorization: Bearer {key}"] if key else []
-    return bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *header, *words, url)
+    return bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *header, *arguments, url)
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/tokenize", "/metrics", "/load", "/version", "/no/such/route"])
@@ -91,7 +91,7 @@ def test_every_path_but_health_needs_a_key(path):
 
 
 @pytest.mark.parametrize("path", ["/sleep", "/collective_rpc", "/%73leep", "/v1/load_lora_adapter"])
-def test_balancer_refuses_control_routes_also_with_the_key(path):
+def test_balancer_refuses_control_routes_even_with_the_key(path):
     assert status(BALANCER + path, KEY, "-X", "POST") == "403"
 
 
@@ -136,7 +136,7 @@ def test_status_shows_every_instance_and_changes_nothing():
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """The watchdog of this scenario checks every second, and three checks have to fail. /health still returns 200."""
+    """In this scenario, the watchdog checks every second. Three checks must fail. /health still returns 200."""
     fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
     with Load() as stuck:  # its requests to the hung engine wait until the engine recovers
         bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")
@@ -160,7 +160,7 @@ def test_hung_engine_receives_no_requests_until_it_recovers():
     assert "consecutive checks failed" in journal
 
 
-def test_busy_engine_is_not_hung():
+def test_busy_engine_does_not_count_as_hung():
     before = {server: row["lastchg"] for server, row in statistics().items()}
     with Load(workers=96) as load:
         time.sleep(8)
@@ -186,7 +186,7 @@ def test_changed_configuration_loses_no_request():
         succeeds("serving", "-e", "balancer_timeout_s=1800")
     lost_nothing(load)
     assert "timeout server 1800s" in bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg")
-    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"  # it was stopped
+    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"
     assert checks("node1")["balancer_watch"]["status"] == "passed"
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
 
@@ -212,11 +212,11 @@ def test_rolling_upgrade_loses_no_request():
         assert all(after[name][0] != before[node][name][0] for name in NAMES)
         assert [after[name][0] for name in KEPT] == [before[node][name][0] for name in NAMES]
         assert {tag(node, name) for name in NAMES} == {"-second"}
-        assert answered_requests(node) > 10
+        assert completed_requests(node) > 10
     assert set(states().values()) == {"UP"}
 
 
-def test_same_upgrade_again_changes_nothing():
+def test_repeated_upgrade_changes_nothing():
     before = [container_identities(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
     assert [container_identities(node) for node in NODES] == before
@@ -267,14 +267,14 @@ def test_upgrade_and_return_lose_no_request():
 def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
     before = {node: container_identities(node) for node in NODES}
     with Load() as load:
-        # Only the new service gets this restart policy.
+        # The restart policy only changes for the new service.
         done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}", "-e", "serving_restart_policy=on-failure")
     assert done.returncode != 0
     output, image = output_text(done), containers("node1")[NAMES[0]]["Image"]
     assert f"the previous service (image {image[:19]}) serves again" in output
     assert reason in output
     lost_nothing(load)
-    # The same containers as before run again on node1, and node2 was not touched.
+    # On node1, the same containers run as before, and node2 was not touched.
     assert {name: identity[0] for name, identity in container_identities("node1").items()} == {
         name: identity[0] for name, identity in before["node1"].items()}
     assert {each["HostConfig"]["RestartPolicy"]["Name"] for name, each in containers("node1").items()
@@ -285,7 +285,7 @@ def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
     assert reason in checks("node1")["upgrade"]["message"]
 
 
-def test_stop_waits_for_the_last_request_and_stops_only_our_containers():
+def test_stop_waits_for_the_last_request_and_stops_only_the_containers_of_the_service():
     before = container_identities("node2")
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True, "stream": True})
     long = subprocess.Popen(
@@ -293,13 +293,13 @@ def test_stop_waits_for_the_last_request_and_stops_only_our_containers():
          "http://10.77.0.12:8888/v1/completions"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
     stopped = succeeds("stop", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
-    assert "vllm-ascend-qwen25-vl has 1 requests running" in stopped
+    assert "vllm-ascend-qwen25-vl has requests: 1 running" in stopped
     answer = long.communicate(timeout=30)[0]
     assert answer.count("data: ") == 901
     assert answer.rstrip().endswith("[DONE]")
     after = containers("node2")
     assert {name: after[name]["State"]["Status"] for name in NAMES} == dict.fromkeys(NAMES, "exited")
-    assert container_identities("node2") == before  # stopped, not removed, and no other container was restarted
+    assert container_identities("node2") == before  # not removed, and no other container was restarted
     assert after["foreign"]["State"]["Status"] == "running"
 
 
@@ -313,11 +313,11 @@ def test_last_node_is_not_drained():
 
 def test_status_shows_stopped_containers_and_drift():
     lines = [line for line in succeeds("status").splitlines() if re.match(r"node\d  +vllm", line)]
-    assert sum(" drift " in line for line in lines) == 4  # the inventory does not have the tag of the second image
+    assert sum(" drift " in line for line in lines) == 4  # the inventory does not contain the second image's tag
     assert sum("exited" in line for line in lines) == 2
 
 
-def test_npu_that_stays_busy_is_named():
+def test_stop_names_an_npu_that_stays_busy():
     bed("exec", "node2", "ascend-fault", "set", "npu=2", "hbm_used=20000")
     done = playbook("stop", "--limit", "node2", "-e", "serving_npu_free_timeout_s=1")
     bed("exec", "node2", "ascend-fault", "clear")
@@ -344,7 +344,7 @@ def test_restart_loses_no_request():
 
 
 def has_rebooted(before):
-    """Return whether the containers of node2 were started again and the balancer uses them."""
+    """Return whether the containers on node2 were started again and the balancer uses them."""
     found = bed("exec", "node2", "docker", "inspect", "--format", "{{.State.StartedAt}}", *NAMES, check=False).split()
     return len(found) == 2 and not set(found) & before and set(states().values()) == {"UP"}
 
@@ -359,11 +359,11 @@ def test_service_starts_after_a_reboot():
     with Load() as load:
         time.sleep(2)
     assert load.found["lost"] == []
-    assert answered_requests("node2") > 5
+    assert completed_requests("node2") > 5
 
 
 def rotate(*keys):
-    """Deploy the keys, one node at a time."""
+    """Deploy the keys with upgrade.yml, one node at a time. A second upgrade must change nothing."""
     inputs = json.dumps({"serving_api_key": list(keys), "image_tag": "v0.11.0rc1-second"})
     before = [container_identities(node) for node in NODES]
     succeeds("upgrade", "-e", inputs)
@@ -375,22 +375,22 @@ def rotate(*keys):
     assert [container_identities(node) for node in NODES] == after
 
 
-def accepted():
+def accepted_keys():
     """Return the keys that all instances and the balancer accept."""
     servers = (BALANCER, *(f"http://10.77.0.{host}:{port}" for host in (11, 12) for port in (8888, 8889)))
     return [key for key in (KEY, NEW_KEY) if {status(f"{server}/v1/models", key) for server in servers} == {"200"}]
 
 
-def test_rotated_key_loses_no_request():
-    """The first upgrade adds the new key, and the second one removes the old key: clients switch keys in between."""
+def test_key_rotation_loses_no_request():
+    """The first upgrade adds the new key, and the second one removes the old key. Clients change keys in between."""
     with Load() as load:
         rotate(KEY, NEW_KEY)
     lost_nothing(load)
-    assert accepted() == [KEY, NEW_KEY]
+    assert accepted_keys() == [KEY, NEW_KEY]
     with scenario.Load(NEW_KEY) as load:
         rotate(NEW_KEY)
     lost_nothing(load)
-    assert accepted() == [NEW_KEY]
+    assert accepted_keys() == [NEW_KEY]
     assert status(f"{BALANCER}/v1/models", KEY) == "401"
 
 

@@ -55,10 +55,10 @@ def test_healthy_node_passes_all_checks_that_a_container_supports(node):
     assert missing == {"npu_driver.pci_devices", "npu_driver.kernel_log"}
 
 
-def test_drift_names_the_outlier():
+def test_drift_check_names_the_outlier():
     drift = {check["subject"]: check["message"] for check in result("host", "node1")["checks"]
              if check["id"] == "npu_driver.drift"}
-    assert drift["driver"] == "driver is 24.1.0 on node1, but 25.3.rc1 on most nodes"
+    assert drift["driver"] == "driver: 24.1.0 on node1, but 25.3.rc1 on most nodes"
 
 
 def test_check_mode_writes_no_result():
@@ -66,7 +66,7 @@ def test_check_mode_writes_no_result():
     assert not list((RESULTS / name).glob("*/npu_driver.json"))
 
 
-def test_number_of_faults():
+def test_rounds_contain_32_faults():
     assert sum(len(fault["shows"]) for _name, _node, fault in RECORDED if fault) == 32
 
 

@@ -63,7 +63,7 @@ def test_running_service_is_not_touched_if_it_cannot_be_replaced(node):
 
 
 def test_failed_start_is_detected_within_seconds():
-    """The time includes the removal and the start of the container."""
+    """These seconds include the removal and the start of the container."""
     for node in ("node1", "node2"):
         assert result("out_of_memory_and_crash_loop", node)["observed"]["waited"]["seconds"] < 20
 
@@ -74,19 +74,19 @@ def test_killed_and_hung_servers_were_restarted_once():
         assert (instance["state"], instance["container"]["restarts"]) == ("ready", 1)
 
 
-def test_four_instances_of_two_npus_each():
+def test_four_instances_with_two_npus_each_serve():
     found = result("serve_again", "node3")
-    answered = {check["subject"] for check in found["checks"] if check["id"] == "serving.completion"}
-    assert answered == {SERVICE, *(f"{SERVICE}-{number}" for number in (1, 2, 3))}
-    held = {holder["device"]: holder["container"]["name"] for holder in found["observed"]["device_holders"]}
-    assert len(held) == 8
-    assert set(held.values()) == answered
+    responding = {check["subject"] for check in found["checks"] if check["id"] == "serving.completion"}
+    assert responding == {SERVICE, *(f"{SERVICE}-{number}" for number in (1, 2, 3))}
+    devices = {holder["device"]: holder["container"]["name"] for holder in found["observed"]["device_holders"]}
+    assert len(devices) == 8
+    assert set(devices.values()) == responding
     ports = {holder["port"]: holder["container"]["name"] for holder in found["observed"]["port_holders"]}
-    assert ports == dict(zip((8888, 8889, 8890, 8891), sorted(answered)))
+    assert ports == dict(zip((8888, 8889, 8890, 8891), sorted(responding)))
 
 
 def run_on(node, command):
-    """Return (exit code, output) of a shell command on the node, without Ansible, which needs a second per command."""
+    """Run a shell command on a node, and return (exit code, output). Ansible would take a second for each command."""
     done = subprocess.run([BED, "-n", "serving-faults", "exec", node, "sh", "-c", command + " 2>&1"],
                           stdout=subprocess.PIPE, text=True, check=False)
     return done.returncode, done.stdout
@@ -118,6 +118,6 @@ def test_key_is_not_in_results():
 def test_key_is_required(node):
     request = "curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8888/v1/models"
     assert run_on(node, request) == (0, "401")
-    # The node reads the key from the file: with a key in this command, the journal, searched above, would contain it.
+    # The node reads the key from the file, because the journal, which is searched above, contains this command.
     with_key = f'. /var/lib/ascend-vllm/secrets.env; {request} --header "Authorization: Bearer $VLLM_API_KEY"'
     assert run_on(node, with_key) == (0, "200")

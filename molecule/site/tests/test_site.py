@@ -51,7 +51,7 @@ def test_container_is_as_planned(container):
 
 
 def test_no_container_has_more_privileges_than_planned():
-    """Containers are those of image, model, network, server and benchmark."""
+    """The containers read the image, download the model, test the network, serve, and run the benchmark."""
     done = subprocess.run([BED, "-n", "site", "exec", "node1", "cat", "/var/tmp/containers"], capture_output=True,
                           check=True, text=True)
     inspected = [json.loads(line)[0] for line in done.stdout.splitlines()]
@@ -70,7 +70,7 @@ def test_patch_is_visible_in_the_container(host):
     assert line.strip() == '# "MRotaryEmbedding": AscendMRotaryEmbedding,'
 
 
-def test_service_listens_on_the_planned_port_only(host):
+def test_service_listens_only_on_the_planned_port(host):
     models = json.loads(host.check_output("curl -fsS --max-time 10 http://127.0.0.1:8888/v1/models"))
     assert [model["id"] for model in models["data"]] == ["qwen25_vl"]
     assert not host.socket("tcp://0.0.0.0:8000").is_listening
@@ -115,24 +115,24 @@ def test_every_request_of_the_benchmark_completed(node):
 
 def play(name, *options):
     """Run a playbook with default inputs, except those in the options, and return its output."""
-    playbook = subprocess.run(
+    done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml",
          *options],
         cwd=SCHEMAS.parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False)
-    assert playbook.returncode == 0, playbook.stdout
-    return playbook.stdout
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def test_plan_is_shown_for_every_node():
     assert play("plan").count("vllm serve /data/Qwen2.5-VL-32B-Instruct-w8a8") == len(NODES)
 
 
-def test_status_without_a_balancer():
-    printed = play("status")
-    assert "balancer on" not in printed
+def test_status_without_a_balancer_shows_every_service():
+    output = play("status")
+    assert "balancer on" not in output
     for node in NODES:
-        (row,) = re.findall(rf"^{node} +{SERVICE} +(.+)$", printed, re.MULTILINE)
+        (row,) = re.findall(rf"^{node} +{SERVICE} +(.+)$", output, re.MULTILINE)
         assert "ready" in row
         assert "as planned" in row
 
@@ -158,7 +158,7 @@ def test_diagnostics_contain_the_log_of_every_service():
         assert "10.78." not in texts[f"diagnostics/{node}/recording.json"]
 
 
-def test_report():
+def test_report_has_passed_and_names_the_services():
     assert f"Report: {RESULTS / 'report.md'}" in play("report")
     report = json.loads((RESULTS / "report.json").read_text("utf-8"))
     jsonschema.validate(report, json.loads((SCHEMAS / "report-v1.json").read_text("utf-8")))

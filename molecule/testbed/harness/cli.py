@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
 
 
 def enter_machine_network() -> None:
-    """Switch to the machine's own network, which has the guard's routes, when called inside a bed."""
+    """If called inside a bed, switch to the machine's own network, which has the guard's routes."""
     for bed in beds():
         if bed.world.contains(os.getpid()):
             network = f"--net=/proc/{bed.world.keeper.pid}/ns/net"
@@ -61,8 +61,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--generation", metavar="VERSION", help="driver version of the nodes (default: 25.3.rc1)")
 
     up.add_argument("--replay", metavar="BUNDLE",
-                    help="an archive of diagnostics with recordings of real nodes, or one recording; node1 prints what "
-                         "the tools of the first one printed, and so on (default for --nodes: one for each recording)")
+                    help="a diagnostics archive with recordings of real nodes, or one recording; the tools of node1 "
+                         "print what those of the first recorded node printed, and so on (default for --nodes: one "
+                         "for each recording)")
 
     down = command("down", lambda a: Bed(a.name).down(a.nodes), "stop the bed and remove all its traces")
     down.add_argument("--nodes", action="store_true", help="only remove the nodes; keep the network and its processes")

@@ -36,7 +36,7 @@ class Node:
         return self.bed.nodes()[self.name]
 
     def run_in_network(self, *argv: str) -> str:
-        """Run a command of the machine in the node's network; also works for a frozen node."""
+        """Run a command of the machine in the node's network. This also works for a frozen node."""
         path = self.docker("inspect", "--format", "{{.NetworkSettings.SandboxKey}}", self.name).strip()
         return run("nsenter", f"--net={self.bed.world.root}{path}", "--", *argv)
 
@@ -92,7 +92,7 @@ def npu_rail_down(node: Node, rail: str) -> None:
 
 def index_of(node: str) -> int:
     if not node.removeprefix("node").isdigit():
-        raise BedError(f"a peer is a node's name like node2, found {node!r}")
+        raise BedError(f"expected the name of a node such as node2, found {node!r}")
     return int(node.removeprefix("node"))
 
 
@@ -121,7 +121,7 @@ def signal_sshd(node: Node, number: str) -> None:
 
 
 def container_kill(node: Node, container: str) -> None:
-    """Kill a container as the kernel does when memory runs out: without a request to its Docker engine."""
+    """Kill a container without a request to its Docker engine, as the kernel does when memory runs out."""
     pid = node.console("docker", "inspect", "--format", "{{.State.Pid}}", container).strip()
     if pid == "0":
         raise BedError(f"container {container} of {node.name} is not running")
@@ -149,13 +149,13 @@ class Fault(NamedTuple):
 
 FAULTS = {
     "sshd-stop": Fault(lambda n: n.console("systemctl", "stop", "ssh"), "", "connection refused"),
-    "sshd-hang": Fault(lambda n: signal_sshd(n, "STOP"), "", "SSH times out in the banner exchange"),
+    "sshd-hang": Fault(lambda n: signal_sshd(n, "STOP"), "", "SSH times out during the banner exchange"),
     "link-down": Fault(lambda n, net="hosts": set_link(n, net, "down"), "[hosts|npus]", "the cable is unplugged"),
     "link-up": Fault(lambda n, net="hosts": set_link(n, net, "up"), "[hosts|npus]", "the cable is plugged in again"),
     "slow": Fault(limit_rate, "[RATE [hosts|npus]]", "the link is slow in both directions (default 10mbit)"),
     "drop": Fault(drop, "[in|out|both [NODE]]", "packets of the host network are lost"),
     "npu-drop": Fault(npu_drop, "RAIL [in|out|both [NODE]]", "packets of one NPU are lost"),
-    "npu-rail-down": Fault(npu_rail_down, "RAIL", "nothing reaches or leaves one NPU"),
+    "npu-rail-down": Fault(npu_rail_down, "RAIL", "no packet reaches or leaves one NPU"),
     "docker-kill": Fault(lambda n: n.console("systemctl", "kill", "-s", "KILL", "docker"), "", "Docker crashes"),
     "docker-stop": Fault(lambda n: n.console("systemctl", "stop", "docker.socket", "docker"), "", "Docker is stopped"),
     "container-kill": Fault(container_kill, "CONTAINER", "a container's first process is killed"),

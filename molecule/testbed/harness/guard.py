@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep packets for nodes on the machine: refuse addresses that are in use, and add unreachable routes for them."""
+"""Keep packets for nodes on the machine: add unreachable routes for their addresses, unless these are in use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def npu_address(rail: int, index: int) -> str:
 def metric() -> str:
     """Return the metric of our routes.
 
-    It has the lowest priority, and differs between caches, so that beds of one cache keep the routes of another.
+    It has the lowest priority. It differs between caches, so that the beds of one cache do not remove the routes of
+    another.
     """
     return str(2**32 - 1 - (crc32(bytes(cache())) >> 8))
 

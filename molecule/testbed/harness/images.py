@@ -89,7 +89,7 @@ def delete_cache() -> None:
 
 
 def clone(root: Path, data: Path) -> None:
-    """Create a data root with the images of a golden one: their layers are hard links, which cost nothing."""
+    """Create a data root with the images of a golden one. Their layers are hard links, which need no space."""
     draft = data.with_name(data.name + ".new")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -111,7 +111,7 @@ def engine_image(kind: str) -> tuple[Path, Path | None]:
 
 
 def build_engine(what: str) -> list[Path]:
-    """Return the paths that the builder of the engine prints: the archive of an image, the folder of the models …"""
+    """Return the paths that the engine builder prints, such as that of an image archive or of the models folder."""
     builder = TESTBED / "engine" / "build"
     done = subprocess.run([builder, what], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

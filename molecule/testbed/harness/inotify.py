@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only setting of the machine that beds change, and restore."""
+"""The only machine setting that beds change. It is restored when the last bed is removed."""
 
 from __future__ import annotations
 

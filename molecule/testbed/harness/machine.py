@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machine that beds run on: its packages, the cache, locks, and processes that we can stop by their record."""
+"""The machine on which beds run: its packages, the cache, locks, and recorded processes, which can be stopped later."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def replace_file(path: Path, text: str) -> None:
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Hold the cache's lock ``name``. The kernel releases it once we and the commands that we ran have ended."""
+    """Hold the cache's lock ``name``. The kernel releases it when this process and the commands it ran have exited."""
     folder = cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / name, "w") as file:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The start of a bed. A separate module, because commands for a bed that is up need not import all of this."""
+"""Start a bed. This is a separate module, because commands for a bed that is up do not need it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bring_up(bed: Bed, **wanted) -> None:
 
 
 def decide(bed: Bed, wanted: dict) -> Settings:
-    """Return the settings that the bed will have; to a bed with nodes, only more nodes can be added."""
+    """Return the settings that the bed will have. A bed with nodes can only be changed by adding more nodes."""
     present = bed.settings if bed.world.alive else None
     settings = (present or Settings())._replace(**wanted)
     for name, maximum in (("nodes", MAX_NODES), ("npus", MAX_NPUS)):
@@ -104,7 +104,7 @@ def start_node(bed: Bed, index: int, settings: Settings, engine_root: Path | Non
                recording: dict | None) -> None:
     """Create node ``index`` if it is incomplete, start it if it is off, and wait until SSH and Docker respond.
 
-    :param recording: the recording of the tools of a real node that this node replays.
+    :param recording: the recording of a real node's tools that this node replays.
     """
     name, complete = f"node{index}", completed(bed, index)
     if not complete.exists():
@@ -132,7 +132,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         images.clone(engine_root, folder / "docker")
     else:
         (folder / "docker").mkdir()
-    # `make coverage` sets this folder, to measure the coverage of code on the nodes, too.
+    # `make coverage` sets this variable to also measure the coverage of code on the nodes.
     measured = os.environ.get("ASCEND_VLLM_COVERAGE")
     devices = recording["devices"] if recording else range(settings.npus)
     measuring = (f"{measured}:{measured}", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()
@@ -169,14 +169,14 @@ def start_hub(bed: Bed) -> None:
 
 
 def npu_major() -> int:
-    """Return a character device major that no driver of this kernel uses: opening such a device fails, as it should."""
+    """Return a character device major that no driver of this kernel uses, so that opening such a device fails."""
     lines = Path("/proc/devices").read_text().split("Block devices:")[0].splitlines()
     used = {int(line.split()[0]) for line in lines if line[:3].strip().isdigit()}
     return next(major for major in range(236, 0, -1) if major not in used)
 
 
 def node_files(index: int, recording: dict | None) -> bytes:
-    """Return a tar of what is not in a node's image: boot, runc, keys, Docker settings, the simulator, a recording."""
+    """Return a tar of the files that the node image lacks: boot, runc, keys, Docker settings, simulator, recording."""
     host, login = ssh.host_key(index), ssh.folder() / "id_ed25519.pub"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

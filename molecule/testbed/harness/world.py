@@ -16,7 +16,7 @@ from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_PARENT = "ascend-testbed"
-SOCKET = "/run/testbed.sock"  # a path that no Docker engine of the machine has
+SOCKET = "/run/testbed.sock"  # a path that no Docker engine on the machine uses
 # Runs inside the namespaces, with a separate /run, so that the engine does not use files of the machine's engine.
 START = """
 ip link set lo up
@@ -29,13 +29,13 @@ exec tini -- dockerd --data-root "$1" --exec-root /run/docker --pidfile /run/doc
 
 
 class World:
-    """Namespaces that exist as long as one process of the machine, the keeper; all processes in them end with it."""
+    """Namespaces that exist as long as their keeper, a process on the machine. All processes in them exit with it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.data = folder / "engine"
         self.keeper = Process(folder / "keeper")
-        # Different caches can have beds of the same name.
+        # The checksum distinguishes beds of the same name in different cache folders.
         self.cgroup = f"{CGROUP_PARENT}/{folder.name}-{crc32(bytes(folder)):08x}"
 
     @property
@@ -43,7 +43,7 @@ class World:
         return self.keeper.pid is not None
 
     def settle(self) -> None:
-        """Wait until the keeper has started the first process of the world, or has ended."""
+        """Wait until the keeper has started the first process of the world, or has exited."""
         with suppress(BedError):
             wait_until("settling", lambda: self.init is not None or not self.alive, 10)
 
@@ -55,7 +55,8 @@ class World:
     def init(self) -> int | None:
         """The first process inside, or None. Its parent, the keeper, stays in the machine's own network.
 
-        It is also None until that process has left the machine's network, which commands for a world must not affect.
+        It is also None until that process has left the machine's network, because commands for a world must not affect
+        that network.
         """
         if (keeper := self.keeper.pid) is None:
             return None
@@ -82,7 +83,7 @@ class World:
 
     def _responds(self) -> bool:
         if not self.alive:
-            raise BedError(f"the engine of {self.folder.name} ended: {tail(self.folder / 'engine.log')}")
+            raise BedError(f"the engine of {self.folder.name} exited: {tail(self.folder / 'engine.log')}")
         with suppress(BedError):
             return bool(self.docker("version", "--format", "{{.Server.Version}}"))
         return False
@@ -113,7 +114,7 @@ class World:
         return (init := self.init) is not None and namespace(pid) == namespace(init)
 
     def members(self) -> set[int]:
-        """Return the processes in the world's network, except ourselves and our ancestors."""
+        """Return the processes in the world's network, except this process and its ancestors."""
         if (init := self.init) is None:
             return set()
         network = namespace(init)
@@ -126,7 +127,8 @@ class World:
         for pid in {self.keeper.pid, *members} - {None}:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until("the kill", lambda: not any(Path(f"/proc/{pid}/ns/net").exists() for pid in members), 30)
+        namespaces = [Path(f"/proc/{pid}/ns/net") for pid in members]
+        wait_until("killing a bed's processes", lambda: not any(path.exists() for path in namespaces), 30)
         self.keeper.record.unlink(missing_ok=True)
         remove_cgroups(self.cgroup)
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTPS and IPv6 from every client to every server. Each test starts with the state that the previous one left."""
+"""Every client reaches every server by HTTPS and IPv6. Each test starts in the state that the previous test left."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def result(node, stage="serving"):
 
 
 def checks(node, stage="serving"):
-    """Return {check without its stage: {subject: check}}."""
+    """Return {check ID without the stage: {subject: check}}."""
     found = {}
     for check in result(node, stage)["checks"]:
         found.setdefault(check["id"].split(".")[1], {})[check["subject"]] = check
     return found
 
 
-def status(url, *words, node="node2", ca="/tmp/ca.pem"):
-    """Return the HTTP status of a request from a node, as text; 000 without a response."""
+def status(url, *arguments, node="node2", ca="/tmp/ca.pem"):
+    """Send a request from a node, and return the HTTP status as text, or 000 if there is no response."""
     bed("exec", node, "sh", "-c", f"cat > /tmp/ca.pem << 'END'\n{(CERTIFICATES / 'ca.pem').read_text()}END")
     return bed("exec", node, "curl", "-g", "-s", "-m", "20", "--cacert", ca, "-o", "/dev/null", "-w", "%{http_code}",
-               *words, url, check=False)
+               *arguments, url, check=False)
 
 
-def test_servers_and_balancer_use_https_on_ipv6_addresses_only():
+def test_servers_and_balancer_only_use_https_on_ipv6_addresses():
     for url in (BALANCER, *SERVERS.values()):
         assert status(f"{url}/v1/models", "-H", f"Authorization: Bearer {KEY}") == "200"
         assert status(f"{url}/v1/models") == "401"
@@ -64,7 +64,7 @@ def test_certificate_that_expires_within_30_days_causes_a_warning():
     assert days[BALANCER]["actual"].startswith("36")
 
 
-def test_key_is_in_no_output():
+def test_private_key_is_in_no_output():
     key = (CERTIFICATES / "node1.key").read_text().splitlines()[1]
     found = bed("exec", "node1", "stat", "-c", "%a %U %G", "/etc/ascend-vllm/balancer.pem.key")
     assert found.strip() == "640 root haproxy"
@@ -88,7 +88,7 @@ def test_status_reads_the_metrics():
     assert all(" ready " in line and "0 %" in line and "as planned" in line for line in lines), lines
 
 
-def test_model_answers():
+def test_functional_passes():
     succeeds("functional")
     for node in NODES:
         found = [check["status"] for each in checks(node, "functional").values() for check in each.values()]
@@ -127,7 +127,7 @@ def test_unusable_certificate_fails_before_anything_is_changed(name, key, messag
     assert states()["node1:8888"] == "UP"
 
 
-def test_unusable_certificate_of_the_balancer_is_refused():
+def test_unusable_balancer_certificate_is_refused():
     done = playbook("serving", "--limit", "node1", "-e", f"balancer_tls_certificate={ON_NODE}/expired.pem",
                     "-e", f"balancer_tls_key={ON_NODE}/expired.key")
     assert done.returncode != 0
@@ -136,7 +136,7 @@ def test_unusable_certificate_of_the_balancer_is_refused():
     assert status(f"{BALANCER}/health") == "200"
 
 
-def test_upgrade_replaces_the_node_with_a_renewed_certificate_only():
+def test_upgrade_replaces_only_the_instance_with_a_renewed_certificate():
     before = {node: container_identities(node) for node in NODES}
     for extension in ("pem", "key"):
         bed("exec", "node1", "mv", f"{ON_NODE}/renewed.{extension}", f"{ON_NODE}/node1.{extension}")
@@ -144,3 +144,10 @@ def test_upgrade_replaces_the_node_with_a_renewed_certificate_only():
     assert container_identities("node2") == before["node2"]
     assert container_identities("node1") != before["node1"]
     assert checks("node1")["certificate_expiry"]["vllm-ascend-qwen25-vl"]["status"] == "passed"
+
+
+def test_balancer_without_tls_keeps_no_private_key():
+    succeeds("serving", "-e", "balancer_tls_certificate= balancer_tls_key=")
+    url = BALANCER.replace("https", "http")
+    assert status(f"{url}/v1/models", "-H", f"Authorization: Bearer {KEY}") == "200"
+    assert bed("exec", "node1", "sh", "-c", "ls /etc/ascend-vllm | grep pem", check=False).split() == ["ca.pem"]

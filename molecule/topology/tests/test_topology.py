@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each round has the expected results on the controller and containers on the nodes. The last tests put load on the
-group that still serves behind the balancer, and make its engine hang.
+"""Each round has the expected results on the controller and the expected containers on the nodes. The last tests put
+load on the group that still serves behind the balancer, and make its engine hang.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def log(name, node):
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_member_that_was_killed_is_named_on_every_node_and_no_container_runs(node):
+def test_killed_member_is_named_on_every_node_and_no_container_runs(node):
     assert result("dies", node, "serving")["status"] == "failed"
     message = checks("dies", node, "serving")["group"]["message"]
     assert message == "node2: the container exited with exit code 137, killed by SIGKILL; the group was stopped"
     assert not container("dies", node)["State"]["Running"]
 
 
-def test_only_the_member_that_was_killed_fails_as_an_instance():
+def test_running_check_fails_only_on_the_killed_member():
     assert checks("dies", "node2", "serving")["running"]["status"] == "failed"
     head = checks("dies", "node1", "serving")
     assert {head[step]["status"] for step in ("up_to_date", "running", "health", "completion")} == {"not_run"}
@@ -63,7 +63,7 @@ def test_group_serves(name, node):
     assert ("completion" in by_id) is (node == "node1")
     assert [service["url"] for service in found["observed"]["services"]] == (
         [BALANCER, "http://10.77.0.11:8888"] if node == "node1" else [])
-    # node3 has only the balancer, which sends requests to the head.
+    # node3 only has the balancer, which sends requests to the head.
     assert [(check["subject"], check["status"]) for check in found["checks"] if check["id"] == "serving.balancer_server"
             ] == ([("node1:8888 on node3", "passed")] if node == "node1" else [])
     assert ("balancer" in by_id) is (node == "node1")
@@ -74,8 +74,8 @@ def test_group_serves(name, node):
 def test_site_runs_every_stage_for_a_group(node, stage):
     found = result("data_parallel", node, stage)
     assert found["status"] in ("passed", "warned", "waived", *(["not_run"] if node == "node2" else [])), found["checks"]
-    left_to_the_head = [check for check in found["checks"] if "the whole group" in (check["message"] or "")]
-    assert bool(left_to_the_head) is (node == "node2" and stage in ("functional", "benchmark"))
+    done_by_the_head = [check for check in found["checks"] if "the whole group" in (check["message"] or "")]
+    assert bool(done_by_the_head) is (node == "node2" and stage in ("functional", "benchmark"))
 
 
 def test_report_names_the_services_of_the_group():
@@ -85,7 +85,7 @@ def test_report_names_the_services_of_the_group():
 
 
 @pytest.mark.parametrize("name", ["data_parallel", "pipeline"])
-def test_model_reads_the_picture_on_the_head_only(name):
+def test_only_the_head_reads_the_picture(name):
     answer = checks(name, "node1", "functional")["expected_words"]
     assert answer["status"] == "passed"
     assert "TONGYI" in json.dumps(answer["actual"])
@@ -96,7 +96,7 @@ def test_model_reads_the_picture_on_the_head_only(name):
 
 @pytest.mark.parametrize("name", [*SERVING, "ray"])
 @pytest.mark.parametrize(("node", "address"), [("node1", "10.77.0.11"), ("node2", "10.77.0.12")])
-def test_environment_has_address_and_interface_of_the_member(name, node, address):
+def test_environment_contains_the_address_and_interface_of_the_member(name, node, address):
     found = dict(entry.partition("=")[::2] for entry in container(name, node)["Config"]["Env"])
     assert found["HCCL_IF_IP"] == found["VLLM_HOST_IP"] == address
     assert (found["GLOO_SOCKET_IFNAME"], found["HCCL_SOCKET_IFNAME"]) == ("eth0", "=eth0")
@@ -136,7 +136,7 @@ def test_ray_cluster_has_both_nodes():
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_engine_that_exits_on_the_head_is_named(node):
+def test_exit_of_the_engine_on_the_head_is_reported_on_every_node(node):
     message = checks("ray", node, "serving")["group"]["message"]
     assert message.startswith("node1: the container exited with exit code 1; the group was stopped. The first fault ")
     assert "RuntimeError: current platform cpu does not support ray" in message
@@ -144,7 +144,7 @@ def test_engine_that_exits_on_the_head_is_named(node):
 
 
 def state():
-    """Return the head's columns in the statistics of the balancer."""
+    """Return the head's columns in the balancer's statistics."""
     return statistics("node3")["node1:8888"]
 
 
@@ -157,7 +157,7 @@ def seconds_until(status, at_most):
 
 
 def complete(tokens):
-    """Return (HTTP status, seconds) of a completion through the balancer."""
+    """Send a completion request through the balancer, and return (HTTP status, seconds)."""
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": tokens, "ignore_eos": True})
     status, seconds = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-m", "120", "-w", "%{http_code} %{time_total}",
                           "-d", body, "-H", "Content-Type: application/json", f"{BALANCER}/v1/completions").split()
@@ -165,15 +165,15 @@ def complete(tokens):
 
 
 def engine_on(node):
-    """Return the process id of vLLM's engine core on a node."""
+    """Return the process ID of vLLM's engine core on a node."""
     found = [line.split() for line in bed("exec", node, "ps", "-eo", "pid=,args=").splitlines()]
-    (pid,) = [pid for pid, *words in found if words[0].startswith("VLLM::EngineCore")]
+    (pid,) = [pid for pid, *argv in found if argv[0].startswith("VLLM::EngineCore")]
     return pid
 
 
 def test_head_with_a_long_queue_keeps_receiving_requests():
-    """Three checks without progress, one per second, would count as a hang. A completion waits longer than that in the
-    queue, so the duration of a completion is not a measure of health.
+    """Three checks without progress, one per second, would count as a hang. Here, a completion waits longer than that
+    in the queue, so the duration of a completion does not indicate health.
     """
     before = state()["chkdown"]
     with ThreadPoolExecutor(41) as pool:
@@ -185,12 +185,12 @@ def test_head_with_a_long_queue_keeps_receiving_requests():
     assert {status for status, _seconds in found} == {200} == {last}
     assert seconds > 4
     assert state()["status"] == "UP"
-    # The time of the last change is not exact: HAProxy leaves out pauses in which a busy machine does not run it.
+    # `lastchg` would not be exact, because HAProxy does not count pauses in which a busy machine does not run it.
     assert state()["chkdown"] == before
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """vLLM's engine core is stopped, as by a hung kernel. /health of its API server still returns 200."""
+    """vLLM's engine core is stopped, as if an NPU kernel hung. /health of the API server still returns 200."""
     pid = engine_on("node1")
     with ThreadPoolExecutor(8) as pool:
         pending = [pool.submit(complete, 300) for _request in range(8)]
@@ -207,5 +207,5 @@ def test_hung_engine_receives_no_requests_until_it_recovers():
     assert health == "200"
     assert refused[0] == 503, "there is no other server"
     assert refused[1] < 5
-    assert found == [200] * 8, "requests on the engine are answered when it recovers"
+    assert found == [200] * 8, "a request to the engine failed although the engine recovered"
     assert complete(1)[0] == 200

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every round has the outcome in faults.yml on every node, in the results and on the disks."""
+"""On every node, every round has the outcome that faults.yml describes, in the results and on the disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def result(name, node):
 
 
 @pytest.mark.parametrize(("name", "node", "expected"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
-def test_round(name, node, expected):
+def test_round_has_the_expected_outcome(name, node, expected):
     found = result(name, node)
     jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
     failed = {check["id"]: f"{check['message']} {check['actual']}" for check in found["checks"]
@@ -44,7 +44,7 @@ def test_round(name, node, expected):
         assert {file["path"] for file in found["observed"]["files"]} >= set(expected.get("kept", ()))
 
 
-def test_all_sources_have_the_same_model():
+def test_all_sources_provide_the_same_model():
     found = [result("first_staging", node) for node in NODES]
     assert len({each["observed"]["digest"] for each in found}) == 1
     assert {check["status"] for each in found for check in each["checks"]} == {"passed"}
@@ -63,25 +63,25 @@ def test_full_verification_hashes_all_files(node):
 
 
 def test_run_in_a_terminal_shows_its_progress():
-    shown = (RESULTS.parent / "killed.log").read_text("utf-8")
-    assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, \d min \d+ s left", shown)
+    output = (RESULTS.parent / "killed.log").read_text("utf-8")
+    assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, \d min \d+ s left", output)
 
 
-def test_token_and_variables_of_the_download_are_not_visible(host):
+def test_token_and_environment_of_the_download_are_not_visible(host):
     if host.backend.get_hostname() == "node3":
         assert host.file("/run/spied").content_string == ""
     assert "s3cret-token" not in host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; docker ps -a --no-trunc")
     assert not any(b"s3cret-token" in path.read_bytes() for path in RESULTS.rglob("*.json"))
 
 
-def test_torrent_client_listens_in_the_network_of_the_cluster_only(host):
+def test_torrent_client_listens_only_in_the_cluster_network(host):
     if host.backend.get_hostname() == "node3":
         listened = host.file("/run/listened").content_string.splitlines()
-        # An address may be followed by %interface.
+        # An address can be followed by %interface.
         assert {line.split()[4].rpartition(":")[0].partition("%")[0] for line in listened} == {"10.77.0.13"}
 
 
-def test_no_containers_and_temporary_files_are_left(host):
+def test_no_containers_or_temporary_files_are_left(host):
     assert host.check_output("docker ps --all --quiet") == ""
     work_folder = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
     assert set(work_folder.listdir()) <= {"staging", "lock"}
@@ -95,11 +95,11 @@ def test_quantized_model_is_published(host):
     assert published == (host.backend.get_hostname() == "node1")
 
 
-def test_only_root_can_access_the_trusted_files(host):
+def test_only_root_can_access_the_state_files(host):
     found = host.check_output(f"find {STATE_FOLDER} /var/lib/ascend-vllm/digests ! -user root -o -perm /077")
     assert found == ""
 
 
-def test_host_file_to_which_another_user_linked_is_unchanged(host):
+def test_host_file_that_another_user_linked_is_unchanged(host):
     canary = host.file("/etc/other-user-canary")
     assert (canary.content_string, canary.mode, canary.user) == ("of the host\n", 0o600, "root")

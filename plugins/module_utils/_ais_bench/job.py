@@ -18,15 +18,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import (
-    BadData,
-    digest,
-    prepare,
-    prepare_prompts,
-    render,
-    render_performance,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import config, tables
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import MAX_FILE_BYTES, read_end, read_file
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
@@ -99,7 +91,7 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
     job = tempfile.mkdtemp(prefix=prefix, dir=folder)
     try:
         text, arguments = _configure(options, job)
-    except BadData as error:
+    except config.BadData as error:
         shutil.rmtree(job)
         return {"job": None, "problem": str(error), "data": {}}
     for name, content in (("config.py", text), ("watched", "")):
@@ -115,7 +107,8 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
         with open(environment["SSL_CERT_FILE"], "w") as file:
             file.write(options["ca"])
     background.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
-    return {"job": job, "problem": None, "data": {dataset["name"]: digest(dataset) for dataset in options["datasets"]}}
+    digests = {dataset["name"]: config.digest(dataset) for dataset in options["datasets"]}
+    return {"job": job, "problem": None, "data": digests}
 
 
 def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
@@ -124,13 +117,13 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
     load = options["load"]
     if load:
         if load["file"]:
-            load = dict(load, file=prepare_prompts(load["file"], load["requests"], job))
-        return render_performance(server, load), [
+            load = dict(load, file=config.prepare_prompts(load["file"], load["requests"], job))
+        return config.render_performance(server, load), [
             "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])]
     arguments = ["--merge-ds", "--max-num-workers", str(WORKERS)]
     if options["num_prompts"]:
         arguments += ["--num-prompts", str(options["num_prompts"])]
-    return render(server, prepare(options["datasets"], job)), arguments
+    return config.render(server, config.prepare(options["datasets"], job)), arguments
 
 
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:

@@ -90,9 +90,14 @@ def parse_info(text: str) -> InfoTable:
         error = _tool_error(lines)
         if error is None:
             raise ParseError("npu-smi info printed no table and no known error", lines[0] if lines else "")
-        return {"error": error, "tool_version": None, "driver_version": None, "complete": False, "chips": [],
-                "processes": []}
+        return no_table(error["message"], error["code"])
     return _InfoReader(lines).read()
+
+
+def no_table(message: str, code: int | None = None) -> InfoTable:
+    """Return the result of `parse_info` for an error."""
+    return {"error": {"message": message, "code": code}, "tool_version": None, "driver_version": None,
+            "complete": False, "chips": [], "processes": []}
 
 
 def parse_blocks(text: str) -> list[dict[str, str]]:

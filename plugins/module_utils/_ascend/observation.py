@@ -73,7 +73,7 @@ RECORDING = "recording.json"
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
     """Query npu-smi (None if it was not found) for its table, and then in parallel for the details of every chip."""
     if tool is None:
-        return cast("NpuSmi", dict(_no_table("npu-smi was not found"), path=None)), []
+        return cast("NpuSmi", dict(npu_smi.no_table("npu-smi was not found"), path=None)), []
     outcomes = run_all({"info": [tool, "info"]})
     table = _info(outcomes["info"])
     details = run_all(_detail_commands(tool, table["chips"]))
@@ -89,12 +89,7 @@ def _info(outcome: Outcome) -> npu_smi.InfoTable:
             return npu_smi.parse_info(outcome.output)
         except npu_smi.ParseError as error:
             message = "npu-smi info cannot be read: %s" % error
-    return _no_table(message)
-
-
-def _no_table(message: str) -> npu_smi.InfoTable:
-    return {"error": {"message": message, "code": None}, "tool_version": None, "driver_version": None,
-            "complete": False, "chips": [], "processes": []}
+    return npu_smi.no_table(message)
 
 
 def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Return the relevant properties of containers and their logs, with secrets masked.
 
-PRIVATE to the collection. No other file interprets the output of ``docker inspect``. The labels, environments and
-commands of other containers are not returned, because they can contain secrets.
+No other file interprets the output of ``docker inspect``. The labels, environments and commands of other containers are
+not returned, because they can contain secrets.
 """
 
 from __future__ import annotations

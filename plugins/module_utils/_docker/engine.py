@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A client for the API of the Docker engine over its unix socket, which all modules of this collection use.
 
-PRIVATE to the collection. The client needs neither the docker command nor the library requests, which community.docker
-needs and which can be missing on a node. This file imports only the standard library, because the module
-benchmark_pause also runs a copy of it without the other files of the collection.
+The client needs neither the docker command nor the library requests, which community.docker needs and which can be
+missing on a node. This file imports only the standard library, because the module benchmark_pause also runs a copy of
+it without the other files of the collection.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties of the Docker engine: its version, its settings, and the folder in which images are stored.
-
-PRIVATE to the collection.
-"""
+"""Properties of the Docker engine: its version, its settings, and the folder in which images are stored."""
 
 from __future__ import annotations
 

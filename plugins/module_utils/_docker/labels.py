@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Labels and names of the containers of this collection, which the plan sets and the modules search for.
 
-PRIVATE to the collection. Docker can only filter by the whole key of a label, not by a prefix.
+Docker can only filter by the whole key of a label, not by a prefix.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def newest(files: Iterable[LogFile], max_bytes: int, max_file_bytes: int) -> Fil
     found = {name: Collected(end.decode("utf-8", "replace"), 0, _cut(len(end), size))
              for _modified, name, end, size in sorted(kept, reverse=True)}
     if left_out:
-        problems.append("%d older files were left out" % left_out)
+        problems.append("older files were left out: %d" % left_out)
     if problems:
         found["(older files)"] = Collected("", None, "; ".join(problems))
     return found

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts about a host and its NPUs, which are read from /proc, /sys, /dev and /etc. PRIVATE to the collection.
+"""Facts about a host and its NPUs, which are read from /proc, /sys, /dev and /etc.
 
 In every function, ``root`` is the folder to use as ``/``.
 """

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the processes and containers that use the ports and NPUs of a host. PRIVATE to the collection."""
+"""Find the processes and containers that use the ports and NPUs of a host."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def describe_holder(holder: Holder | NpuHolder | PortHolder) -> str:
     container = holder["container"]
     where = "container %s (%s)" % (container["name"], container["image_name"]) if container else None
     if holder["process"] is None:
-        return where or "a process not of this host"
+        return where or "a process that is not visible on this host"
     memory = holder.get("memory_mb")
     process = "process %s (%s%s)" % (
         holder["pid"], holder["process"] or "unknown", ", %s MB" % memory if memory is not None else "")

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lease of a run of Ansible on this node: only the run that holds it changes the node.
 
-PRIVATE to the collection. A run that changes the node passes its description to its modules in an environment variable.
-The first module takes the lease, and every later module renews it. If the controller of a run was killed, the next run
-finds the lease of the killed run and removes its leftovers: the process of its last module, its containers (which have
-a label), and the files that its modules registered in the lease.
+A run that changes the node passes its description to its modules in an environment variable. The first module takes the
+lease, and every later module renews it. If the controller of a run was killed, the next run finds the lease of the
+killed run and removes its leftovers: the process of its last module, its containers (which have a label), and the files
+that its modules registered in the lease.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def refusal(what: str, holder: Run, path: str) -> str:
     :param what: what is leased, such as ``This node``.
     :param path: the path of the lease.
     """
-    return ("%s is in use by the run %s of %s on %s (process %d, since %s); wait until it finishes, or stop it. If "
-            "that process no longer exists, remove %s." % (
+    return ("%s is in use by run %s, started by %s on %s (process %d, since %s); wait until it finishes, or stop it. "
+            "If that process no longer exists, remove %s." % (
                 what, holder["run"], holder["user"], holder["controller"], holder["pid"], holder["since"], path))
 
 

@@ -109,6 +109,13 @@ class Server:
         self.timeout = timeout
         self.limit: int | None = None
 
+    def health(self) -> Response:
+        """Return the response to ``GET /health``. Its body is empty, which is not an error."""
+        response, _body = self._exchange("/health", None, None)
+        if response["status"] is not None:
+            response.pop("error", None)
+        return cast("Response", response)
+
     def models(self) -> ModelsResponse:
         """Send ``GET /v1/models`` and return the response."""
         response, body = self._exchange("/v1/models", None, self.api_key)
@@ -193,7 +200,7 @@ def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes:
     for request in requests:
         if silent:
             answers[request["id"]] = {"status": None, "sent": False,
-                                      "error": "not sent, since the server did not answer"}
+                                      "error": "not sent, because the server did not respond"}
             continue
         response = server.send(request)
         answers[request["id"]] = response
@@ -210,7 +217,8 @@ def _decode(raw: bytes) -> dict[str, Any]:
         reply = json.loads(raw.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         reply = None
-    return reply if isinstance(reply, dict) else {"refusal": "no JSON object: " + raw[:200].decode("utf-8", "replace")}
+    text = raw[:200].decode("utf-8", "replace")
+    return reply if isinstance(reply, dict) else {"refusal": "not a JSON object: " + text}
 
 
 def _message(refusal: Any, key: str | None = None) -> str:

@@ -19,19 +19,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
-    BY_ID,
-    CAUSES,
-    COMPONENTS,
-    ENGINE,
-    HEALTHY,
-    NO_KNOWN_CAUSE,
-    REMEDIES,
-    SIGNAL,
-    TIMEOUT,
-    UNKNOWN,
-    Cause,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_causes
 
 if TYPE_CHECKING:
     from typing import Iterable, Iterator, Pattern, TypedDict
@@ -105,7 +93,7 @@ _NEW_LINE = re.compile(
 class _Signature(NamedTuple):
     """A compiled signature. ``order`` is its position within the cause. Markers, such as a start, have no cause."""
 
-    cause: Cause | None
+    cause: log_causes.Cause | None
     order: int
     pattern: Pattern[str]
     lines: bool  # whether it spans several lines
@@ -122,7 +110,7 @@ class _Hit(NamedTuple):
 
 
 class _Found(NamedTuple):
-    cause: Cause
+    cause: log_causes.Cause
     weak: bool
     hit: _Hit
 
@@ -206,10 +194,10 @@ class _Index(NamedTuple):
 @lru_cache(maxsize=None)
 def _index() -> _Index:
     """Return the compiled signatures. They are compiled on demand, because most importing processes never need them."""
-    return index(CAUSES)
+    return index(log_causes.CAUSES)
 
 
-def index(causes: Iterable[Cause]) -> _Index:
+def index(causes: Iterable[log_causes.Cause]) -> _Index:
     """Compile the signatures. They ignore case, because capitals differ between releases more often than words."""
     signatures, by_literal = [], {}  # type: list[_Signature], dict[str, list[int]]
     texts = [(cause, order, text) for cause in causes for order, text in enumerate(cause.signatures)]
@@ -233,7 +221,7 @@ def index(causes: Iterable[Cause]) -> _Index:
 
 def _is_mild(signature: _Signature) -> bool:
     """Return whether a signature is also searched in lines that are not a fault."""
-    return signature.cause.level > ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
+    return signature.cause.level > log_causes.ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
 
 
 def _is_handled(text: str, line: tuple[int, int]) -> bool:
@@ -321,16 +309,16 @@ class _Scan:
         if cause is None:
             self._mark(number, match.group(match.lastindex or 0), text, line)
             return
-        if cause.level == HEALTHY:
+        if cause.level == log_causes.HEALTHY:
             self._start_again_after(text, line)
-        self.stopped = self.stopped or cause.level == SIGNAL
+        self.stopped = self.stopped or cause.level == log_causes.SIGNAL
         self.hits[number] = self._hit(text, line)
 
     def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
         order = self.index.signatures[number].order
         if order == _STARTED_ORDER:
             found = [] if self.stopped else self.found()
-            if self.stopped or any(entry.cause.level == ENGINE for entry in found):
+            if self.stopped or any(entry.cause.level == log_causes.ENGINE for entry in found):
                 self._start_again_after(text, line)
                 self.earlier = found
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
@@ -367,13 +355,12 @@ class _Scan:
                 by_cause.setdefault(cause.id, []).append((order, hit))
         causes = []
         for name, hits in by_cause.items():
-            texts = list(BY_ID[name].signatures)
-            weak = all(texts[order] in BY_ID[name].weak for order, _hit in hits)
-            causes.append(_Found(BY_ID[name], weak, min(hits)[1]))
+            weak = all(log_causes.BY_ID[name].signatures[order] in log_causes.BY_ID[name].weak for order, _hit in hits)
+            causes.append(_Found(log_causes.BY_ID[name], weak, min(hits)[1]))
         if len(self.switches) > 1 and "tls_mismatch" not in by_cause:
             # Device logs contain the TLS switch of each device. It is only a cause if two devices differ.
             first, second = sorted(self.switches.values())
-            causes.append(_Found(BY_ID["tls_mismatch"], False, first._replace(
+            causes.append(_Found(log_causes.BY_ID["tls_mismatch"], False, first._replace(
                 text="%s\n%s" % (first.text, second.text))))
         return causes
 
@@ -395,8 +382,8 @@ def diagnose(text: str | Iterable[str]) -> list[Diagnosis]:
     unknown = _unknown(scan, found)
     ranked = [_diagnosis(entry, wrapped) for entry in rank(found or ([] if unknown else scan.earlier))]
     if unknown or not ranked:
-        ranked.insert(0, unknown or {"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
-                                     "time": None, "process": None})
+        ranked.insert(0, unknown or {"cause": log_causes.UNKNOWN, "evidence": None, "remedy": log_causes.NO_KNOWN_CAUSE,
+                                     "line": None, "time": None, "process": None})
     return ranked
 
 
@@ -454,12 +441,13 @@ def _unwrap(text: str) -> tuple[str, dict[str, str]]:
 
 def rank(found: list[_Found]) -> list[_Found]:
     """Sort the causes by how close they are to the fault. A cause never precedes another cause that produces it."""
-    stopped = min([float(entry.hit.place) for entry in found if entry.cause.level == SIGNAL] or [float("inf")])
-    if any(entry.hit.place < stopped for entry in found if entry.cause.level < SIGNAL):
+    stopped = min((float(entry.hit.place) for entry in found if entry.cause.level == log_causes.SIGNAL),
+                  default=float("inf"))
+    if any(entry.hit.place < stopped for entry in found if entry.cause.level < log_causes.SIGNAL):
         stopped = float("inf")  # the server stopped because of a fault, which can also be logged after the stop
 
     def place(entry: _Found) -> tuple[bool, int, bool, int]:
-        follows_stop = entry.hit.place > stopped and entry.cause.level < SIGNAL
+        follows_stop = entry.hit.place > stopped and entry.cause.level < log_causes.SIGNAL
         return follows_stop, entry.cause.level, entry.weak, entry.hit.place
 
     def produces(entry: _Found, other: _Found) -> bool:
@@ -508,20 +496,22 @@ def _unknown(scan: _Scan, found: list[_Found]) -> Diagnosis | None:
     after a stop are consequences of the stop.
     """
     levels = {entry.cause.level for entry in found}
-    if min(levels, default=HEALTHY) <= TIMEOUT or (HEALTHY in levels and ENGINE not in levels):
+    if min(levels, default=log_causes.HEALTHY) <= log_causes.TIMEOUT or (
+            log_causes.HEALTHY in levels and log_causes.ENGINE not in levels):
         return None
-    stop = min((entry.hit.place for entry in found if entry.cause.level == SIGNAL), default=None)
+    stop = min((entry.hit.place for entry in found if entry.cause.level == log_causes.SIGNAL), default=None)
     block, trouble = scan.block, scan.trouble
     if block and not _known(block.text) and (stop is None or block.place < stop):
         code = _CANN_CODE.search(block.text)
-        component = COMPONENTS.get(code.group()[1] if code else "", "a part of CANN")
-        return _with_origin(UNKNOWN, block.text, "The error is of %s. %s" % (component, NO_KNOWN_CAUSE), block)
+        component = log_causes.COMPONENTS.get(code.group()[1] if code else "", "a part of CANN")
+        return _with_origin(log_causes.UNKNOWN, block.text,
+                            "The error is of %s. %s" % (component, log_causes.NO_KNOWN_CAUSE), block)
     if trouble and (stop is None or trouble.place < stop):
         exception = _last_exception(scan.trouble_text)
         if exception and not _known(exception):
-            return _with_origin(UNKNOWN, exception, NO_KNOWN_CAUSE, trouble)
+            return _with_origin(log_causes.UNKNOWN, exception, log_causes.NO_KNOWN_CAUSE, trouble)
     if scan.error and not levels and not _known(scan.error.text):
-        return _with_origin(UNKNOWN, scan.error.text, NO_KNOWN_CAUSE, scan.error)
+        return _with_origin(log_causes.UNKNOWN, scan.error.text, log_causes.NO_KNOWN_CAUSE, scan.error)
     return None
 
 

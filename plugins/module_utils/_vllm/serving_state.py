@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the containers and servers on a node without changing anything. PRIVATE to the collection."""
+"""Observe the containers and servers on a node without changing anything."""
 
 from __future__ import annotations
 
@@ -98,17 +98,6 @@ OPTIONS = {
 }
 
 
-class HealthServer(Server):
-    """A server whose ``/health`` can be queried."""
-
-    def health(self) -> Response:
-        """Return the response to ``GET /health``. Its body is empty, which is not an error."""
-        response, _body = self._exchange("/health", None, None)
-        if response["status"] is not None:
-            response.pop("error", None)
-        return cast("Response", response)
-
-
 class Observer:
     """An observer of instances.
 
@@ -160,7 +149,7 @@ class Observer:
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the API in the order in which the endpoints become available, and add the responses to the state."""
-        server = HealthServer(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
+        server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
                               STATUS_TIMEOUT_S, self._ca, self._server_name)
         health = server.health()
         seen = {**seen, "health": health}

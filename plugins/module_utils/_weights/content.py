@@ -139,11 +139,11 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
 def _difference(index: str, shard: str, expected: set[str], found: set[str]) -> list[str]:
     faults = []
     if expected - found:
-        faults.append("%s lacks %d tensors that %s assigns to it (first: %s)" % (
-            shard, len(expected - found), index, min(expected - found)))
+        faults.append("%s lacks tensors that %s assigns to it (%d, first: %s)" % (
+            shard, index, len(expected - found), min(expected - found)))
     if found - expected:
-        faults.append("%s has %d tensors that %s does not assign to it (first: %s)" % (
-            shard, len(found - expected), index, min(found - expected)))
+        faults.append("%s has tensors that %s does not assign to it (%d, first: %s)" % (
+            shard, index, len(found - expected), min(found - expected)))
     return faults
 
 

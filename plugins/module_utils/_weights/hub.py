@@ -175,5 +175,5 @@ def _model_files(files: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
     faults = file_faults(entry._asdict() for entry in kept)
     if faults:
         raise HubError("the hub lists the file %s%s" % (
-            faults[0], " (and %d other files are not valid)" % (len(faults) - 1) if len(faults) > 1 else ""))
+            faults[0], " (%d files are not valid)" % len(faults) if len(faults) > 1 else ""))
     return tuple(sorted(kept, key=lambda entry: entry.path))

@@ -186,8 +186,8 @@ class Staging:
         outside = weights.list_outside(model, stats)
         if outside:
             raise StagingError(
-                "%s in %s and %d other files are links out of the folder, and the container only sees the folder; copy "
-                "the model with its links resolved (cp -rL)." % (outside[0], self.paths.model, len(outside) - 1))
+                "%s has links out of the folder (%d, first: %s), and the container only sees the folder; copy the "
+                "model with its links resolved (cp -rL)." % (self.paths.model, len(outside), outside[0]))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
         digests = weights.digest_files(
             model, {path: stats[path] for path in stats if path in listed}, self._cache, full, self._workers)
@@ -483,8 +483,9 @@ class Staging:
         staged = weights.list_model(staging, links=False)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
-            raise StagingError("The quantization wrote %d files, among them %d shards and %s %s; read its output." % (
-                len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
+            raise StagingError("The quantization did not write a whole model (files: %d, shards: %d, %s: %s); read its "
+                               "output." % (len(staged), len(shards), QUANTIZATION_FILE,
+                                            "written" if QUANTIZATION_FILE in staged else "missing"))
         _need_valid_names(staged)
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 

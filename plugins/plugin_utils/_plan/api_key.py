@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API key of a server: the environment file, the middleware that requires the key, and settings that bypass it.
-
-PRIVATE to the collection.
-"""
+"""The API key of a server: the environment file, the middleware that requires the key, and settings that bypass it."""
 
 from __future__ import annotations
 

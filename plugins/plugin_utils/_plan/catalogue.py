@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lookups in the catalogue: releases and the options of ``vllm serve`` and ``vllm bench``. Every function is pure.
-
-PRIVATE to the collection.
-"""
+"""Lookups in the catalogue: releases and the options of ``vllm serve`` and ``vllm bench``. Every function is pure."""
 
 from __future__ import annotations
 

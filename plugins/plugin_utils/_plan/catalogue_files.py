@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load the catalogue on the controller: the files of the collection, with the files of the site merged over them.
-
-PRIVATE to the collection.
-"""
+"""Load the catalogue on the controller: the files of the collection, with the files of the site merged over them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container of one instance: its NPUs, mounts, environment, health check and ports.
-
-PRIVATE to the plan.
-"""
+"""The container of one instance: its NPUs, mounts, environment, health check and ports."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Format a plan as human-readable text.
-
-PRIVATE to the collection.
-"""
+"""Format a plan as human-readable text."""
 
 from __future__ import annotations
 

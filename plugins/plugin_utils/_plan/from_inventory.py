@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
-PRIVATE to the collection. A plan is resolved and saved once per host and run, and later tasks read the saved plan. If
-inputs change during the run, for example because a role is included twice, the plan is resolved again.
+A plan is resolved and saved once per host and run, and later tasks read the saved plan. If inputs change during the
+run, for example because a role is included twice, the plan is resolved again.
 """
 
 from __future__ import annotations

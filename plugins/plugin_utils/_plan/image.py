@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image of a plan: its name, its digest, and the patch of one file in it.
-
-PRIVATE to the plan.
-"""
+"""The image of a plan: its name, its digest, and the patch of one file in it."""
 
 from __future__ import annotations
 

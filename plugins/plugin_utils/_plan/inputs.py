@@ -4,8 +4,6 @@
 """Typed access to the inputs of a plan, and the warnings and refusals that are found while the plan is resolved.
 
 A bad input is recorded as a refusal and replaced by a harmless value, so that one run reports all mistakes.
-
-PRIVATE to the plan.
 """
 
 from __future__ import annotations

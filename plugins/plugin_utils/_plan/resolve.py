@@ -4,8 +4,6 @@
 """Resolve a plan: derive the deployment on a host from the catalogue and the inventory.
 
 The function ``resolve`` is pure. A node is contacted only if its plan has no refusals.
-
-PRIVATE to the collection.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Merge the options of ``vllm serve`` by name, check them against the release, and render them by full name.
-
-PRIVATE to the plan.
-"""
+"""Merge the options of ``vllm serve`` by name, check them against the release, and render them by full name."""
 
 from __future__ import annotations
 

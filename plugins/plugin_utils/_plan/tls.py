@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The certificate of an API, and the CA certificates that our clients trust. PRIVATE to the collection."""
+"""The certificate of an API, and the CA certificates that our clients trust."""
 
 from __future__ import annotations
 

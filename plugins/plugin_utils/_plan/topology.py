@@ -5,8 +5,6 @@
 
 The nodes of a group are either data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The
 first node of a group is the head. Only the head has the HTTP API.
-
-PRIVATE to the plan.
 """
 
 from __future__ import annotations

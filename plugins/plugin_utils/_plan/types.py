@@ -5,8 +5,6 @@
 
 A plan describes the deployment on one inventory host. It is plain data that is registered, printed and passed to
 modules and filters. A tuple arrives there as a list. A ``NotRequired`` key is missing where it does not apply.
-
-PRIVATE to the collection.
 """
 
 from __future__ import annotations

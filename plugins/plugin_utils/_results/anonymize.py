@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Anonymize recordings of the vendor's tools. Equal values are replaced by equal values. PRIVATE to the collection.
+"""Anonymize recordings of the vendor's tools. Equal values are replaced by equal values.
 
 Addresses keep their subnets. IPv4 addresses are moved to 240.0.0.0/5, which is reserved, IPv6 addresses to
 2001:db8::/32, and MAC addresses to 02:00:00. Serial numbers keep their form.

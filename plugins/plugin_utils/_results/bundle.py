@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive with the diagnostics of a run, and its index, which people read first. PRIVATE to the collection."""
+"""The archive with the diagnostics of a run, and its index, which people read first."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
     lines += ["", "## Missing files", ""][not lines[-1]:]
-    absent = [f"- {shown(host)}: the results only, since no data were collected there"
+    absent = [f"- {shown(host)}: only the results, because nothing was collected there"
               for host in results if host not in notes]
     for host, note in notes.items():
         if note["failure"]:

@@ -6,8 +6,6 @@
 A judge (``_stages/<stage>/judge.py``) declares its checks in a table, and records what each check expected and what it
 found. This module turns these outcomes into the content of ``<report_path>/<host>/<stage>.json``, whose schema is
 ``docs/schemas/stage-result-v1.json``. A check that was not run is never ``passed``.
-
-PRIVATE to the collection.
 """
 
 from __future__ import annotations
@@ -70,6 +68,14 @@ class CheckOutcome(TypedDict):
     message: str | None
     #: None if there is nothing to do.
     remedy: str | None
+
+
+class Figure(TypedDict):
+    """A measured value for the report."""
+
+    name: str
+    value: float
+    unit: str
 
 
 class StageResult(TypedDict):

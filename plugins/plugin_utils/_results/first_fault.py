@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first fault of a cluster, from the causes in the logs of its nodes. PRIVATE to the collection.
+"""The first fault of a cluster, from the causes in the logs of its nodes.
 
 When one rank fails, its peers wait for it until they time out. Therefore, a cause that explains the faults of other
 nodes comes first. All other faults are in order of time, on the clock of the controller.
@@ -13,14 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
-    BY_ID,
-    ENGINE,
-    HEALTHY,
-    SIGNAL,
-    UNKNOWN,
-    VAGUE,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_causes
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
@@ -55,7 +48,7 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
             at = _moment(cause, node["clock_offset_s"])
             fault: Fault = {"host": node["host"], "cause": cause, "is_consequence": True,
                             "time": at.strftime("%m-%d %H:%M:%S") if at else None}
-            faults.append((_level(cause) > VAGUE, at or datetime.max, number, fault))
+            faults.append((_level(cause) > log_causes.VAGUE, at or datetime.max, number, fault))
     ordered: dict[str, Fault] = {}
     for is_echo, _at, _number, fault in sorted(faults, key=lambda entry: entry[:3]):
         ordered.setdefault(fault["host"], {**fault, "is_consequence": bool(ordered) and is_echo})
@@ -72,7 +65,7 @@ def describe(faults: Sequence[Fault]) -> str:
     text = "The first fault is on %s%s: %s: %s. %s" % (
         first["host"], " (%s)" % origin if origin else "", cause["cause"],
         (cause["evidence"] or "no line of the log shows it").rstrip("."), cause["remedy"])
-    for title, shown in (("Consequences of it", [fault for fault in others if fault["is_consequence"]]),
+    for title, shown in (("Consequences", [fault for fault in others if fault["is_consequence"]]),
                          ("Other faults", [fault for fault in others if not fault["is_consequence"]])):
         if shown:
             text += " %s: %s." % (title, ", ".join(
@@ -82,16 +75,16 @@ def describe(faults: Sequence[Fault]) -> str:
 
 
 def _is_fault(cause: Diagnosis) -> bool:
-    if cause["cause"] == UNKNOWN:
+    if cause["cause"] == log_causes.UNKNOWN:
         return cause["evidence"] is not None
-    return _level(cause) < SIGNAL
+    return _level(cause) < log_causes.SIGNAL
 
 
 def _level(cause: Diagnosis) -> int:
     """Return the level of a cause. An unknown cause has the level of a dead engine: neither explains other faults."""
-    if cause["cause"] == UNKNOWN:
-        return ENGINE
-    return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else HEALTHY
+    if cause["cause"] == log_causes.UNKNOWN:
+        return log_causes.ENGINE
+    return log_causes.BY_ID[cause["cause"]].level if cause["cause"] in log_causes.BY_ID else log_causes.HEALTHY
 
 
 def _moment(cause: Diagnosis, clock_offset_s: float) -> datetime | None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the causes of a failure in a folder or an archive of logs on the controller. PRIVATE to the collection.
+"""Find the causes of a failure in a folder or an archive of logs on the controller.
 
 Archives are read in place: nothing is unpacked, and links are not followed.
 """

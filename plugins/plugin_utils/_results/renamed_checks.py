@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renamed checks. A waiver of an old name is refused with the new name.
-
-PRIVATE to the collection.
-"""
+"""Renamed checks. A waiver of an old name is refused with the new name."""
 
 from __future__ import annotations
 

@@ -66,13 +66,10 @@ class Service(TypedDict):
     unchanged: bool
 
 
-class Figure(TypedDict):
-    """A measured value."""
+class Figure(contract.Figure):
+    """A measured value of a host."""
 
     host: str
-    name: str
-    value: float
-    unit: str
 
 
 class Comparison(TypedDict):
@@ -193,14 +190,14 @@ def to_markdown(report: Report) -> str:
             for figure in report["figures"]], right=[2])]
     if report["comparisons"]:
         lines += ["", "## Accuracy of two models on the same data", "", *_table(
-            ["host", "dataset", "compared", "score", "served", "score", "difference", "verdict"],
+            ["host", "dataset", "reference model", "its score", "served model", "its score", "difference", "verdict"],
             [[row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], "%.4g" % row["before"],
               row["model"], "%.4g" % row["after"], "%+.4g" % row["delta"],
               "within the limit" if row["within"] else "TOO LOW"] for row in report["comparisons"]],
             right=[3, 5, 6])]
     if report["pins"]:
-        lines += ["", "## Pins", "", "These lines in the inventory pin the image and the model that were verified:", "",
-                  "```yaml"]
+        lines += ["", "## Pins", "", "Add these lines to the inventory to pin the image and the model that were "
+                  "verified:", "", "```yaml"]
         lines += [_text.one_line('%s: "%s"  # %s' % (pin["name"], pin["value"], _names(pin["hosts"], report["hosts"])))
                   for pin in report["pins"]] + ["```"]
     lines += _findings(report, "Waived checks", (contract.WAIVED,))
@@ -238,12 +235,13 @@ def headline(report: Report) -> str:
               if all(cells[stage]["status"] in (contract.PASSED, contract.WARNED, contract.WAIVED)
                      for cells in report["hosts"].values())]
     warned = any(finding["status"] == contract.WARNED for finding in report["findings"])
-    return "%d of %d stages passed on all %d hosts%s" % (
-        len(passed), len(contract.STAGES), hosts, ", with warnings" if warned else "")
+    names = _names(report["hosts"], report["hosts"])
+    return _text.one_line("%d of %d stages passed on %s%s" % (
+        len(passed), len(contract.STAGES), names, ", with warnings" if warned else ""))
 
 
 def _services(result: StageResult, last: Report | None) -> Iterator[Service]:
-    """Return the services of a host that responded: planned instances and balancers."""
+    """Return a host's responding services: planned instances and balancers."""
     observed, host = result["observed"], result["host"]
     containers = {instance["name"]: instance["container"] for instance in observed.get("instances", ())
                   if instance["state"] == "ready"}
@@ -309,7 +307,7 @@ def _pins(host: str, result: StageResult) -> Iterator[Pin]:
 
 
 def _shared(pins: Iterable[Pin]) -> list[Pin]:
-    """Return one pin for all hosts with the same digest."""
+    """Merge the pins: one for each digest, with all its hosts."""
     hosts: dict[tuple[str, str], list[str]] = {}
     for pin in pins:
         hosts.setdefault((pin["name"], pin["value"]), []).extend(pin["hosts"])
@@ -355,7 +353,7 @@ def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str
 
 
 def _names(found: Iterable[str], hosts: Collection[str]) -> str:
-    """Return the names of the hosts of a finding, or "all 16 hosts"."""
+    """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report."""
     names = list(dict.fromkeys(found))
     return "all %d hosts" % len(hosts) if len(names) == len(hosts) > 1 else ", ".join(names)
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """This run of Ansible: its id, and who executes it where.
 
-PRIVATE to the collection. Ansible forks a worker process per task and host from the process that has loaded the action
-plugins and this module. Therefore all tasks of a run of ``ansible-playbook`` have the same id, and no other run has it.
+Ansible forks a worker process per task and host from the process that has loaded the action plugins and this module.
+Therefore all tasks of a run of ``ansible-playbook`` have the same id, and no other run has it.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files in the results folder on the controller, such as ``<report_path>/<host>/<stage>.json``.
 
-PRIVATE to the collection. Stages write these files, the report reads them, and stages exchange data only
-through them. The results of stages remain after the run. All other files belong to one run and are ignored by later
-runs: the plan of each host, observations that are judged together, and notes for other hosts.
+Stages write these files, the report reads them, and stages exchange data only through them. The results of stages
+remain after the run. All other files belong to one run and are ignored by later runs: the plan of each host,
+observations that are judged together, and notes for other hosts.
 """
 
 from __future__ import annotations

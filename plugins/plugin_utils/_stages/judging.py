@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The interface of the judges, the modules ``_stages/<stage>/judge.py``.
 
-PRIVATE to the collection. Judges are pure functions of a `Context`.
+Judges are pure functions of a `Context`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of each stage. PRIVATE to the collection.
+"""The judge of each stage.
 
 This module is imported only once, by the process from which Ansible forks a worker for each task and host.
 """

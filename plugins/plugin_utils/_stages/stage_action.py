@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base class of the action plugins of stages. PRIVATE to the collection.
+"""The base class of the action plugins of stages.
 
 One task observes a node, judges it, writes the result, and only then fails. Therefore a stage needs only one SSH round
 trip and no delegated task.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A callback plugin of the tests that reports the start of a task, and can halt the run there."""
+"""A callback plugin for tests that reports the start of a task, and can halt the run there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders tasks and templates of roles as Ansible does, without running them."""
+"""Render tasks and templates of roles as Ansible does, without running them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 
 
 def trusted(value):
-    """Return a value whose texts Ansible may render; from ansible-core 2.19, other texts are only data."""
+    """Return a value whose strings Ansible renders. Since ansible-core 2.19, it treats other strings as data."""
     if isinstance(value, dict):
         return {key: trusted(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -32,7 +32,7 @@ def content(path):
 
 @lru_cache(maxsize=None)
 def defaults():
-    """Return the defaults of all roles, and a plan."""
+    """Return the defaults of all roles and a plan, as variables."""
     found = {"__plan_resolved": {"plan": valid(), "run": "r1"}}
     for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
         found.update(content(path.relative_to(ROOT / "roles")) or {})
@@ -40,7 +40,7 @@ def defaults():
 
 
 def task_of(role, file, name):
-    """Return the keywords of a task or block, with those of the blocks around it: variables are merged."""
+    """Return the keywords of a task or block, with the variables and module defaults of the blocks around it."""
     def find(items, around):
         for item in items:
             found = {**item, "vars": {**around.get("vars", {}), **item.get("vars", {})},
@@ -55,11 +55,11 @@ def task_of(role, file, name):
 
 
 def rendered(role, where, inputs, facts=None):
-    """Return a value of a role.
+    """Return a rendered value from a role.
 
-    :param where: a file of the folder templates, or (tasks file, name of the task or block, keys of the value in it).
-    :param inputs: those that are not the defaults.
-    :param facts: other variables; by default, there are the plan and the variables of the task.
+    :param where: a file in the folder templates, or (tasks file, name of the task or block, keys of the value in it).
+    :param inputs: the inputs that differ from their defaults.
+    :param facts: additional variables. The plan and the variables of the task are always set.
     """
     variables = {**defaults(), "inventory_hostname": "node1", "ansible_host": "192.0.2.11", "inventory_dir": "/site",
                  "ansible_check_mode": False, "ansible_managed": "managed", "groups": {"npu_nodes": ["node1"]},

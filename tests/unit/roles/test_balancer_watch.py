@@ -26,7 +26,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engin
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
 FILES = ROOT / "roles/balancer/files"
-HEALTH = ROOT / "roles/serving/files"  # with health.py, which the role copies into the folder of watch.py
+HEALTH = ROOT / "roles/serving/files"  # contains health.py, which the role copies to the folder of watch.py
 TEMPLATES = ROOT / "roles/balancer/templates"
 
 
@@ -72,7 +72,7 @@ def test_nothing_is_reported_before_the_first_check(watch, server, tmp_path):
     assert server.keys == ["Bearer sesame"]
 
 
-def test_idle_engine_that_hangs_is_reported_after_the_retries_until_it_recovers(watch, server, tmp_path):
+def test_hung_idle_engine_is_reported_after_the_retries_until_it_recovers(watch, server, tmp_path):
     engine = engine_of(watch, server, tmp_path)
     check(engine, 2)
     server.hangs = True
@@ -84,7 +84,7 @@ def test_idle_engine_that_hangs_is_reported_after_the_retries_until_it_recovers(
     assert check(engine, 1) == "up"
 
 
-def test_busy_engine_that_hangs_is_reported_without_a_request_to_it(watch, server, tmp_path):
+def test_hung_busy_engine_is_reported_without_a_request_to_it(watch, server, tmp_path):
     server.running, server.generated = 5, 100
     engine = engine_of(watch, server, tmp_path)
     assert check(engine, 3) == "up"
@@ -93,8 +93,8 @@ def test_busy_engine_that_hangs_is_reported_without_a_request_to_it(watch, serve
     assert server.keys == []
 
 
-def test_load_is_not_a_hang_however_long_requests_wait(watch, server, tmp_path):
-    """One more token between two checks is enough; a completion of one token would wait for all other requests."""
+def test_load_is_not_reported_as_a_hang_however_long_requests_wait(watch, server, tmp_path):
+    """One token between two checks is enough progress. A one-token completion would wait for all other requests."""
     engine = engine_of(watch, server, tmp_path)
     server.running, server.hangs = 5000, True
     for _check in range(20):
@@ -141,7 +141,7 @@ def test_error_of_a_check_is_printed_once_and_does_not_stop_the_watchdog(watch, 
 
 
 class OddMetrics(Handler):
-    """A handler that sends the parts in its server's `text` in response to every GET."""
+    """Responds to every GET with the parts in its server's ``text``."""
 
     def do_GET(self):
         with contextlib.suppress(OSError):
@@ -160,7 +160,7 @@ ODD = {"no number": [METRIC % (b"abc", b"1")], "infinite": [METRIC % (b"1e999", 
        "slow": [b"x"] * 1000, "large": [b"#" * (1 << 20)] * 40}
 
 
-def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
+def test_odd_metrics_of_an_engine_affect_only_that_engine(server, tmp_path):
     with contextlib.ExitStack() as stack:
         odd = [stack.enter_context(hanging_server()) for _text in ODD]
         for each, text in zip(odd, ODD.values()):
@@ -192,7 +192,7 @@ def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["watch.service.j2", "balancer.service.j2"])
-def test_systemd_never_gives_up(unit):
+def test_systemd_always_restarts_the_service(unit):
     text = rendered(unit, serving_state_path="/var/lib/ascend-vllm", balancer_path="/etc/ascend-vllm")
     sections = text.partition("[Service]")
     assert "StartLimitIntervalSec=0\n" in sections[0]
@@ -264,7 +264,7 @@ def test_balancer_queries_the_watchdog_for_every_server():
         f"server n1:{port} 127.0.0.1:{port} agent-send n1:{port}\\n" for port in (8888, 8889)]
 
 
-def test_balancer_with_ipv6_addresses():
+def test_ipv6_addresses_are_written_without_brackets():
     """HAProxy interprets the text after the last colon as the port."""
     servers = [{**options(0, [8888])["servers"][0], "address": "fd00::1"}]
     lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_bind="::", balancer_watch_interval_s=0,
@@ -296,10 +296,10 @@ def test_watch_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch
     with hanging_server(authority.issue("server", "127.0.0.1")) as server:
         found = options(0, [server.server_address[1]], interval_s=2)
         found["servers"][0]["tls"] = True
-        answers = {trusted: check(watch.Engine(found["servers"][0], dict(found, ca=trusted.path.read_text()), str(
+        reports = {trusted: check(watch.Engine(found["servers"][0], dict(found, ca=trusted.path.read_text()), str(
             tmp_path / trusted.path.stem)), 1) for trusted in (other, authority)
             if (tmp_path / trusted.path.stem).mkdir() is None}
-        assert (answers[other], answers[authority], server.keys) == (None, "up", ["Bearer sesame"])
+        assert (reports[other], reports[authority], server.keys) == (None, "up", ["Bearer sesame"])
 
 
 def test_balancer_without_a_watchdog_has_no_agent_checks():
@@ -315,7 +315,7 @@ def test_watch_reads_the_file_that_the_role_writes():
 
 
 @pytest.mark.parametrize("key", ["sesame", ""])
-def test_balancer_refuses_control_routes_and_requests_without_a_configured_key(key):
+def test_balancer_refuses_control_routes_and_requests_without_a_valid_key(key):
     lines = [line.strip() for line in rendered("balancer.cfg.j2", serving_api_key=key).splitlines()]
     assert "acl control path,url_dec -m end /pause /v1/load_lora_adapter" in lines
     assert "http-request deny deny_status 403 if control" in lines
@@ -323,5 +323,5 @@ def test_balancer_refuses_control_routes_and_requests_without_a_configured_key(k
     assert [line.rpartition(" unless ")[2] for line in refusals] == (
         ["with_key or health or METH_OPTIONS preflight preflight_method"] if key else [])
     assert "sesame" not in "\n".join(lines)
-    # See the comment in the template.
+    # The comment in the template explains why it must not use regular expressions.
     assert not [line for line in lines if re.search(r"-m reg|(?:_|\b)reg(?:sub)?\b", line) and not line.startswith("#")]

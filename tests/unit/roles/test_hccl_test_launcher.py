@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launcher of hccl_test on two loopback addresses, with scripts instead of Hydra.
+"""The hccl_test launcher runs on two loopback addresses, with scripts instead of Hydra.
 
 The `hccl` scenario runs it with the real MPICH.
 """
@@ -20,8 +20,8 @@ import pytest
 SOURCE = (Path(__file__).resolve().parents[3] / "roles/hccl/files/hccl_test_launcher.py").read_text("utf-8")
 MARK = "ASCEND-VLLM-PROBE "
 
-# A replacement for mpiexec: it waits for its proxies, as Hydra does, and prints the line that each of them sends.
-# RC is its exit status.
+# This replacement for mpiexec waits for its proxies, as Hydra does, prints the line that each of them sends, and exits
+# with the status in RC.
 MPIEXEC = """#!%s
 import os, socket, sys
 if "--version" in sys.argv:
@@ -53,7 +53,7 @@ with socket.create_connection((host, int(port))) as connection:
 
 @pytest.fixture
 def image(tmp_path):
-    """Create the programs and the toolkit of an image; return the environment of its containers."""
+    """Create the programs and the toolkit of an image, and return the environment of its containers."""
     programs = tmp_path / "bin"
     target = tmp_path / "toolkit/tools/hccl_test/bin/all_reduce_test"
     for path, text in ((programs / "mpiexec.hydra", MPIEXEC % (sys.executable, programs / "hydra_pmi_proxy")),
@@ -87,7 +87,7 @@ def outcome(process):
             [line for line in text if not line.startswith(MARK)])
 
 
-def test_two_nodes(image):
+def test_hccl_test_runs_on_two_nodes(image):
     port = free_port()
     second, first = start(1, port, image), start(0, port, image)
     program = os.path.join(image["ASCEND_TOOLKIT_HOME"], "tools/hccl_test/bin/all_reduce_test")
@@ -99,7 +99,7 @@ def test_two_nodes(image):
     assert [record["type"] for record in outcome(second)[1]] == ["start", "end"]
 
 
-def test_one_node(image):
+def test_hccl_test_runs_on_one_node(image):
     assert outcome(start(0, free_port(), image, nodes=1))[0] == 0
 
 
@@ -110,13 +110,13 @@ def test_exit_status_of_mpiexec_is_returned(image):
     second.communicate(timeout=60)
 
 
-def test_a_missing_node_is_named(image):
+def test_error_names_the_missing_node(image):
     status, records, _lines = outcome(start(0, free_port(), image, join_s=1))
     assert status == 3
     assert records[-1]["message"] == "n2 did not join within 1 s"
 
 
-def test_a_missing_first_node_is_named(image):
+def test_error_names_the_missing_first_node(image):
     status, records, _lines = outcome(start(1, free_port(), image, join_s=1))
     assert status == 3
     assert records[-1]["message"].startswith("n1 did not send the command of the run within 1 s")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Inputs that only tasks and templates use reach the module, the command or the file that they are for."""
+"""Inputs that are used only in tasks and templates reach the intended module, command or file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUANTIZE = ("quantize", "quantize | Start msModelSlim", DOCKER)
 SWARM = ("swarm", "swarm | Start the torrent client", DOCKER, "command")
 STOP = ("stop", "stop | Stop the containers of the service", DOCKER, "stop_timeout")
 RECIPE = "example/multimodal_vlm/Qwen2.5-VL"
-# What earlier tasks register.
+# Variables that earlier tasks register.
 FACTS = {
     "item": "requirements-build.txt", "__image_before": {"observed": {"source": "vllm-ascend:1"}},
     "__weights_staging": {"environment": {}, "folder": "/data/.work", "state": "/state", "identity": "i",
@@ -31,7 +31,6 @@ FACTS = {
                                      "served_name": "q", "tls": False}], "control_paths": ["/pause"]}}
 
 
-# Without the input, the value is different: see the test below.
 @pytest.mark.parametrize(("role", "where", "inputs", "expected"), [
     ("accuracy", ("install", "install | Install AISBench in its own virtual environment", "when"),
      {"accuracy_install": "false"}, False),
@@ -95,9 +94,9 @@ FACTS = {
     ("weights", ("wheel", "wheel | Download the wheel to the controller", "ansible.builtin.command", "creates"),
      {"weights_swarm_wheels": "/srv/wheels"}, "/srv/wheels/libtorrent-*-cp311-*aarch64.whl"),
 ])
-def test_input_reaches_its_use(role, where, inputs, expected):
+def test_input_determines_a_value_in_the_task(role, where, inputs, expected):
     assert rendered(role, where, inputs, FACTS) == expected
-    assert rendered(role, where, {}, FACTS) != expected
+    assert rendered(role, where, {}, FACTS) != expected, "the default has the same effect"
 
 
 @pytest.mark.parametrize(("where", "inputs", "option", "expected"), [
@@ -109,15 +108,15 @@ def test_input_reaches_its_use(role, where, inputs, expected):
     (("wheel", "wheel | Download the wheel to the controller", "ansible.builtin.command", "argv"),
      {"weights_swarm_wheels": "/srv/wheels"}, "--dest=/srv/wheels", None),
 ])
-def test_input_is_an_option_of_the_command(where, inputs, option, expected):
+def test_input_is_passed_as_an_option_of_the_command(where, inputs, option, expected):
     plan = {"__weights_original": "/data/bf16", **FACTS}
     if "weights_quantize_from" in inputs:
         plan["__weights_original"] = inputs["weights_quantize_from"]
     words = rendered("weights", where, inputs, {"ansible_playbook_python": "python3", **plan})
     assert option in words
     assert expected is None or words[words.index(option) + 1] == expected
-    others = rendered("weights", where, {}, {"ansible_playbook_python": "python3", **FACTS})
-    assert option not in others or others[others.index(option) + 1] != expected
+    default = rendered("weights", where, {}, {"ansible_playbook_python": "python3", **FACTS})
+    assert option not in default or default[default.index(option) + 1] != expected
 
 
 @pytest.mark.parametrize(("template", "inputs", "lines"), [
@@ -134,6 +133,6 @@ def test_input_is_an_option_of_the_command(where, inputs, option, expected):
     ("watch.json.j2", {"balancer_watch_interval_s": 2}, ['"interval_s": 2.0,']),
     ("watch.json.j2", {"serving_api_key": "sesame"}, ['"api_key": "sesame",']),
 ])
-def test_input_is_in_the_file_of_the_balancer(template, inputs, lines):
+def test_input_is_written_to_the_balancer_file(template, inputs, lines):
     assert set(lines) <= {line.strip() for line in rendered("balancer", template, inputs, FACTS).splitlines()}
     assert not set(lines) & {line.strip() for line in rendered("balancer", template, {}, FACTS).splitlines()}

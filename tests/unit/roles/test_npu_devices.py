@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Roles that use all NPUs of a node take them from the plan, even if an NPU has several chips."""
+"""Roles that use all NPUs of a node take their numbers from the plan, even if an NPU has several chips."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_diagnostics_query_every_card_and_every_network_port():
 
 
 def test_quantization_uses_every_npu():
-    (whole,) = tasks("weights/tasks/quantize.yml")
-    (start,) = [task for task in whole["block"] if "vars" in task and "__weights_npu_devices" in task["vars"]]
+    (block,) = tasks("weights/tasks/quantize.yml")
+    (start,) = [task for task in block["block"] if "vars" in task and "__weights_npu_devices" in task["vars"]]
     devices = render(start["vars"]["__weights_npu_devices"], __weights_hardware=A3["hardware"])
     assert devices == [f"/dev/davinci{number}" for number in range(16)]
     visible = start["vars"]["__weights_npu_environment"]["ASCEND_RT_VISIBLE_DEVICES"]

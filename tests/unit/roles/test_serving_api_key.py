@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The middleware passes only requests with one of the keys, and requests for open paths."""
+"""The middleware accepts only requests that have one of the keys, and requests for paths that need no key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _spec.loader.exec_module(middleware)
 PREFLIGHT = [(b"origin", b"https://a.example"), (b"access-control-request-method", b"POST")]
 
 
-def test_changed_script_has_a_version():
+def test_version_is_the_digest_of_the_script():
     """A change needs a changelog fragment: the version is part of a path on nodes, so containers are replaced."""
     assert hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12] == api_key.MIDDLEWARE_VERSION
 
@@ -35,7 +35,7 @@ def keys(monkeypatch):
 
 
 def run(path="/v1/models", key="sesame", method="GET", kind="http", headers=(), root="", cls=middleware.ApiKey):
-    """Return the scope that reaches vLLM, or None, and the messages of the middleware itself."""
+    """Return the scope that reaches vLLM, or None, and the messages that the middleware sends itself."""
     passed, sent = [], []
 
     async def app(scope, _receive, _send):
@@ -54,7 +54,7 @@ def run(path="/v1/models", key="sesame", method="GET", kind="http", headers=(), 
 
 
 @pytest.mark.parametrize("key", ["sesame", "open d'oor", " sesame"])
-def test_each_key_passes_and_reaches_vllm_as_the_first_one(key):
+def test_each_key_is_accepted_and_vllm_receives_the_first_one(key):
     scope, _sent = run(key=key, headers=[(b"accept", b"*/*")])
     assert scope["headers"] == [(b"accept", b"*/*"), (b"authorization", b"Bearer sesame")]
 
@@ -67,7 +67,7 @@ def test_scheme_can_be_in_any_case():
     "/v1/models", "/invocations", "/tokenize", "/pause", "/metrics", "/docs", "/", "", "//v1/models", "/health/",
     "/health/../v1/models", "//health", "/Health", "/healthz", "/ping", "/v1/health", "*", "http://a/health"])
 @pytest.mark.parametrize("key", [None, "", "wrong", "sesam", "sesamee", "SESAME", "sesame,sesame", "open"])
-def test_requests_with_other_keys_are_refused_on_other_paths(path, key):
+def test_request_without_a_valid_key_is_refused_on_all_other_paths(path, key):
     scope, sent = run(path, key, method="POST")
     assert scope is None
     start, body = sent
@@ -78,7 +78,7 @@ def test_requests_with_other_keys_are_refused_on_other_paths(path, key):
 @pytest.mark.parametrize("headers", [
     [(b"authorization", b"Basic c2VzYW1l")], [(b"authorization", b"sesame")], [(b"authorization", b"Bearersesame")],
     [(b"x-api-key", b"sesame")], [(b"authorization", b"Bearer sesame"), (b"authorization", b"Bearer wrong")]])
-def test_other_headers_are_refused(headers):
+def test_other_and_repeated_authorization_headers_are_refused(headers):
     assert run(key=None, headers=headers)[0] is None
 
 
@@ -87,21 +87,21 @@ def test_health_needs_no_key(path, root):
     assert run(path, None, root=root)[0]
 
 
-def test_prefix_of_another_root_is_not_open():
+def test_health_below_another_root_path_needs_a_key():
     assert run("/other/health", None, root="/api")[0] is None
 
 
 @pytest.mark.parametrize(("cls", "path", "passes"), [
     (middleware.ApiKey, "/metrics", False), (middleware.ApiKeyExceptMetrics, "/metrics", True),
     (middleware.ApiKeyExceptMetrics, "/metricsx", False), (middleware.ApiKeyExceptMetrics, "/v1/models", False)])
-def test_metrics(cls, path, passes):
+def test_metrics_need_no_key_only_if_the_exception_is_chosen(cls, path, passes):
     assert bool(run(path, None, cls=cls)[0]) == passes
 
 
 @pytest.mark.parametrize(("method", "headers", "passes"), [
     ("OPTIONS", PREFLIGHT, True), ("OPTIONS", PREFLIGHT[:1], False), ("OPTIONS", PREFLIGHT[1:], False),
     ("OPTIONS", [], False), ("GET", PREFLIGHT, False), ("POST", PREFLIGHT, False)])
-def test_only_the_preflight_request_of_a_browser_needs_no_key(method, headers, passes):
+def test_only_a_preflight_request_needs_no_key(method, headers, passes):
     assert bool(run("/v1/chat/completions", None, method, headers=headers)[0]) == passes
 
 
@@ -112,7 +112,7 @@ def test_websocket_needs_a_key(path):
     assert run("/v1/realtime", "open d'oor", kind="websocket")[0]
 
 
-def test_lifespan_passes_and_an_unknown_protocol_does_not():
+def test_lifespan_is_accepted_and_an_unknown_protocol_is_refused():
     assert run("", None, kind="lifespan")[0]
     assert run("/health", None, kind="webtransport")[0] is None
 

@@ -29,7 +29,7 @@ health = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(health)
 
 
-def test_changed_script_has_a_version():
+def test_script_has_the_digest_that_was_reviewed_for_its_version():
     """Set HEALTH_VERSION to the new digest if running containers must be replaced, and add a changelog fragment."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
     assert (digest, container.HEALTH_VERSION) == ("8bd756047ec4", "02e71bccf18a")
@@ -53,7 +53,7 @@ python_gc_objects_collected_total{generation="0"} 99.0
 
 
 @pytest.mark.parametrize("value", ["abc", "1e999", "-inf", "nan", "-1", "1e300", "0x10", "1" * 400, ""])
-def test_value_that_cannot_be_a_count_is_left_out(value):
+def test_value_that_cannot_be_a_count_is_ignored(value):
     text = 'vllm:num_requests_running{engine="0"} %s\nvllm:num_requests_waiting{engine="1"} 2\n' % value
     assert health.engines(text) == {"1": engine(2)}
 
@@ -74,7 +74,7 @@ IDLE, DONE = engine(), engine(generated=10)
      True),
     ("earlier requests were finished, these are new", IDLE, engine(1), None, None, True),
     ("the same number of requests, more tokens", engine(400, prompts=1), engine(400, prompts=2), None, None, True),
-    ("requests and no progress", engine(3, 10), engine(3, 10), None, None, False),
+    ("there are requests, but no progress", engine(3, 10), engine(3, 10), None, None, False),
     ("new requests are not progress", engine(3, 10), engine(50, 10), None, None, False),
     ("an idle engine completes a request", IDLE, IDLE, 200, None, True),
     ("the first check of an idle engine sends a completion, too", None, IDLE, 200, None, True),
@@ -86,19 +86,19 @@ IDLE, DONE = engine(), engine(generated=10)
     ("the engine is dead", IDLE, IDLE, 500, None, False),
     ("a refused key is not a hang", IDLE, IDLE, 401, None, True),
 ])
-def test_decide(case, before, now, completion, after, healthy):
+def test_health_is_decided_from_two_checks(case, before, now, completion, after, healthy):
     earlier = {"0": before} if before else {}
     found = health.decide(earlier, {"0": now}, completion, {"0": after} if after else None)
     assert found[0] is healthy, case
 
 
-def test_one_hung_engine_of_several_is_named():
+def test_reason_names_the_hung_engine():
     before = {"0": engine(2, 10), "1": engine(4, 20)}
     assert health.decide(before, {"0": engine(2, 11), "1": engine(4, 20)}) == (
         False, "engine 1 has 4 requests and made no progress since the last check")
 
 
-def test_dead_api_and_no_metrics():
+def test_server_without_a_response_is_unhealthy_but_empty_metrics_are_not():
     assert health.decide({}, None)[0] is False
     assert health.decide({}, {})[0] is True
 
@@ -117,7 +117,7 @@ def test_only_a_server_that_was_ready_is_terminated(failures, ready, restart_aft
     '{"server": "100", "ready": true, "failures": 3, "engines": {"0": {"pending": "1", "progress": []}}}',
     '{"server": "100", "ready": true, "failures": 3, "engines": {"0": 5}}',
     '{"life": "100", "ready": true, "failures": 3, "engines": {}}'])
-def test_state_applies_to_one_server(tmp_path, text):
+def test_state_of_another_server_and_damaged_state_are_ignored(tmp_path, text):
     path = str(tmp_path / "state")
     state = health.read_state(path, "100")
     assert state == {"server": "100", "ready": False, "failures": 0, "engines": {}}
@@ -128,7 +128,7 @@ def test_state_applies_to_one_server(tmp_path, text):
     assert health.read_state(path, "100")["failures"] == 0
 
 
-def test_start_time_of_a_process():
+def test_start_time_of_a_process_is_read():
     assert health.start_time("/proc/self/stat").isdigit()
 
 
@@ -139,7 +139,7 @@ def test_key_is_read_as_the_shell_reads_it(tmp_path, text, key):
     assert health.api_key(str(tmp_path / "secrets.env")) == key
 
 
-def test_without_a_file_there_is_no_key(tmp_path):
+def test_key_is_none_without_a_file(tmp_path):
     assert health.api_key(str(tmp_path / "none")) is None
 
 
@@ -160,7 +160,7 @@ def test_metrics_are_read_with_the_key(server):
 
 
 def test_server_with_tls_is_checked_even_if_its_certificate_has_expired(tmp_path):
-    """Clients refuse it, but its engine does not hang."""
+    """Clients refuse such a server, but its engine does not hang."""
     with hanging_server(Authority(tmp_path).issue("server", "a.example", -1)) as server:
         port = server.server_address[1]
         assert health.Api("127.0.0.1", port, 5, "sesame", health.ssl._create_unverified_context()).metrics() is not None
@@ -177,7 +177,7 @@ def probe(server, *words):
                         "--timeout", "0.3", *words])
 
 
-def test_server_that_becomes_ready_hangs_and_is_restarted(server, monkeypatch, capsys):
+def test_server_that_hangs_after_it_was_ready_is_terminated(server, monkeypatch, capsys):
     sent = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
     assert probe(server, "--restart-after", "2") == 0
@@ -193,7 +193,7 @@ def test_server_that_becomes_ready_hangs_and_is_restarted(server, monkeypatch, c
 
 
 @pytest.mark.parametrize("parts", [[b"x"] * 1000, [b"x" * (1 << 20)] * 40], ids=["slow", "large"])
-def test_response_has_a_deadline_and_a_limit(parts):
+def test_time_and_size_of_a_response_are_limited(parts):
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():

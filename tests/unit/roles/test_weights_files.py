@@ -85,7 +85,7 @@ def test_file_whose_size_differs_from_the_listing_is_not_downloaded(web, tmp_pat
     assert (tmp_path / "a").stat().st_size == 0
 
 
-def test_part_that_is_larger_than_the_file_is_downloaded_again(web, tmp_path):
+def test_partial_file_that_is_too_large_is_downloaded_again(web, tmp_path):
     (tmp_path / "a").write_bytes(CONTENT + b"more")
     assert fetch.fetch(web.url, str(tmp_path / "a"), None, len(CONTENT)) == len(CONTENT)
     assert (tmp_path / "a").read_bytes() == CONTENT
@@ -106,7 +106,7 @@ def test_slow_response_is_an_error(tmp_path, monkeypatch):
         fetch.copy(response, stream, 10**9)
 
 
-def test_sizes_are_those_of_the_staging_module(tmp_path, monkeypatch):
+def test_sizes_are_read_from_the_file_of_the_staging_module(tmp_path, monkeypatch):
     monkeypatch.setenv("STAGING_WANTED", str(tmp_path / "wanted.json"))
     assert fetch.wanted_sizes() == {}
     (tmp_path / "wanted.json").write_text(json.dumps({"files": [{"path": "a", "size": 10}], "download": ["a"]}))
@@ -137,7 +137,7 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
 
 @pytest.fixture
 def client(web, tmp_path, monkeypatch):
-    """Return a function (credentials) that downloads a file like the container of the client."""
+    """Return a function (credentials) that downloads a file as the client's container does."""
     (tmp_path / "folder").mkdir()
     for name, file in {"STAGING_LOCK": "lock", "STAGING_WORK_LOCK": "work-lock", "STAGING_CREDENTIALS": "credentials",
                        "STAGING_WANTED": "wanted.json", "STAGING_FOLDER": "folder"}.items():
@@ -156,7 +156,7 @@ def client(web, tmp_path, monkeypatch):
     return run
 
 
-def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, monkeypatch):
+def test_requests_use_the_proxy_in_the_credentials_file(client, web, tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request._opener", None)  # an earlier test set an opener without a proxy
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -166,8 +166,8 @@ def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, m
     assert not (tmp_path / "credentials").exists()
 
 
-def test_exception_shows_no_token(client, web):
-    """http.client quotes a token with a line break; a short value such as l is not masked."""
+def test_error_does_not_show_the_token(client, web):
+    """http.client quotes a token that contains a line break. Very short values, such as ``l``, are not masked."""
     with pytest.raises(SystemExit) as ended:
         client({"HTTP_TOKEN": "t0k3n\n", "SWITCH": "l"})
     assert "Invalid header value b'Bearer (redacted)" in ended.value.code
@@ -194,7 +194,7 @@ sys.exit(0 if step + 1 >= int(sys.argv[3]) else 3)
 
 @pytest.mark.parametrize(("most", "needed", "failure", "files"), [
     (4, 3, "", 3), (2, 9, "code 3", 2), (0, 9, "code 3", 0)])
-def test_client_is_started_again_if_it_downloaded_something(tmp_path, most, needed, failure, files):
+def test_failed_client_is_started_again_if_it_downloaded_something(tmp_path, most, needed, failure, files):
     folder = tmp_path / "staging"
     folder.mkdir()
     command = [sys.executable, "-c", CLIENT, str(folder), str(most), str(needed)]
@@ -202,7 +202,7 @@ def test_client_is_started_again_if_it_downloaded_something(tmp_path, most, need
     assert len(list(folder.iterdir())) == files
 
 
-def test_failure_of_a_client_names_its_last_line_and_the_incomplete_files(tmp_path):
+def test_client_error_contains_the_last_line_and_the_incomplete_files(tmp_path):
     wanted = tmp_path / "wanted.json"
     files = [{"path": name, "size": 2} for name in ("a", "b", "c", "d", "e", "f")]
     wanted.write_text(json.dumps({"files": files, "download": ["a", "b", "c", "d", "e"]}))
@@ -217,7 +217,7 @@ def test_failure_of_a_client_names_its_last_line_and_the_incomplete_files(tmp_pa
 
 
 class Layout:
-    """The list of files in libtorrent."""
+    """A fake of libtorrent's list of files."""
 
     def __init__(self, sizes):
         self._files = list(sizes.items())
@@ -240,7 +240,7 @@ def test_empty_files_are_created_without_download(tmp_path):
 
 
 def connections(received, addresses=("near", "far", "seed"), until=60):
-    """Return ``[(second, address)]`` of the connections; ``received(second)`` is the number of bytes so far."""
+    """Return the connections as ``[(second, address)]``. ``received(second)`` returns the bytes received so far."""
     made, now = [], [0]
     upstream = swarm.Upstream(lambda address: made.append((now[0], address)), list(addresses))
     for now[0] in range(until):
@@ -248,7 +248,7 @@ def connections(received, addresses=("near", "far", "seed"), until=60):
     return made
 
 
-def test_no_further_connection_while_data_is_received():
+def test_no_further_connection_is_made_while_data_is_received():
     assert connections(lambda second: second + 1) == [(0, "near")]
 
 
@@ -278,11 +278,11 @@ def test_descriptions_of_files_are_merged():
 
 @pytest.mark.parametrize(("total", "expected"), [
     (0, 1 << 16), (100 << 20, 1 << 16), (7_000_000_000, 1 << 21), (44_300_000_000, 1 << 23), (1 << 50, 1 << 23)])
-def test_size_of_pieces(total, expected):
+def test_piece_size_depends_on_the_total_size(total, expected):
     assert swarm.piece_bytes(total) == expected
 
 
-def test_missing_wheel(tmp_path):
+def test_missing_wheel_is_an_error(tmp_path):
     with pytest.raises(SystemExit, match="has no wheel of libtorrent for cp3"):
         swarm.load_libtorrent(tmp_path, [])
 
@@ -311,7 +311,7 @@ def test_wheel_with_another_sha256_is_refused(wheel, monkeypatch):
     assert "libtorrent" not in sys.modules
 
 
-def test_hashes_of_the_wheels_are_those_that_pip_verifies():
+def test_all_wheel_hashes_that_pip_verifies_are_found():
     """The expression in vars/main.yml finds all hashes."""
     text = (FILES / "requirements-swarm.txt").read_text()
     assert len(re.findall("sha256:([0-9a-f]{64})", text)) == text.count("--hash") == 4
@@ -331,7 +331,7 @@ def test_folder_that_was_replaced_by_a_link_is_refused(tmp_path, program):
         program(path, identity)
 
 
-def test_lock_that_is_mounted_read_only_is_held(tmp_path):
+def test_lock_on_a_read_only_mount_excludes_other_runs(tmp_path):
     lock = tmp_path / "lock"
     lock.touch()
     fetch.hold(str(lock), os.O_RDONLY)
@@ -340,11 +340,11 @@ def test_lock_that_is_mounted_read_only_is_held(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "::1"])
-def test_address_is_not_resolved(name):
+def test_address_is_returned_unchanged(name):
     assert swarm.resolve(name) == name
 
 
-def test_unknown_name(monkeypatch):
+def test_unknown_name_is_an_error(monkeypatch):
     def unknown(*_arguments, **_options):
         raise OSError("Name or service not known")
 

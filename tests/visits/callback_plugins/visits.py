@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A callback plugin for tests that records which tasks and inputs a run of Ansible has visited, see record.py."""
+"""A callback plugin for tests that records which tasks and inputs an Ansible run has visited, see record.py."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREFIX = "ascend.vllm."
 
 
 def _wrap_modules():
-    """Record the options and return keys of modules that any action of this run executes, in its worker process."""
+    """Record the options and return keys of the modules that actions of this run execute in their worker processes."""
     execute = ActionBase._execute_module
 
     def recorded(self, module_name=None, module_args=None, *arguments, **named):
@@ -75,7 +75,7 @@ class CallbackModule(CallbackBase):
             try:
                 _wrap_results()
             except ImportError:
-                # The collection of an old commit, or a playbook that does not use the collection.
+                # The collection is an old commit, or the playbook does not use the collection.
                 pass
 
     def v2_playbook_on_play_start(self, play):

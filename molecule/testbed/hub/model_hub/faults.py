@@ -14,10 +14,10 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A fault in sending files with a matching path. The first one that matches applies."""
+    """A fault of transfers of files with a matching path. The first fault that matches applies."""
 
     path: str = "*"  # pattern of the path in the model
-    times: int | None = None  # how often it applies since the hub's start; None: always
+    times: int | None = None  # how often it applies after the start of the hub; None: always
     status: int | None = None  # only return this HTTP status, such as 401 or 503
     truncate: int | None = None  # the hub has only this many bytes of the file
     flip: int | None = None  # the byte at this offset is wrong
@@ -34,10 +34,10 @@ class Faults:
         self._lock = threading.Lock()
 
     def of(self, path: str) -> Fault:
-        """Return the fault for sending a file once; a Fault without effect if there is none.
+        """Return the fault for one transfer of a file, or a Fault without effect if there is none.
 
         Raises:
-            ValueError: the file of faults is invalid.
+            ValueError: the file with the faults is invalid.
         """
         with self._lock:
             for fault in self._read():

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Models in local folders, and the metadata that hubs have about their files."""
+"""Models in local folders, and the metadata that hubs provide about their files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class File(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A model at a revision; `commit` is a hash of its files, so it changes with them."""
+    """A model at a revision. `commit` is a hash of its files, so it changes if they change."""
 
     name: str
     commit: str
@@ -46,7 +46,7 @@ class Snapshot(NamedTuple):
 
 
 class Unknown(Exception):
-    """There is no such model, revision or file; `what` is Repo, Revision or Entry, as in the hubs' error codes."""
+    """There is no such model, revision or file. `what` is Repo, Revision or Entry, as in the hubs' error codes."""
 
     def __init__(self, what: str, message: str) -> None:
         super().__init__(message)

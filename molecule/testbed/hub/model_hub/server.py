@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *values: object) -> None:
         line = f"{self.client_address[0]} {format % values} {self.headers.get('Range', '')}".rstrip()
-        sys.stdout.write(line + "\n")  # in one call: requests are handled in parallel
+        sys.stdout.write(line + "\n")  # in one call, because requests are handled in parallel
         sys.stdout.flush()
 
     # -- ModelScope
@@ -256,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def ms_file(file: File, snapshot: Snapshot) -> dict:
-    """Return an entry of ModelScope's list of files."""
+    """Return an entry of ModelScope's file list."""
     return {
         "Name": Path(file.path).name,
         "Path": file.path,
@@ -285,7 +285,7 @@ def ms_folder(path: str, snapshot: Snapshot) -> dict:
 
 
 def hf_sibling(file: File, blobs: bool) -> dict:
-    """Return an entry of the files in Hugging Face's model information."""
+    """Return an entry of the file list in Hugging Face's model information."""
     if not blobs:
         return {"rfilename": file.path}
     found = {"rfilename": file.path, "size": file.size, "blobId": file.git_sha1}
@@ -293,13 +293,13 @@ def hf_sibling(file: File, blobs: bool) -> dict:
 
 
 def hf_entry(file: File) -> dict:
-    """Return an entry of Hugging Face's tree of files."""
+    """Return an entry of Hugging Face's file tree."""
     found = {"type": "file", "oid": file.git_sha1, "size": file.size, "path": file.path}
     return found | {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 135}} if file.lfs else found
 
 
 def routes() -> list[tuple[tuple[str, ...], re.Pattern, Callable]]:
-    """Return [(methods, path, method of Handler)], of which the first that matches is called."""
+    """Return [(methods, path, method of Handler)]. The first entry that matches a request is called."""
     read = ("GET", "HEAD")
     return [
         (methods, re.compile(pattern), respond)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ascend-fault: inject faults into the state of a node, and undo all of them.
+"""ascend-fault: inject faults into a node, and undo all of them.
 
 Most faults only change values in the state. Other faults really change the node: they move an address, remove a device
 node, or start a process that uses an NPU. `undo` in the state contains the steps to undo them.
@@ -32,7 +32,7 @@ class BadFault(Exception):
 
 
 class Context(Record):
-    """The state that a fault changes, and the chip in it, which is None for a fault of the node."""
+    """The state that a fault changes, and the affected chip, which is None for a fault of the node."""
 
     root: str
     state: dict
@@ -49,7 +49,7 @@ class Context(Record):
 
 
 class Fault(Record):
-    """One row of the table of faults. `apply` is called with the context and the value as text."""
+    """One row of the fault table. `apply` is called with the context and the value as text."""
 
     of: str  # "npu" or "node"
     apply: Callable[[Context, str], None]
@@ -294,7 +294,7 @@ FAULTS = {
     "flaps": Fault("npu", _flaps, "7", "link downs in the last hours; up now"),
     "net_health": Fault("npu", _set("nic", "net_health"), "'Receive timeout'",
                         "also 'Socket fail', 'Unreachable', 'Time exceeded', 'Fault', 'Init', 'Thread error' …"),
-    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (with that of a peer: a duplicate)"),
+    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (a duplicate if a peer has it)"),
     "netmask": Fault("npu", _set("nic", "netmask"), "255.255.0.0", "the device's netmask"),
     "gateway": Fault("npu", _set("nic", "gateway", to=_none_or_text), "none|10.78.3.254", "the device's gateway"),
     "netdetect": Fault("npu", _netdetect, "none|10.78.3.254", "no address to detect, or one that does not respond"),
@@ -311,7 +311,7 @@ FAULTS = {
     "tx_power": Fault("npu", _set("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
     "rx_power": Fault("npu", _set("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
     "snr": Fault("npu", _set("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
-    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, but not those from it"),
+    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to this address are lost, but not those back"),
     "hccn": Fault("npu", _hccn, "busy|hang|timeout|…[:QUERY]", "hccn_tool fails or hangs for this NPU"),
     # of the node
     "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
@@ -319,7 +319,7 @@ FAULTS = {
     "driver": Fault("node", _version("tool", "driver", "driver_package"), "23.0.7",
                     "driver version, running and installed"),
     "running_driver": Fault("node", _version("tool", "driver"), "24.1.0.3",
-                            "running driver version, of an upgrade without a reboot"),
+                            "running driver version, as after an upgrade without a reboot"),
     "firmware": Fault("node", _version("firmware_package"), "23.0.7", "firmware package version"),
     "npu_smi": Fault("node", _tool_fault("npu-smi", tuple(npu_smi.FAILURES)), "hang|dcmi-8005|dcmi-8020|library",
                      "npu-smi fails or hangs"),
@@ -333,7 +333,7 @@ FAULTS = {
 # -- commands
 
 def main(argv: list[str], root: str = "/") -> int:
-    """The program ascend-fault; returns the exit status."""
+    """Run the program ascend-fault; return the exit code."""
     command, arguments = (argv[1], argv[2:]) if len(argv) > 1 else ("", [])
     try:
         if command == "set" and arguments:
@@ -372,7 +372,7 @@ def inject(root: str, words: list[str]) -> None:
 
 
 def _read_words(state: dict, words: list[str]) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Return ([chips], [(fault, value)]) of `npu=3 health=Alarm`, `link npu=3 down` and so on."""
+    """Return ([chips], [(fault, value)]) for words such as `npu=3 health=Alarm` or `link npu=3 down`."""
     pairs: list[list[str]] = []
     for word in words:
         key, separator, value = word.partition("=")

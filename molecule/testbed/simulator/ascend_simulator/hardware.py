@@ -102,7 +102,7 @@ def series_of(generation: str) -> Series:
 
 
 def release_of(version: str) -> Release:
-    """Return the versions shipped with a driver. An unlisted driver has those of the newest older listed driver."""
+    """Return the versions in a driver package. A driver that is not listed has those of the newest older driver."""
     if version in RELEASES:
         return RELEASES[version]
     major = version.split(".")[0]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hccn_tool: the queries and the ping of the network port of one NPU, in the vendor's formats."""
+"""hccn_tool: the queries and the ping of an NPU's network port, in the vendor's formats."""
 from __future__ import annotations
 
 import sys

@@ -52,7 +52,7 @@ def _containers(folder: str) -> dict[str, list[int]]:
 
 
 def _worker(processes: list[tuple[int, str]], position: int) -> tuple[int, str] | None:
-    """Return the process that uses an NPU: a vLLM worker or engine core, or the first non-wrapper."""
+    """Return the process that uses an NPU: a vLLM worker or engine core, or the first process that is not a wrapper."""
     for prefix in ("VLLMWorker", "VLLMEngineCor"):
         workers = [process for process in processes if process[1].startswith(prefix)]
         if workers:

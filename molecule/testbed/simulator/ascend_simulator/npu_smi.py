@@ -209,7 +209,7 @@ def _topology(state: dict) -> str:
 # -t KIND -i NPU [-c CHIP]
 
 def _card_query(kind: str, state: dict, chips: list[dict]) -> str:
-    """Return the output of a query of all chips of an NPU, and of its board controller if that supports the query."""
+    """Return the output of a query for all chips of an NPU, and for its board controller if it supports the query."""
     width = _width(kind)
     header = [("NPU ID", chips[0]["npu"]), ("Chip Count", len(chips))]
     if kind == "product":

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""npu-smi and hccn_tool of a recorded node: they print what the real ones printed, with the same exit code.
+"""npu-smi and hccn_tool that replay a recorded node: they print what the real tools printed, with the same exit code.
 
 A recording is `recording.json` of the collection's diagnostics. Its keys are `commands` (list of `argv`, `rc`, which is
 null for a command that hung, `stdout` and `stderr`), `files` (text by path), `devices` (N of /dev/davinciN), `kernel`
@@ -34,7 +34,7 @@ def main(argv: list[str], root: str = "/") -> int:
             sys.stderr.flush()
             if code is None:
                 fail("hang", {})
-            return code if code >= 0 else 128 - code  # like a shell, if a signal killed the real tool
+            return code if code >= 0 else 128 - code  # as in a shell if a signal killed the tool
     sys.stderr.write(f"{wanted[0]}: this output is not in the recording: {' '.join(wanted)}\n")
     return NOT_RECORDED
 

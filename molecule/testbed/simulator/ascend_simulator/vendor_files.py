@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that an installation of driver and firmware creates on a node, and the two tools at the vendor's paths."""
+"""The files that an installation of driver and firmware creates on a node, including the two tools."""
 from __future__ import annotations
 
 import os
@@ -53,7 +53,7 @@ def write_program(root: str, package: str, path: str, module: str) -> None:
 
 
 def write_versions(root: str, state: dict) -> None:
-    """Write version.info of driver and firmware with the state's versions."""
+    """Write the version.info files of driver and firmware with the versions in the state."""
     versions, release = state["versions"], release_of(state["setup"]["generation"])
     write_file(root, DRIVER_VERSION, _pairs(
         ("Version", versions["driver_package"]), ("ascendhal_version", release.ascendhal), ("aicpu_version", "1.0"),

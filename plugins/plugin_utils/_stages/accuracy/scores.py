@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scores of an accuracy measurement, and the scores that they are compared with. PRIVATE to the accuracy stage."""
+"""The scores of an accuracy measurement, and the scores that they are compared with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, sum_of
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import JobOutcome
 
@@ -95,14 +96,6 @@ class ComparedModel(TypedDict):
     model: str | None
     release: str | None
     host: str
-
-
-class Figure(TypedDict):
-    """A figure of the report."""
-
-    name: str
-    value: float
-    unit: str
 
 
 class Measurement(JobOutcome):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start the containers of benchmark clients, wait for their results, and remove them. PRIVATE to the stage."""
+"""Start the containers of benchmark clients, wait for their results, and remove them."""
 
 from __future__ import annotations
 

@@ -15,9 +15,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import
     docker_mounts,
     hccl_environment,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Figure, Outcome
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Outcome
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan

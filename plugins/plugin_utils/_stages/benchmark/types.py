@@ -4,12 +4,14 @@
 """Types of the observation of the benchmark stage, from one run of a client to the result of a host.
 
 Metrics have the names of ``vllm bench``. Metrics that end in ``_ms`` are in milliseconds, throughputs are per second,
-``duration`` and ``avg_latency`` are in seconds. PRIVATE to the stage.
+``duration`` and ``avg_latency`` are in seconds.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -234,14 +236,6 @@ class Steps(TypedDict):
     targets: list[str]
     ais_bench: bool
     balancer: bool
-
-
-class Figure(TypedDict):
-    """A value for the report."""
-
-    name: str
-    value: float
-    unit: str
 
 
 class BenchmarkObservation(TypedDict):

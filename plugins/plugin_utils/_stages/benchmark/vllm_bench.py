@@ -22,6 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FI
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, types
 
@@ -290,9 +291,9 @@ def identity(service: ServiceContainer | None) -> types.Identity:
     }
 
 
-def figures(measurements: Collection[types.Measurement]) -> list[types.Figure]:
+def figures(measurements: Collection[types.Measurement]) -> list[Figure]:
     """Return the medians over the repeats and the results of sweeps."""
-    found: list[types.Figure] = []
+    found: list[Figure] = []
     for measured in measurements:
         suffix = "" if len(measurements) == 1 else " (%s)" % measured["name"]
         for metric, (label, unit, _more_is_better) in statistics.METRICS.items():

@@ -5,8 +5,6 @@
 
 The programs are ``roles/hccl/files/allreduce_probe.py`` and CANN's all_reduce_test, which
 ``roles/hccl/files/hccl_test_launcher.py`` starts.
-
-PRIVATE to the hccl stage.
 """
 
 from __future__ import annotations

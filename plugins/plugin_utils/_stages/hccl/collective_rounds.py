@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the rounds of all-reduces to run from the observations of all nodes. PRIVATE to the hccl stage."""
+"""Choose the rounds of all-reduces to run from the observations of all nodes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _obstacle(peers: Peers, inputs: Mapping[str, Any], forks: int, choices: Mapp
     if len(peers) < 2:
         return "There is only one node in this run; an all-reduce needs two."
     if forks < len(peers):
-        return "The all-reduce runs on all %d nodes at a time, but Ansible has %d forks; raise forks." % (
+        return "The all-reduce runs on all %d nodes at a time, but the forks setting of Ansible is %d; raise forks." % (
             len(peers), forks)
     obstacles = (_obstacle_on(host, peers[host], choices[host]) for host in sorted(peers))
     return next(filter(None, obstacles), None)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the host interfaces for HCCL, and the pings that each node sends. PRIVATE to the hccl stage."""
+"""Choose the host interfaces for HCCL, and the pings that each node sends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _VIRTUAL_KINDS = ("dummy", "tun", "vxlan", "geneve", "ipip", "sit", "gre", "ip6t
 # Kinds of bridge ports that lead only to containers and virtual machines.
 _INNER_KINDS = (*_VIRTUAL_KINDS, "veth")
 _HOST_PREFIX = 32
-# RFC 3927. For example, the internal interface of a BMC has the same link-local address on every server.
+# RFC 3927 addresses are not unique across hosts: a BMC's internal interface, for example, has the same one on every
+# server.
 _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 
 
@@ -88,9 +89,9 @@ def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -
 def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
     """Return the interfaces of a host from which HCCL's interface is chosen.
 
-    These are the usable interfaces, except those of container engines, hypervisors and overlay networks. Such an
-    interface is recognized by its name or kind, as a bridge without an external port, or by an address without a
-    network (/32).
+    These are the usable interfaces, except those of container engines, hypervisors and overlay networks. An
+    interface counts as one of these if its name or kind says so, if it is a bridge without an external port, or if its
+    address has no network (/32).
     """
     interfaces = {each["name"]: each for each in observed["host_network"]["interfaces"]}
     found = [each for each in usable_interfaces(observed, shared)
@@ -104,7 +105,7 @@ def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()
 def _is_inner(interface: Mapping[str, Any]) -> bool:
     """Return whether an interface leads only to containers, virtual machines or a tunnel.
 
-    A bridge that connects the host itself has a network card, a bond or a VLAN as a port.
+    A bridge that connects the host itself to a network has a NIC, a bond or a VLAN among its ports.
     """
     if interface["kind"] == "bridge":
         return not _is_unknown_bridge(interface) and all(kind in _INNER_KINDS for kind in interface["ports"])
@@ -123,7 +124,7 @@ def _shared_addresses(peers: Peers) -> set[str]:
 
 
 def host_interfaces(peers: Peers, wanted: str = "") -> dict[str, Choice]:
-    """Return ``{host: choice}`` of the interfaces for HCCL_IF_IP and ``*_SOCKET_IFNAME``.
+    """Return ``{host: choice}`` with the interface of each host for HCCL_IF_IP and ``*_SOCKET_IFNAME``.
 
     An interface is chosen if the inventory names it, if it is the only candidate of its host, or if it is the only
     candidate in a network that all hosts share. The reason names the other candidates.
@@ -157,14 +158,15 @@ def _detected_interface(host: str, observed: HcclObservation, candidates: list[C
     if not candidates:
         ignored = ", ".join(_labels(usable))
         return _choice(None, observed["host_network"]["error"] or
-                       "no interface of %s is up with an IPv4 address that other hosts can reach%s" % (
+                       "%s has no interface that is up and has an IPv4 address that other hosts can reach%s" % (
                            host, "; not considered: " + ignored if ignored else ""), candidates)
     if len(candidates) == 1:
-        return _choice(candidates[0], "the only one of %s" % host, candidates)
+        return _choice(candidates[0], "the only candidate on %s" % host, candidates)
     common = [candidate for candidate in candidates if candidate["network"] in shared]
     if len(common) == 1:
-        return _choice(common[0], "the only one in a network that all hosts share; set hccl_interface to choose %s"
-                       % " or ".join(_labels(each for each in candidates if each not in common)), candidates)
+        others = " or ".join(_labels(each for each in candidates if each not in common))
+        return _choice(common[0], "the only candidate on a network that all hosts share; set hccl_interface to "
+                       "choose %s" % others, candidates)
     return _choice(None, "%s are possible" % " and ".join(_labels(candidates)), candidates)
 
 
@@ -173,7 +175,10 @@ def _labels(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArguments]:
-    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. A node tests connections to the hosts that it pings."""
+    """Return ``{host: arguments of ascend.vllm.hccn_ping}``.
+
+    Each node also opens test TCP connections to the hosts whose NPUs it pings.
+    """
     npus = {name: npu_addresses(observed) for name, observed in peers.items()}
     count = 1 + max((npu for numbers in npus.values() for npu in numbers), default=-1)
     choices = host_interfaces(peers, inputs["hccl_interface"])
@@ -181,13 +186,13 @@ def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArg
     names, full_mesh_max_nodes = sorted(peers), inputs["hccl_ping_full_mesh_max_nodes"]
 
     def arguments(host: str) -> PingArguments:
-        met = ping_mesh.partners(names, host, full_mesh_max_nodes)
+        partner_names = ping_mesh.partners(names, host, full_mesh_max_nodes)
         partners: list[Partner | None] = [
             {"host": name, "npus": {str(npu): address for npu, address in npus[name].items()}} if name else None
-            for name in met]
+            for name in partner_names]
         targets: list[Target] = [
             {"host": name, "address": addresses[name], "port": inputs["hccl_host_port"]}
-            for name in sorted(filter(None, met)) if name in addresses]
+            for name in sorted(filter(None, partner_names)) if name in addresses]
         return {
             "npus": sorted(npus[host]),
             "partners": partners if inputs["hccl_ping_enabled"] else [],

@@ -34,6 +34,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 _CONF = "Set the correct value with hccn_tool -s, on the device and in /etc/hccn.conf."
 _SAME = "Set the same value on every NPU of the cluster and on the switch ports."
 _CABLE = "Clean and reseat module and fiber, then replace them one at a time. Check the switch port, too."
+# The sources of several limits.
+_OF_CONF = "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of hccn.conf."
+_MAJORITY = "Comparison with the other NPUs of the cluster."
+_LIMITS = "MindCluster, fd-tk: core/config/threshold_config.py (hccl_optical_limits)."
 
 CHECKS = (
     Check("tool_answers", CRITICAL, "hccn_tool answers every query for every NPU",
@@ -49,34 +53,23 @@ CHECKS = (
     Check("net_health", CRITICAL, "Every NPU reaches its netdetect address",
           "Check the switch port, the VLAN and the netdetect address; 'Init' means that no address is set.",
           "Installation page of vLLM Ascend, multi-node communication: every result is Success."),
-    Check("address", CRITICAL, "The address of every NPU is the one in /etc/hccn.conf", _CONF,
-          "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of "
-          "hccn.conf."),
-    Check("netmask", CRITICAL, "The netmask of every NPU is the one in /etc/hccn.conf", _CONF,
-          "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of "
-          "hccn.conf."),
-    Check("gateway", CRITICAL, "The gateway of every NPU is the one in /etc/hccn.conf", _CONF,
-          "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of "
-          "hccn.conf."),
+    Check("address", CRITICAL, "The address of every NPU is the one in /etc/hccn.conf", _CONF, _OF_CONF),
+    Check("netmask", CRITICAL, "The netmask of every NPU is the one in /etc/hccn.conf", _CONF, _OF_CONF),
+    Check("gateway", CRITICAL, "The gateway of every NPU is the one in /etc/hccn.conf", _CONF, _OF_CONF),
     Check("netdetect", CRITICAL, "Every NPU has a netdetect address that answers",
           "Set it with hccn_tool -i N -netdetect -s address A; usually A is the gateway.",
           "Installation page of vLLM Ascend, multi-node communication: a detection address is set."),
     Check("lldp_neighbour", WARNING, "Every NPU sees a switch port over LLDP", "Enable LLDP on the switch port."),
-    Check("speed", CRITICAL, "Every NPU has the speed of the majority", _SAME,
-          "Comparison with the other NPUs of the cluster."),
-    Check("duplex", CRITICAL, "Every NPU has the duplex mode of the majority", _SAME,
-          "Comparison with the other NPUs of the cluster."),
-    Check("mtu", CRITICAL, "Every NPU has the MTU of the majority", _SAME,
-          "Comparison with the other NPUs of the cluster."),
+    Check("speed", CRITICAL, "Every NPU has the speed of the majority", _SAME, _MAJORITY),
+    Check("duplex", CRITICAL, "Every NPU has the duplex mode of the majority", _SAME, _MAJORITY),
+    Check("mtu", CRITICAL, "Every NPU has the MTU of the majority", _SAME, _MAJORITY),
     Check("fec", WARNING, "Every NPU has the FEC mode of the majority", _SAME),
     Check("tls", CRITICAL, "The TLS setting is the same on every NPU of the cluster",
           "Set the same value everywhere: hccn_tool -i N -tls -s enable 0 (or 1) for every NPU.",
           "HCCL connects only NPUs with the same setting (vllm-ascend issue 10224, pull request 5811)."),
     Check("optics_present", WARNING, "Every NPU has an optical module", _CABLE),
-    Check("optics_power", CRITICAL, "Optical power and bias current are within the limits", _CABLE,
-          "MindCluster, fd-tk: core/config/threshold_config.py (hccl_optical_limits)."),
-    Check("optics_snr", CRITICAL, "The signal-to-noise ratio is within the limits", _CABLE,
-          "MindCluster, fd-tk: core/config/threshold_config.py (hccl_optical_limits)."),
+    Check("optics_power", CRITICAL, "Optical power and bias current are within the limits", _CABLE, _LIMITS),
+    Check("optics_snr", CRITICAL, "The signal-to-noise ratio is within the limits", _CABLE, _LIMITS),
     Check("optics_margin", WARNING, "No optical value is close to a limit", _CABLE),
     Check("link_flaps", WARNING, "No link went down more than hccl_link_flap_limit times in 24 hours", _CABLE),
     Check("duplicate_address", CRITICAL, "No two NPUs of the cluster have the same address",
@@ -451,7 +444,7 @@ def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: observa
     for check, expected in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
         _judge_pairs(checks, check, host, expected, cluster["mesh"][check])
     size = cluster["mesh_size"]
-    message = "%d pings in %d rounds cover %.3g %% of all pairs of NPUs" % (
+    message = "%d pings in %d rounds cover %.3g %% of all NPU pairs" % (
         size["pings"], size["rounds"], 100 * size["coverage"])
     if ping["not_sent"] or ping["given_up"]:
         message += "; this node did not send %d in time and skipped %d after consecutive losses" % (
@@ -475,9 +468,9 @@ def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: Hos
                       "npu %d" % npus[0] if len(npus) == 1 else None, _describe(suspect))
     if mesh["unexplained"]:
         checks.expect(check, False, expected, actual,
-                      message="%d pairs of the mesh are bad without a pattern" % mesh["unexplained"])
+                      message="bad pairs of the mesh without a pattern: %d" % mesh["unexplained"])
     elif not mesh["own_suspects"]:
-        checks.expect(check, True, expected, actual, message="Only because of " + "; ".join(mesh["suspects"]))
+        checks.expect(check, True, expected, actual, message="All bad pairs involve " + "; ".join(mesh["suspects"]))
 
 
 def _describe(suspect: ping_mesh.Suspect) -> str:

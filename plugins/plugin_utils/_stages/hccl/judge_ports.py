@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of the network ports of NPUs. PRIVATE to the judge of the hccl stage."""
+"""The checks of the network ports of NPUs."""
 
 from __future__ import annotations
 
@@ -323,4 +323,4 @@ def _flaps(npu: int, answers: Answers, limit: int) -> Outcome:
         return Outcome(npu, None, expected, None, "A time in the answer to -link_stat cannot be read.")
     recent = sum(1 for moment in downs if moment and timedelta(0) <= now - moment <= timedelta(days=1))
     return Outcome(npu, recent <= limit, expected, "%d" % recent,
-                   "the link of npu %d went down %d times in 24 hours" % (npu, recent) if recent > limit else None)
+                   "link failures of npu %d in the last 24 hours: %d" % (npu, recent) if recent > limit else None)

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The type of the observation of a node in the hccl stage, and functions that read values from an observation.
-
-PRIVATE to the stage.
-"""
+"""The type of the observation of a node in the hccl stage, and functions that read values from an observation."""
 
 from __future__ import annotations
 
@@ -16,16 +13,13 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_ping import PingMesh, Reach
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import HccnObservation
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.hccl_output import HcclTestRow
 
-    class Row(TypedDict):
-        """The measurement of one size. ``check`` is ``success``, ``failed``, or ``NULL`` if no sum was verified."""
+    class Row(HcclTestRow):
+        """The measurement of one size."""
 
-        size_bytes: int
-        time_us: float
-        alg_bandwidth_gbs: float
         #: None if the program did not print it.
         bus_bandwidth_gbs: float | None
-        check: str
 
     class Result(TypedDict):
         """The output of one node in a round."""

@@ -6,8 +6,6 @@
 The schedule is a round-robin tournament of the nodes (circle method). Every node can compute its own part from the list
 of nodes, without a coordinator. When two nodes meet, NPU i of each node pings NPU (i + shift) of the other node, once
 for each shift. Therefore each NPU pings one NPU and is pinged by one NPU at a time.
-
-PRIVATE to the hccl stage.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ Matrices = Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]]]]
 #: A possible cause of failed pings: (kind, the NPU, node or other object, direction). `_KINDS` lists the kinds.
 Cause = tuple[str, Any, str]
 
-BOTH, FROM, TO = "both directions", "from it only", "to it only"
+BOTH, FROM, TO = "both directions", "only pings from it", "only pings to it"
 # The maximum fraction of the pairs of a cause that can still work. One such pair is always allowed.
 EXCEPTIONS = 0.1
 MAX_SUSPECTS = 8

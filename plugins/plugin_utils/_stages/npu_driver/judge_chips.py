@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the output of npu-smi for each chip, and the processes that use planned NPUs. PRIVATE to this folder."""
+"""Judge the output of npu-smi for each chip, and the processes that use planned NPUs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge driver, firmware, files, Docker and host of a node. PRIVATE to this folder."""
+"""Judge driver, firmware, files, Docker and host of a node."""
 
 from __future__ import annotations
 
@@ -348,11 +348,11 @@ def _kernel_log(checks: Checks, context: Context) -> None:
     for line in log["lines"]:
         kinds.setdefault(line.get("kind", kernel_log.DRIVER), []).append(line)
     for kind, lines in kinds.items():
-        checks.expect("kernel_log", False, expected, "%d lines" % len(lines), subject=_LOG_KINDS[kind].subject,
-                      message="%d lines, the newest %d s ago: %s" % (
+        checks.expect("kernel_log", False, expected, "lines: %d" % len(lines), subject=_LOG_KINDS[kind].subject,
+                      message="lines: %d, the newest %d s ago: %s" % (
                           len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]), remedy=_LOG_KINDS[kind].remedy)
     if not kinds:
-        checks.expect("kernel_log", True, expected, "%d errors of a PCIe link that it corrected" % corrected
+        checks.expect("kernel_log", True, expected, "corrected errors of a PCIe link: %d" % corrected
                       if corrected else "none")
 
 
@@ -393,7 +393,7 @@ def _drift(checks: Checks, context: Context) -> None:
         value = each["outliers"][context.host]
         if each["majority"]:
             hosts = ", ".join(host for host, other in each["outliers"].items() if other == value)
-            message = "%s is %s on %s, but %s on most nodes" % (each["fact"], value, hosts, each["majority"])
+            message = "%s: %s on %s, but %s on most nodes" % (each["fact"], value, hosts, each["majority"])
         else:
             message = "%s differs, without a majority: %s" % (each["fact"], ", ".join(
                 "%s has %s" % item for item in each["outliers"].items()))

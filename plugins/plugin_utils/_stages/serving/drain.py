@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The remaining requests of a drained service, and the processes that use its NPUs. PRIVATE to the collection."""
+"""The remaining requests of a drained service, and the processes that use its NPUs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
             clauses.append("the requests of %s are not known (%s)" % (
                 container["name"], cast("LoadError", load)["error"]))
         elif load["running"] + load["waiting"]:
-            clauses.append("%s has %d requests running and %d waiting" % (
+            clauses.append("%s has requests: %d running, %d waiting" % (
                 container["name"], load["running"], load["waiting"]))
     return clauses
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files on the controller in which the members of a group report their states. PRIVATE to the collection."""
+"""Files on the controller in which the members of a group report their states."""
 
 from __future__ import annotations
 

@@ -343,7 +343,7 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
     weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
     checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
                   weights.get("error") or ("no such folder" if not weights["folder"] else
-                                           "%s config.json, %d files of weights" % (
+                                           "%s config.json, weight files: %d" % (
                                                "a" if weights["config"] else "no", weights["shards"])),
                   plan["model"]["path"])
     wrong = observed["wrong_sources"]
@@ -599,7 +599,7 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
     if not seen:
         after = "there was no previous service"
     elif failing:
-        after = "the previous service does not answer either (%s)" % "; ".join(failing)
+        after = "the previous service does not respond either (%s)" % "; ".join(failing)
     else:
         after = "the previous service (image %s) serves again" % cast("ContainerState", seen[0]["container"])[
             "image"][:19]

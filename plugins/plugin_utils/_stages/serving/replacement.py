@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of an upgrade and of a rollback, derived from the containers on a node. PRIVATE to the collection.
+"""The steps of an upgrade and of a rollback, derived from the containers on a node.
 
 Running containers are described by the options with which they were started, because the plan may have changed since
 then. All containers are items of the return value ``containers`` of ``ascend.vllm.serving_info``.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table that ``playbooks/status.yml`` prints. PRIVATE to the collection."""
+"""The table that ``playbooks/status.yml`` prints."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Ins
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import (
-        DeployedContainer,
-        InstanceState,
-        ServingState,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 
 
 class Row(NamedTuple):
@@ -43,7 +39,7 @@ HEADER = Row("host", "instance", "container", "state", "running", "waiting", "KV
              "image")
 
 
-def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
+def rows(host: str, plan: Plan, observed: serving_state.ServingState) -> list[Row]:
     """Return a row for each planned or deployed instance of the host. The state includes the load of the containers."""
     if observed["docker_engine_error"]:
         return [Row(host, "-", observed["docker_engine_error"])]
@@ -61,8 +57,8 @@ def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
     return found
 
 
-def _row(host: str, container: DeployedContainer, instance: Instance | None, state: str | None,
-         observed: ServingState) -> Row:
+def _row(host: str, container: serving_state.DeployedContainer, instance: Instance | None, state: str | None,
+         observed: serving_state.ServingState) -> Row:
     load: Any = container.get("load") or {}
     usage = load.get("kv_cache_usage")
     running = container["status"] == "running"
@@ -76,7 +72,7 @@ def _row(host: str, container: DeployedContainer, instance: Instance | None, sta
         image=(container.get("image_digest") or container["image"])[:19])
 
 
-def _plan(container: DeployedContainer, instance: Instance | None, image: str | None) -> str:
+def _plan(container: serving_state.DeployedContainer, instance: Instance | None, image: str | None) -> str:
     """Return how a container differs from the plan."""
     if instance is None:
         return "kept by an upgrade" if container["name"].endswith(PREVIOUS) else "no longer planned"
@@ -85,7 +81,7 @@ def _plan(container: DeployedContainer, instance: Instance | None, image: str | 
     return "as planned" if container["image"] == image else "other image"
 
 
-def _state(instance: InstanceState) -> str:
+def _state(instance: serving_state.InstanceState) -> str:
     """Return the state of an instance, which is hung if it is not ready and Docker reports it as unhealthy."""
     container = instance["container"]
     if (instance["reason"] or "").startswith(REJECTED):

@@ -15,9 +15,9 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case impor
 
 
 class FakeNode:
-    """A node that returns prepared results of modules in order; a result that is an exception is raised.
+    """A node that returns prepared module results in order. A result that is an exception is raised.
 
-    ``requests`` lists the calls as (module, arguments).
+    ``requests`` lists the module calls as (module, arguments).
     """
 
     def __init__(self, *results):
@@ -34,7 +34,7 @@ class FakeNode:
 
 
 def new_action(plugin, args, execute=None, check_mode=False):
-    """Return an action whose module calls are sent to ``execute``, and which displays nothing."""
+    """Return an action that calls modules through ``execute``. `displayed` and `warnings` return its output."""
     loader = DataLoader()
     task = Mock(args=args, async_val=0, check_mode=check_mode, environment=[])
     action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())

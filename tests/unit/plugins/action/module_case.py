@@ -27,7 +27,7 @@ def validated(name, arguments):
 
 
 def documented_options(module):
-    """Return the documented options of a module with those of its documentation fragments."""
+    """Return the options in the documentation of a module and in its documentation fragments."""
     documentation = yaml.safe_load(module.DOCUMENTATION)
     options = dict(documentation.get("options", {}))
     fragments = documentation.get("extends_documentation_fragment", [])

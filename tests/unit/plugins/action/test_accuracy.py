@@ -21,8 +21,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 
 JOB = "/var/tmp/ascend-vllm-accuracy-x"
 ROW = {"dataset": "own", "version": "1a", "metric": "accuracy", "mode": "gen", "model": "80.00"}
-END = {"running": False, "exit_code": 0, "rows": [ROW], "answers": {"own": {"answered": 10, "failed": 0}},
-       "performance": {"totals": None, "latencies": None}, "log": []}
+FINISHED = {"running": False, "exit_code": 0, "rows": [ROW], "answers": {"own": {"answered": 10, "failed": 0}},
+            "performance": {"totals": None, "latencies": None}, "log": []}
 DATASETS = [{"name": "own", "path": "/own.jsonl", "minimum": 70}]
 
 
@@ -36,9 +36,9 @@ def act(tmp_path):
         def execute(name, module_args, task_vars):
             arguments = validated(name, module_args)
             run.calls.append((name, arguments["state"], arguments))
-            if run.lost:
+            if run.unreachable:
                 raise AnsibleConnectionFailure("timed out")
-            return {"started": {"job": JOB, "problem": None, "data": {"own": "5ha"}}, "watched": run.end,
+            return {"started": {"job": JOB, "problem": None, "data": {"own": "5ha"}}, "watched": run.job,
                     "absent": {"changed": True}}[arguments["state"]]
 
         loader = DataLoader()
@@ -51,7 +51,7 @@ def act(tmp_path):
         returned, path = action.run(task_vars=variables), tmp_path / "node1" / "accuracy.json"
         return returned, json.loads(path.read_text("utf-8")) if path.exists() else None
 
-    run.calls, run.lost, run.end = [], False, END
+    run.calls, run.unreachable, run.job = [], False, FINISHED
     return run
 
 
@@ -59,7 +59,7 @@ def statuses(result):
     return {check["id"].partition(".")[2]: check["status"] for check in result["checks"]}
 
 
-def test_the_first_instance_is_measured_and_judged(act):
+def test_first_instance_is_measured_and_judged(act):
     plan = valid()
     returned, result = act(plan, accuracy_concurrency=4, accuracy_num_prompts="10")
     assert (returned["failed"], result["status"]) == (False, "passed")
@@ -74,18 +74,19 @@ def test_the_first_instance_is_measured_and_judged(act):
     assert result["observed"]["figures"] == [{"name": "own, accuracy", "value": 80.0, "unit": "points"}]
 
 
-@pytest.mark.parametrize(("before", "variables", "status"), [
+@pytest.mark.parametrize(("reference_score", "variables", "status"), [
     (80.5, {}, "passed"), (81.5, {}, "failed"), (81.5, {"accuracy_maximum_drop": 2}, "passed")])
-def test_the_scores_are_compared_with_those_of_another_model(act, tmp_path, before, variables, status):
-    score = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": before, "answered": 10, "data": "5ha"}
+def test_scores_are_compared_with_those_of_another_model(act, tmp_path, reference_score, variables, status):
+    scores = [{"dataset": "own", "metric": "accuracy", "version": "1a", "score": reference_score, "answered": 10,
+               "data": "5ha"}]
     path = tmp_path / "bf16.json"
-    path.write_text(json.dumps({"model": "bf16", "release": "v1", "host": "node9", "observed": {"scores": [score]}}))
+    path.write_text(json.dumps({"model": "bf16", "release": "v1", "host": "node9", "observed": {"scores": scores}}))
     returned, result = act(valid(), accuracy_compare_with=str(path), **variables)
     assert (returned["failed"], statuses(result)["delta"]) == (status == "failed", status)
     assert result["observed"]["compared_with"] == {"model": "bf16", "release": "v1", "host": "node9"}
 
 
-def test_a_file_that_is_not_a_measurement_is_refused_before_the_run(act, tmp_path):
+def test_file_that_is_not_a_measurement_is_refused_before_the_run(act, tmp_path):
     (tmp_path / "other.json").write_text("{}")
     returned, _result = act(valid(), accuracy_compare_with=str(tmp_path / "other.json"))
     assert "accuracy_compare_with has to be the accuracy.json of an earlier measurement" in returned["msg"]
@@ -96,7 +97,7 @@ def test_a_file_that_is_not_a_measurement_is_refused_before_the_run(act, tmp_pat
     (valid(), {"accuracy_enabled": False}, "accuracy_enabled is false"),
     (valid_group("data_parallel")["node2"], {}, "node1 serves the whole group and is tested instead of this host"),
 ])
-def test_without_a_measurement_the_stage_is_not_run(act, plan, variables, reason):
+def test_stage_is_recorded_as_not_run_if_nothing_is_measured(act, plan, variables, reason):
     returned, result = act(plan, **variables)
     assert returned["status"] == result["status"] == "not_run"
     assert result["observed"]["not_run"].startswith(reason)
@@ -108,21 +109,21 @@ def test_check_mode_measures_and_records_nothing(act):
     assert (returned["status"], result, act.calls) == ("not_run", None, [])
 
 
-def test_unreachable_node(act):
-    act.lost = True
+def test_unreachable_node_fails_the_stage(act):
+    act.unreachable = True
     returned, result = act(valid())
     assert (returned["failed"], returned["reachable"], statuses(result)) == (True, False, {"node_reachable": "failed"})
 
 
-def test_run_that_takes_too_long(act):
-    act.end = {**END, "running": True, "progress": {}}
+def test_measurement_that_exceeds_the_timeout_fails(act):
+    act.job = {**FINISHED, "running": True, "progress": {}}
     _returned, result = act(valid(), accuracy_timeout_s=0)
     (failed,) = [check for check in result["checks"] if check["status"] == "failed"]
     assert failed["actual"] == "AISBench took longer than accuracy_timeout_s (0 s)"
 
 
 @pytest.mark.parametrize(("waive", "status"), [([], "failed"), (["gate"], "waived")])
-def test_waived_check(act, waive, status):
+def test_failed_check_can_be_waived(act, waive, status):
     datasets = [dict(DATASETS[0], minimum=90)]
     _returned, result = act(valid(), accuracy_datasets=datasets, accuracy_waive=waive)
     assert statuses(result)["gate"] == status

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The servers behind the balancer are resolved from the inventory, and unsuitable variables are refused."""
+"""The action determines the servers behind the balancer from the inventory, and refuses unsuitable variables."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case impor
 PIPELINE = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
 
 
-class Hosts(dict):
+class HostVars(dict):
+    """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
+
     raw_get = dict.__getitem__
 
 
 def variables(host="node1", present=("node1", "node2"), **changes):
-    """Return the variables of a host in a play of node1 and node2; node3 is only in the inventory.
+    """Return the variables of a host. node1 and node2 are in the play, node3 is only in the inventory.
 
     :param present: the hosts of the play that have not failed.
-    :param changes: ``{host: variables of this host only}``.
+    :param changes: ``{host: variables that only this host has}``.
     """
-    hosts = Hosts({name: dict({"inventory_hostname": name, "ansible_host": address}, **changes.get(name, {}))
-                   for name, address in (("node1", "10.0.0.1"), ("node2", "10.0.0.2"), ("node3", "10.0.0.3"))})
+    hosts = HostVars({name: dict({"inventory_hostname": name, "ansible_host": address}, **changes.get(name, {}))
+                      for name, address in (("node1", "10.0.0.1"), ("node2", "10.0.0.2"), ("node3", "10.0.0.3"))})
     groups = {"npu_nodes": list(hosts)}
-    for own in hosts.values():
-        own["groups"] = groups
+    for host_variables in hosts.values():
+        host_variables["groups"] = groups
     return dict(hosts[host], hostvars=hosts, ansible_play_hosts_all=["node1", "node2"], ansible_play_hosts=present)
 
 
@@ -40,7 +42,7 @@ def resolve(tmp_path):
     return run
 
 
-def test_nodes_outside_the_play_stay_behind_the_balancer(resolve):
+def test_nodes_outside_the_play_remain_servers_of_the_balancer(resolve):
     result = resolve(variables(node3={"serving_port": 9000}))
     assert (result["hosts"], result["managed"]) == (["node1"], ["node1"])
     assert [(each["name"], each["address"]) for each in result["servers"]] == [
@@ -51,24 +53,25 @@ def test_nodes_outside_the_play_stay_behind_the_balancer(resolve):
                                {"name": "balancer_watch_port", "port": 8079}]
 
 
-def test_balancer_outside_the_play(resolve):
-    found = variables(node1={"balancer_hosts": ["lb"], "balancer_watch_interval_s": 0})
-    found["hostvars"]["lb"] = {"inventory_hostname": "lb", "ansible_host": "10.0.0.9", "groups": found["groups"]}
-    result = resolve(found)
+def test_first_node_manages_a_balancer_outside_the_play(resolve):
+    task_vars = variables(node1={"balancer_hosts": ["lb"], "balancer_watch_interval_s": 0})
+    task_vars["hostvars"]["lb"] = {"inventory_hostname": "lb", "ansible_host": "10.0.0.9",
+                                   "groups": task_vars["groups"]}
+    result = resolve(task_vars)
     assert (result["hosts"], result["managed"]) == (["lb"], ["lb"])
     assert len(result["servers"]) == 3
     assert [service["url"] for service in result["services"]] == ["http://10.0.0.9:8080"]
     assert result["ports"] == [{"name": "balancer_port", "port": 8080}]
 
 
-def test_control_routes_are_those_of_the_releases(resolve):
+def test_control_paths_depend_on_the_releases_of_all_nodes(resolve):
     assert "/pause" not in resolve(variables())["control_paths"]  # vLLM 0.11 does not have it
     paths = resolve(variables(node3={"plan_release": "v0.18.0"}))["control_paths"]
     assert {"/pause", "/sleep", "/collective_rpc", "/v1/load_lora_adapter"} < set(paths)
     assert not {"/health", "/v1/models", "/v1/completions", "/metrics"} & set(paths)
 
 
-def test_node_that_manages_no_balancer_resolves_only_itself(resolve):
+def test_node_that_manages_no_balancer_returns_only_its_own_server(resolve):
     result = resolve(dict(variables(), inventory_hostname="node2", ansible_host="10.0.0.2"))
     assert (result["managed"], result["services"]) == ([], [])
     assert [each["name"] for each in result["servers"]] == ["node2:8888"]

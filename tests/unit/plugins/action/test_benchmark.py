@@ -24,9 +24,9 @@ BALANCER = "http://10.0.0.9:8080"
 
 
 class Node:
-    """A simulated node that returns the results of modules.
+    """A simulated node that returns module results.
 
-    :param limit_rps: requests per second above which the latency is too high.
+    :param limit_rps: the request rate (per second) above which the latency is too high.
     """
 
     def __init__(self, plan, limit_rps=1e9):
@@ -37,11 +37,11 @@ class Node:
                          for each in plan["instances"]}
         self.clients, self.calls, self.runs = {}, [], []
         self.before_start = lambda name: None
-        self.lost = False
+        self.unreachable = False
 
     def __call__(self, module_name=None, module_args=None, task_vars=None):
         self.calls.append((module_name.rsplit(".", 1)[1], copy.deepcopy(module_args)))
-        if self.lost:
+        if self.unreachable:
             raise AnsibleConnectionFailure("lost")
         return getattr(self, self.calls[-1][0])(**module_args)
 
@@ -65,7 +65,7 @@ class Node:
         if state == "absent":
             self.clients.pop(name, None)
             return {}
-        words = command[command.index("bench") + 1:]
+        words = command[command.index("bench") + 1:]  # the subcommand of vllm bench, and its options
         options = {word[2:]: value for word, value in zip(words, words[1:]) if word.startswith("--")}
         self.before_start(name)
         self.runs.append(options.get("base-url", words[0]))
@@ -93,7 +93,7 @@ class Node:
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    """Return a function (node, step, **variables) that returns the result of the action and the recorded result."""
+    """Return a function (node, step, **variables) -> (return value of the action, recorded result)."""
     monkeypatch.setattr(benchmark, "RESTORE_POLL_S", 0)
     tasks = []
 
@@ -128,7 +128,7 @@ def test_one_instance_is_measured_and_recorded(stage, tmp_path):
     assert node.clients == {}
 
 
-def test_server_without_a_manifest_is_not_judged(stage):
+def test_same_server_is_not_judged_without_a_weights_manifest(stage):
     node = Node(valid())
     node.services[VLLM]["weights"] = None
     outcome, result = stage(node)
@@ -141,7 +141,7 @@ def test_inputs_from_the_command_line_are_converted(stage):
     assert len(node.runs) == 3
 
 
-def test_bad_input_is_recorded_without_a_module_call(stage):
+def test_invalid_input_is_recorded_without_a_module_call(stage):
     node = Node(valid())
     outcome, result = stage(node, step="begin", benchmark_args={"no-such": 1})
     assert outcome["failed"]
@@ -183,7 +183,7 @@ def test_instance_without_an_api_is_not_measured(stage):
     assert statuses(result, VLLM + "-1") == {"service": "passed"}
 
 
-def test_group_is_measured_at_its_head_only(stage):
+def test_group_is_measured_only_on_its_head(stage):
     node = Node(valid_group("data_parallel")["node2"])
     _outcome, result = stage(node, host="node2")
     assert node.runs == []
@@ -191,7 +191,11 @@ def test_group_is_measured_at_its_head_only(stage):
     assert check["message"] == "node1 serves the whole group and is tested instead of this host."
 
 
-def through_the_balancer(stage, restarts=0):
+def measure_through_the_balancer(stage, restarts=0):
+    """Return the nodes and their recorded results.
+
+    :param restarts: how many times the server on node2 restarts during the measurement.
+    """
     nodes = {"node1": Node(valid()), "node2": Node(valid(serving_replicas=2))}
     common = {"hosts": list(nodes), "benchmark_balancer_url": BALANCER, "benchmark_targets": ["balancer"]}
     for step in ("begin", "balancer", "observe"):
@@ -203,7 +207,7 @@ def through_the_balancer(stage, restarts=0):
 
 
 def test_balancer_is_measured_once_with_the_load_of_all_instances(stage):
-    nodes, results = through_the_balancer(stage)
+    nodes, results = measure_through_the_balancer(stage)
     assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [])
     (measured,) = results["node1"]["observed"]["measurements"]
     assert (measured["instances"], measured["hosts"]) == (3, ["node1", "node2"])
@@ -221,42 +225,44 @@ def test_balancer_of_each_deployment_is_measured_by_its_first_node(stage):
     assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [BALANCER])
 
 
-class Hosts(dict):
+class HostVars(dict):
+    """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
+
     raw_get = dict.__getitem__
 
 
-@pytest.mark.parametrize(("nodes", "changes", "wanted"), [
+@pytest.mark.parametrize(("nodes", "changes", "targets"), [
     (["node1", "node2"], {}, ["instance"]),
     (["node1", "node2"], {"balancer_enabled": True}, ["instance", "balancer"]),
     (["node1"], {"balancer_enabled": True}, ["instance"]),
     (["node1"], {"balancer_enabled": True, "benchmark_balancer_url": BALANCER}, ["instance", "balancer"]),
     (["node1", "node2"], {"balancer_enabled": True, "benchmark_balancer_url": ""}, ["instance"]),
 ])
-def test_balancer_of_the_cluster_is_measured_if_all_its_nodes_are_in_the_run(stage, nodes, changes, wanted):
-    hosts = Hosts({name: {"inventory_hostname": name, "ansible_host": address, **changes}
-                   for name, address in (("node1", "192.0.2.11"), ("node2", "192.0.2.12"), ("lb", "192.0.2.9"))})
+def test_balancer_is_measured_if_its_url_is_set_or_all_its_nodes_are_in_the_run(stage, nodes, changes, targets):
+    hosts = HostVars({name: {"inventory_hostname": name, "ansible_host": address, **changes}
+                      for name, address in (("node1", "192.0.2.11"), ("node2", "192.0.2.12"), ("lb", "192.0.2.9"))})
     outcome, _result = stage(Node(valid()), step="begin", hosts=nodes, hostvars=hosts,
                              groups={"npu_nodes": ["node1", "node2"], "balancer": ["lb"]}, **changes)
-    assert outcome["observed"]["wanted"]["targets"] == wanted
+    assert outcome["observed"]["wanted"]["targets"] == targets
 
 
-def test_url_of_the_balancer_is_that_of_its_host(stage):
-    hosts = Hosts({"node1": {"inventory_hostname": "node1"},
-                   "lb": {"inventory_hostname": "lb", "ansible_host": "10.0.0.9"}})
+def test_url_of_the_balancer_contains_the_address_of_its_host(stage):
+    hosts = HostVars({"node1": {"inventory_hostname": "node1"},
+                      "lb": {"inventory_hostname": "lb", "ansible_host": "10.0.0.9"}})
     node = Node(valid())
-    more = {"hostvars": hosts, "groups": {"npu_nodes": ["node1"], "balancer": ["lb"]}, "balancer_enabled": True}
+    variables = {"hostvars": hosts, "groups": {"npu_nodes": ["node1"], "balancer": ["lb"]}, "balancer_enabled": True}
     for step in ("begin", "balancer"):
-        stage(node, step=step, **more)
+        stage(node, step=step, **variables)
     assert node.runs == [BALANCER]
 
 
-def test_changed_server_on_another_node_is_reported(stage):
-    _nodes, results = through_the_balancer(stage, restarts=1)
+def test_restarted_server_on_another_node_is_reported(stage):
+    _nodes, results = measure_through_the_balancer(stage, restarts=1)
     (check,) = [check for check in results["node1"]["checks"] if check["id"] == "benchmark.same_server"]
     assert (check["status"], check["actual"]) == ("failed", f"node2 {VLLM}: restarts 0 → 1")
 
 
-def test_a_client_is_stopped_at_the_timeout(stage):
+def test_client_is_stopped_at_the_timeout(stage):
     node = Node(valid())
     observe = node.benchmark_info
 
@@ -275,16 +281,16 @@ def test_a_client_is_stopped_at_the_timeout(stage):
     assert node.clients == {}
 
 
-@pytest.mark.parametrize(("change", "first", "best", "runs"), [
+@pytest.mark.parametrize(("change", "first", "best", "count"), [
     ({"benchmark_sweep_maximum": 4}, 4, 4, 1),  # the maximum meets the objective, so nothing else is measured
     ({"benchmark_sweep_minimum": 8}, 16, None, 5),
     ({"benchmark_sweep_tolerance_percent": 400}, 16, 2, 3),
 ])
-def test_inputs_of_a_sweep_limit_its_points(stage, change, first, best, runs):
+def test_sweep_inputs_limit_the_measured_points(stage, change, first, best, count):
     node = Node(valid(), limit_rps=5.0)
     _outcome, result = stage(node, **{**SWEEP, **change})
     sweep = result["observed"]["measurements"][0]["sweep"]
-    assert (sweep["points"][0]["value"], sweep["best"], len(sweep["points"])) == (first, best, runs)
+    assert (sweep["points"][0]["value"], sweep["best"], len(sweep["points"])) == (first, best, count)
     assert min(point["value"] for point in sweep["points"]) >= change.get("benchmark_sweep_minimum", 0.25)
 
 
@@ -297,13 +303,12 @@ def test_killed_sweep_is_resumed(stage):
         if len(node.runs) == 4:
             raise KeyboardInterrupt
 
-    whole = Node(valid(), limit_rps=5.0)
-    _outcome, result = stage(whole, benchmark_sweep_resume=False, **SWEEP)
+    _outcome, result = stage(Node(valid(), limit_rps=5.0), benchmark_sweep_resume=False, **SWEEP)
     points = [point["value"] for point in result["observed"]["measurements"][0]["sweep"]["points"]]
-    found = result["observed"]["measurements"][0]["sweep"]["best"]
+    best = result["observed"]["measurements"][0]["sweep"]["best"]
     assert points[0] == 16
-    assert 5 / 1.1 <= found <= 5
-    assert len(points) <= 8  # the maximum, and log2(log(64) / log(1.1)) steps from 0.25 to 16 at 10 %
+    assert 5 / 1.1 <= best <= 5
+    assert len(points) <= 8  # the maximum, then log2(log(64) / log(1.1)) steps to narrow 0.25 – 16 down to 10 %
 
     node = Node(valid(), limit_rps=5.0)
     node.before_start = kill
@@ -313,19 +318,19 @@ def test_killed_sweep_is_resumed(stage):
     node.before_start, node.runs = lambda name: None, []
     _outcome, result = stage(node, **SWEEP)
     assert len(node.runs) - 1 == len(points) - killed_after
-    assert result["observed"]["measurements"][0]["sweep"]["best"] == found
+    assert result["observed"]["measurements"][0]["sweep"]["best"] == best
 
 
-def test_points_of_another_server_are_not_reused(stage):
+def test_sweep_points_are_not_reused_after_a_restart_of_the_server(stage):
     node = Node(valid(), limit_rps=5.0)
     stage(node, **SWEEP)
-    first = len(node.runs)
+    all_runs = len(node.runs)
     node.runs = []
     stage(node, **SWEEP)
-    assert len(node.runs) == 1  # the measurement without the sweep
+    assert len(node.runs) == 1  # the measurement that is not part of the sweep
     node.services[VLLM]["started_at"], node.runs = "later", []
     stage(node, **SWEEP)
-    assert len(node.runs) == first
+    assert len(node.runs) == all_runs
 
 
 OFFLINE = {"benchmark_offline": ["latency", "throughput"], "benchmark_offline_stop_service": True}
@@ -345,12 +350,12 @@ def test_service_is_stopped_for_an_offline_run_and_started_again(stage):
 
 
 def test_service_is_started_again_after_a_failed_run(stage):
-    def fails(name):
+    def fail(name):
         if "-benchmark-" in name and not node.services[VLLM]["running"]:
             raise benchmark.AnsibleActionFail("no space left on device")
 
     node = full_node()
-    node.before_start = fails
+    node.before_start = fail
     outcome, result = stage(node, benchmark_targets=["instance"], **OFFLINE)
     assert outcome["failed"]
     assert node.services[VLLM]["running"]
@@ -360,12 +365,12 @@ def test_service_is_started_again_after_a_failed_run(stage):
 
 
 def test_service_is_started_again_after_an_interrupt(stage):
-    def interrupted(_name):
+    def interrupt(_name):
         if not node.services[VLLM]["running"]:
             raise KeyboardInterrupt
 
     node = full_node()
-    node.before_start = interrupted
+    node.before_start = interrupt
     with pytest.raises(KeyboardInterrupt):
         stage(node, benchmark_targets=["instance"], **OFFLINE)
     assert node.services[VLLM]["running"]
@@ -381,10 +386,10 @@ def test_service_is_not_stopped_by_default(stage):
 
 def test_only_valid_results_become_a_baseline(stage, tmp_path):
     node = Node(valid())
-    valid_results = node.docker_container
+    start_client = node.docker_container
 
     def half_completed(**arguments):
-        valid_results(**arguments)
+        start_client(**arguments)
         for result in node.clients.values():
             result["completed"] /= 2
         return {}
@@ -393,7 +398,7 @@ def test_only_valid_results_become_a_baseline(stage, tmp_path):
     outcome, _result = stage(node, benchmark_baseline_save=True)
     assert outcome["failed"]
     assert not (tmp_path / "baselines").exists()
-    node.docker_container = valid_results
+    node.docker_container = start_client
     stage(node, benchmark_baseline_save=True)
     (baseline,) = (tmp_path / "baselines").iterdir()
     assert json.loads(baseline.read_text())["key"]["target"] == "instance"
@@ -428,29 +433,29 @@ def test_ais_bench_measures_the_service(stage):
     assert statuses(result, f"{VLLM}, AISBench")["same_server"] == "passed"
 
 
-def test_unreachable_node(stage):
+def test_unreachable_node_fails_the_stage(stage):
     node = Node(valid())
-    node.lost = True
+    node.unreachable = True
     outcome, result = stage(node)
     assert (outcome["reachable"], statuses(result)) == (False, {"node_reachable": "failed"})
 
 
 @pytest.mark.parametrize(("waive", "status"), [([], "failed"), (["node_reachable"], "waived")])
-def test_waived_check(stage, waive, status):
+def test_failed_check_can_be_waived(stage, waive, status):
     node = Node(valid())
-    node.lost = True
+    node.unreachable = True
     _outcome, result = stage(node, benchmark_waive=waive)
     assert statuses(result) == {"node_reachable": status}
 
 
 @pytest.mark.parametrize(("ratio", "status"), [(0.97, "failed"), (0.4, "passed")])
-def test_required_share_of_the_baseline(stage, ratio, status):
+def test_run_below_the_minimum_ratio_to_the_baseline_fails(stage, ratio, status):
     node = Node(valid())
     stage(node, benchmark_baseline_save=True)
-    started = node.docker_container
+    start_client = node.docker_container
 
     def half_as_fast(**arguments):
-        started(**arguments)
+        start_client(**arguments)
         for result in node.clients.values():
             result["output_throughput"] /= 2
         return {}

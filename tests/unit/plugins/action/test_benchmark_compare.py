@@ -27,7 +27,7 @@ def scores(**found):
         for name, score in found.items()]}}
 
 
-FORMS = {"raw": RAW, "baseline": {"schema": statistics.BASELINE_SCHEMA, "metrics": RAW}, "stage": stage(vllm=RAW)}
+FORMATS = {"raw": RAW, "baseline": {"schema": statistics.BASELINE_SCHEMA, "metrics": RAW}, "stage": stage(vllm=RAW)}
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def compare(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("before", sorted(FORMS))
-@pytest.mark.parametrize("after", sorted(FORMS))
-def test_any_two_measurements_are_compared(compare, before, after):
-    result, lines = compare(FORMS[before], FORMS[after])
+@pytest.mark.parametrize("before", sorted(FORMATS))
+@pytest.mark.parametrize("after", sorted(FORMATS))
+def test_measurements_in_any_two_formats_are_compared(compare, before, after):
+    result, lines = compare(FORMATS[before], FORMATS[after])
     assert [row["ratio"] for row in result["rows"]] == [1.0, 1.0]
     assert result["holds"]
-    assert lines[-1] == "The output throughput is at least 0.97 times the first."
+    assert lines[-1] == "The output throughput is at least 0.97 times that of the first measurement."
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stage": "benchmark", "observed": {}}', '{"stage": "hccl"}'])
@@ -59,13 +59,13 @@ def test_file_that_is_not_a_measurement_is_refused(compare, text, tmp_path):
         compare(RAW, text)
 
 
-def test_table_of_performance(compare):
+def test_performance_is_compared_in_a_table(compare):
     result, lines = compare(RAW, dict(RAW, output_throughput=40.0))
     assert lines == [
         "metric before after after/before",
         "Output token throughput (tok/s) 50 40 0.800 worse",
         "Time to first token, p99 (ms) 20 20 1.000 same",
-        "", "The output throughput is below 0.97 times the first."]
+        "", "The output throughput is below 0.97 times that of the first measurement."]
     assert not result["holds"]
     assert compare(RAW, dict(RAW, output_throughput=40.0), minimum_ratio=0.8)[0]["holds"]
 
@@ -77,13 +77,13 @@ def test_targets_with_the_same_name_are_compared(compare):
     assert not [line for line in lines if line.startswith("other")]
 
 
-def test_table_of_accuracy(compare):
+def test_scores_are_compared_in_a_table(compare):
     result, lines = compare(scores(textvqa=76.2, gsm8k=90.0), scores(textvqa=75.5, gsm8k=88.0))
     assert lines == [
         "dataset before after difference",
         "textvqa, accuracy 76.2 75.5 -0.7 within the limit",
         "gsm8k, accuracy 90 88 -2 too low",
-        "", "A score is more than 1 points below the first."]
+        "", "A score is below that of the first measurement by more than the limit (1)."]
     assert not result["holds"]
     assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["holds"]
 
@@ -93,6 +93,6 @@ def test_performance_is_not_compared_with_accuracy(compare):
         compare(RAW, scores(textvqa=76.2))
 
 
-def test_no_common_metric(compare):
+def test_measurements_without_a_common_metric_are_refused(compare):
     with pytest.raises(AnsibleActionFail, match="no metric in common"):
         compare(scores(textvqa=76.2), scores(gsm8k=88.0))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a node to the archive of the run."""
+"""The action saves what the module collected from a node, and the report adds it to the archive of the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ CAUSE = {"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "L
 
 
 def returned(texts, **values):
-    """Return the return values of the module for these texts."""
+    """Return what the module returns for these files.
+
+    :param texts: ``{file: text}``.
+    """
     return {"changed": False, "diagnosis": [], "clock_offset_s": 1.5, **values,
             "archive": base64.b64encode(pack(texts.items())).decode(),
             "files": {name: {"rc": 0, "size": len(text), "problem": None} for name, text in texts.items()}}
@@ -37,9 +40,12 @@ def returned(texts, **values):
 
 @pytest.fixture
 def collect(tmp_path):
-    """Return a function (host, answer of the node) -> the return value of the action; ``action`` is the action."""
-    def collect(host, answer, **task_vars):
-        node = FakeNode(answer)
+    """Return a function (host, result of the module) -> the return value of the action.
+
+    Its attributes ``action`` and ``arguments`` are the last action and the arguments of its module call.
+    """
+    def collect(host, response, **task_vars):
+        node = FakeNode(response)
         collect.action = new_action(diagnostics_bundle, {"npus": [0], "limit_s": 9}, node.execute)
         result = collect.action.run(task_vars={"inventory_hostname": host, "report_path": str(tmp_path), **task_vars})
         ((_module, collect.arguments),) = node.requests
@@ -49,7 +55,10 @@ def collect(tmp_path):
 
 @pytest.fixture
 def archive(tmp_path):
-    """Return a function (hosts) -> (return value of the action, {file in the archive: text})."""
+    """Return a function (hosts) -> (return value of the action, {file in the archive: text}).
+
+    Its attributes ``shown`` and ``path`` are the displayed text and the path of the archive.
+    """
     def archive(*hosts, check_mode=False, **task_vars):
         action = new_action(report, {"phase": "diagnostics", "path": str(tmp_path / "bundles"), "hosts": list(hosts)},
                             check_mode=check_mode)
@@ -61,7 +70,7 @@ def archive(tmp_path):
     return archive
 
 
-def test_archive_of_several_nodes(collect, archive, tmp_path):
+def test_archive_contains_the_files_of_several_nodes(collect, archive, tmp_path):
     collect("node1", returned({"containers/vllm.log": "NPU out of memory\n"}, diagnosis=[CAUSE]))
     collect("node2", returned({"host/memory.txt": "memory\n"}))
     (tmp_path / "node1" / "plan.json").write_text('{"plan": {"hash": "abc"}}')
@@ -76,7 +85,7 @@ def test_archive_of_several_nodes(collect, archive, tmp_path):
     assert "memory.txt" not in archive.shown
 
 
-def test_return_value_does_not_have_the_archive_and_clocks_are_compared(collect):
+def test_archive_is_not_returned_and_clocks_are_compared(collect):
     result = collect("node1", returned({"a": "a"}))
     assert sorted(result) == ["changed", "clock_offset_s", "diagnosis", "failure", "files"]
     assert (result["clock_offset_s"], result["failure"]) == (1.5, None)
@@ -85,7 +94,7 @@ def test_return_value_does_not_have_the_archive_and_clocks_are_compared(collect)
     assert abs(collect.arguments["controller_time_s"] - time.time()) < 60
 
 
-def test_node_of_which_a_later_batch_of_the_run_collects_is_added(collect, archive):
+def test_node_of_a_later_batch_of_the_run_is_added(collect, archive):
     collect("node1", returned({"a": "a"}))
     assert list(archive("node1", "node2")[1]) == ["diagnostics/index.md", "diagnostics/node1/a"]
     first = archive.path
@@ -95,7 +104,7 @@ def test_node_of_which_a_later_batch_of_the_run_collects_is_added(collect, archi
     assert archive.path == first
 
 
-def test_data_of_an_earlier_run_are_not_in_the_archive(collect, archive, tmp_path):
+def test_data_from_an_earlier_run_is_not_archived(collect, archive, tmp_path):
     collect("node1", returned({"a": "a"}))
     note = tmp_path / "node1" / "observed" / "diagnostics.note.json"
     note.write_text(note.read_text().replace(Records(tmp_path).run_id, "earlier"))
@@ -103,18 +112,18 @@ def test_data_of_an_earlier_run_are_not_in_the_archive(collect, archive, tmp_pat
     Records(tmp_path).write_result(contract.no_result("serving", "node1", "the file is damaged"))
     _result, texts = archive("node1", "node2")
     assert list(texts) == ["diagnostics/index.md", "diagnostics/node1/results/serving.json"]
-    assert "- node1: the results only, since no data were collected there" in texts["diagnostics/index.md"]
+    assert "- node1: only the results, because nothing was collected there" in texts["diagnostics/index.md"]
 
 
-@pytest.mark.parametrize(("answer", "reason"), [
+@pytest.mark.parametrize(("response", "reason"), [
     (AnsibleConnectionFailure("no route"), "no route"),
     ({"failed": True, "msg": "no Python"}, "The module failed: no Python"),
     (RuntimeError("odd"), "odd"),
     ({"files": {}}, "'diagnosis'"),
     ({"files": {}, "diagnosis": [{}], "clock_offset_s": 0}, "'source'"),
 ])
-def test_node_that_cannot_be_examined_is_named_in_the_index(collect, archive, answer, reason):
-    result = collect("node1", answer)
+def test_node_that_cannot_be_examined_is_named_in_the_index(collect, archive, response, reason):
+    result = collect("node1", response)
     assert not result.get("failed")
     assert result["failure"] == reason
     assert reason in warnings(collect.action)[0]
@@ -123,7 +132,7 @@ def test_node_that_cannot_be_examined_is_named_in_the_index(collect, archive, an
     assert f"- node1: everything: {reason}" in texts["diagnostics/index.md"].splitlines()
 
 
-def test_node_that_hangs_as_a_whole_does_not_stop_the_run(monkeypatch, tmp_path):
+def test_hung_node_does_not_stop_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(diagnostics_bundle, "EXTRA_S", 1)
     action = new_action(diagnostics_bundle, {"limit_s": 0}, lambda *_args, **_keywords: time.sleep(30))
     result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path)})
@@ -151,13 +160,13 @@ def test_check_mode_shows_the_causes_and_writes_no_archive(collect, archive, tmp
     assert "out_of_memory" in archive.shown
 
 
-def test_files_of_a_node_on_the_controller_are_private(collect, tmp_path):
+def test_files_collected_on_the_controller_are_private(collect, tmp_path):
     collect("node1", returned({"a": "a"}))
     for path in (tmp_path / "node1" / "observed").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_recordings_are_anonymized_alike_for_all_nodes(collect, archive, tmp_path):
+def test_recordings_of_all_nodes_are_anonymized_consistently(collect, archive, tmp_path):
     raw = json.dumps({"names": ["pluto17"], "kernel": "5.10.0", "files": {}, "devices": [0], "commands": [
         {"argv": ["hccn_tool"], "rc": 0, "stdout": "ipaddr:10.20.1.17 of node2 and pluto17", "stderr": ""}]})
     collect("node1", returned({"recording.json": raw}))

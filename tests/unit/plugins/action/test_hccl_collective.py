@@ -49,7 +49,7 @@ def failed(message="RuntimeError: out of memory"):
 class Cluster:
     """The nodes of a play and the results directory.
 
-    ``returned`` is ``{(host, number of nodes in the run): result of docker_container}``, by default `output`;
+    ``returned`` is ``{(host, number of nodes in the run): result of docker_container}``, by default ``output()``;
     ``info`` is ``{host: result of hccn_info}``. A result that is an exception is raised.
     """
 
@@ -60,7 +60,7 @@ class Cluster:
             self.records.write_observation(host, "hccl", ObservationRecord(observed=observation(host)))
 
     def task(self, step="run", hosts=tuple(HOSTS), check_mode=False, **variables):
-        """Run a task on all hosts; return ``{host: returned value}``."""
+        """Run a task on all hosts, and return ``{host: return value}``."""
         uuid = f"task {next(self.uuids)}"
         return {host: self._act(host, uuid, step, check_mode, variables) for host in hosts}
 
@@ -118,7 +118,7 @@ def test_all_nodes_take_part_in_one_all_reduce(cluster):
         assert cluster.observed(host)["collective"]["obstacle"] is None
 
 
-def test_sources_of_the_programs_are_arguments_of_the_container(cluster, monkeypatch):
+def test_source_code_of_the_programs_is_passed_as_container_arguments(cluster, monkeypatch):
     commands = []
     monkeypatch.setattr(cluster, "_result", lambda host, name, arguments: commands.append(
         arguments["command"]) or output())
@@ -131,11 +131,11 @@ def test_sources_of_the_programs_are_arguments_of_the_container(cluster, monkeyp
 @pytest.mark.parametrize(("change", "variables", "obstacle"), [
     ({"processes": [{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]}, {}, "NPU 3 of node2 is in use by vllm"),
     ({"image_present": False}, {}, "node2 does not have the image yet"),
-    ({}, {"ansible_forks": 2}, "Ansible has 2 forks"),
+    ({}, {"ansible_forks": 2}, "the forks setting of Ansible is 2"),
     ({}, {"hccl_collective_policy": "never"}, "hccl_collective_policy is never"),
     ({}, {"check_mode": True}, "No container is started in check mode"),
 ])
-def test_an_obstacle_on_one_node_prevents_the_run_on_all(cluster, change, variables, obstacle):
+def test_obstacle_on_one_node_prevents_the_run_on_all_nodes(cluster, change, variables, obstacle):
     cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={**observation("node2"), **change}))
     for host, returned in cluster.task(**variables).items():
         assert (returned["skipped"], returned["rounds"]) == (True, [])
@@ -150,7 +150,7 @@ def test_an_obstacle_on_one_node_prevents_the_run_on_all(cluster, change, variab
     ({"failed": True, "msg": "no such image"}, "the container could not be run on node2: no such image"),
     (AnsibleConnectionFailure("timed out"), "RuntimeError: node2 is not reachable: timed out"),
 ])
-def test_a_failure_is_saved_and_the_host_does_not_fail(cluster, result, reason):
+def test_failure_is_saved_and_the_host_does_not_fail(cluster, result, reason):
     cluster.returned["node2", 3] = result
     returned = cluster.task()
     assert not any(each.get("failed") for each in returned.values())
@@ -158,7 +158,7 @@ def test_a_failure_is_saved_and_the_host_does_not_fail(cluster, result, reason):
         "node1": [("all", HOSTS, None)], "node2": [("all", HOSTS, reason)], "node3": [("all", HOSTS, None)]}
 
 
-def test_a_node_that_could_not_be_observed_takes_no_part(cluster):
+def test_node_that_could_not_be_observed_does_not_take_part(cluster):
     unreachable = ObservationRecord(failure="node2 is not reachable", reachable=False)
     cluster.records.write_observation("node2", "hccl", unreachable)
     assert cluster.task()["node2"] == SKIPPED
@@ -179,7 +179,7 @@ PAIRS = [("pair 0", ["node2", "node3"]), ("pair 1", ["node1", "node2"]), ("pair 
     (failed(), {}, True),
     (AnsibleConnectionFailure("timed out"), {}, True),
 ])
-def test_a_failed_or_slow_run_is_diagnosed(cluster, result, variables, diagnosed):
+def test_failed_or_slow_run_is_diagnosed(cluster, result, variables, diagnosed):
     cluster.returned["node2", 3] = result
     cluster.task(**variables)
     cluster.containers.clear()
@@ -197,7 +197,7 @@ def test_a_failed_or_slow_run_is_diagnosed(cluster, result, variables, diagnosed
         if diagnosed else [])
 
 
-def test_nothing_is_diagnosed_without_a_run(cluster):
+def test_nothing_is_diagnosed_if_no_run_took_place(cluster):
     cluster.task(hccl_collective_policy="never")
     returned = cluster.task("diagnosis", hccl_collective_policy="never")
     assert [each["rounds"] for each in returned.values()] == [[]] * 3
@@ -210,15 +210,16 @@ INFO = {"npus": {}, "conf": None, "conf_error": None, "host_network": {}, "proce
         "duration_s": 0.1}
 
 
-def without_image(cluster):
+def run_without_the_image(cluster):
+    """Run the first task while node2 does not have the image yet."""
     cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={
         **observation("node2"), "image_present": False}))
     cluster.task()
     cluster.info = dict.fromkeys(HOSTS, INFO)
 
 
-def test_run_is_repeated_once_all_nodes_have_the_image(cluster):
-    without_image(cluster)
+def test_run_takes_place_as_soon_as_all_nodes_have_the_image(cluster):
+    run_without_the_image(cluster)
     returned = cluster.task("resume")
     assert returned == {host: {"changed": False, "resumed": True, "rounds": []} for host in HOSTS}
     assert [(host, arguments["npus"], arguments["image"]) for host, arguments in cluster.requests] == [
@@ -236,15 +237,15 @@ def test_run_is_repeated_once_all_nodes_have_the_image(cluster):
     ({"failed": True, "msg": "hccn_tool was not found"}, "Docker on node2 does not report"),
     (AnsibleConnectionFailure("timed out"), "Docker on node2 does not report"),
 ])
-def test_a_node_that_still_lacks_the_image_prevents_the_run_again(cluster, result, obstacle):
-    without_image(cluster)
+def test_node_that_still_lacks_the_image_prevents_the_run_again(cluster, result, obstacle):
+    run_without_the_image(cluster)
     cluster.info["node2"] = result
     assert cluster.task("resume")["node2"]["resumed"]
     assert cluster.task()["node1"]["msg"].startswith(obstacle)
     assert cluster.containers == []
 
 
-def test_nothing_is_repeated_after_a_run(cluster):
+def test_completed_run_is_not_repeated(cluster):
     cluster.task()
     assert cluster.task("resume") == dict.fromkeys(HOSTS, SKIPPED)
     assert cluster.requests == []
@@ -270,7 +271,7 @@ def test_only_the_first_node_saves_the_baseline(cluster, tmp_path):
     (failed(), {"hccl_baseline_save": True}), (output(), {}),
     (output(), {"hccl_baseline_save": True, "hccl_collective_policy": "never"}),
 ])
-def test_no_baseline_is_saved(cluster, tmp_path, result, variables):
+def test_baseline_is_saved_only_on_request_and_after_a_successful_run(cluster, tmp_path, result, variables):
     cluster.returned["node1", 3] = result
     for step in ("run", "diagnosis"):
         cluster.task(step, **variables)
@@ -278,7 +279,7 @@ def test_no_baseline_is_saved(cluster, tmp_path, result, variables):
     assert cluster.observed("node1")["collective"]["baseline"] == {}
 
 
-def test_output_of_a_container_is_masked(cluster):
+def test_secrets_in_the_output_of_a_container_are_masked(cluster):
     cluster.returned[("node1", 3)] = failed("RuntimeError: sent Authorization: Bearer s3cret-value")
     cluster.task()
     observed = json.dumps(cluster.observed("node1"))

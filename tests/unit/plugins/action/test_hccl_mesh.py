@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node sends its own pings of the ping mesh, and the result or the failure is saved with its observation."""
+"""Each node sends its part of the pings in the mesh, and the result or the failure is saved with its observation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def act(tmp_path):
     return run
 
 
-def test_each_node_runs_one_module_with_its_own_part(act):
+def test_each_node_runs_its_part_in_one_module_call(act):
     for host in HOSTS:
         act(host, RESULT, hccl_host_port=2222, hccl_ping_timeout_s="3.5")
     assert [name for name, _arguments in act.requests] == ["ascend.vllm.hccn_ping"] * 3
@@ -74,7 +74,7 @@ def test_each_node_runs_one_module_with_its_own_part(act):
         assert sorted(filter(None, names)) == sorted(host for host, name in zip(HOSTS, names) if name)
 
 
-def test_disabled_pings_are_not_sent(act):
+def test_no_pings_are_sent_if_they_are_disabled(act):
     act("node1", RESULT, hccl_ping_enabled=False)
     ((_name, arguments),) = act.requests
     assert (arguments["partners"], len(arguments["hosts"])) == ([], 2)
@@ -95,7 +95,7 @@ def test_result_is_saved_with_the_observation_of_the_node(act, result, expected)
     assert "ping" not in observed["node2"]
 
 
-def test_a_node_that_could_not_be_observed_takes_no_part(act):
+def test_node_that_could_not_be_observed_does_not_take_part(act):
     act.records.write_observation("node2", "hccl", ObservationRecord(failure="node2 is not reachable", reachable=False))
     assert act("node2", RESULT)["skipped"]
     assert act.requests == []

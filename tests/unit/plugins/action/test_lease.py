@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The actions that hold the leases of a run, and the release of the leases."""
+"""Actions that change something acquire leases for their run. The leases are released when the run ends."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PLAN = valid()
 ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 DEAD = {**run.RUN, "run": "dead", "pid": 2**22 + 1}
 ALIVE = {**run.RUN, "run": "alive"}
-REFUSED = "This node is in use by the run"
+REFUSED = "This node is in use by run"
 
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (action plugin, arguments, *responses) -> what the action returns.
+    """Return a function (action plugin, arguments, *responses) -> the return value of the action.
 
-    Its attribute ``requests`` has the request for a lease of each module call, or None.
+    Its attribute ``requests`` lists the lease request of each module call. None means that the call had no request.
     """
     def call(plugin, args, *responses, check_mode=False, delegate_to=None):
         node = FakeNode(*responses)
@@ -54,53 +54,53 @@ def act(tmp_path):
     return call
 
 
-def image(**options):
-    return {"stage": "image", "plan": PLAN, **options}
+def image_stage():
+    return {"stage": "image", "plan": PLAN}
 
 
-def test_modules_of_a_changing_stage_hold_the_lease(act, tmp_path):
-    act(stage, image(), {"failed": True, "msg": "x"})
+def test_modules_of_a_stage_that_changes_the_node_request_the_lease(act, tmp_path):
+    act(stage, image_stage(), {"failed": True, "msg": "x"})
     assert act.requests == [{**run.RUN, "docker_socket": PLAN["docker_socket"], "gone": []}]
     assert json.loads((tmp_path / ".lease.json").read_text("utf-8")) == run.RUN
 
 
-@pytest.mark.parametrize(("name", "options", "passed"), [
+@pytest.mark.parametrize(("name", "options", "requested"), [
     ("npu_driver", {}, False), ("functional", {}, False), ("image", {"check_mode": True}, False),
     ("image", {"delegate_to": "another"}, False), ("image", {"delegate_to": "node1"}, True), ("hccl", {}, True),
     ("weights", {}, True), ("serving", {}, True)])
-def test_who_needs_the_lease_of_the_node(act, name, options, passed):
+def test_lease_is_requested_only_if_the_node_may_be_changed(act, name, options, requested):
     act(stage, {"stage": name, "plan": PLAN}, {"failed": True, "msg": "x"}, **options)
-    assert [request is not None for request in act.requests] == [passed]
+    assert [request is not None for request in act.requests] == [requested]
 
 
-def test_lease_of_a_run_that_is_over_is_taken(act):
+def test_lease_of_a_run_that_has_ended_is_taken_over(act):
     refused = [{"failed": True, "msg": REFUSED, "holder": {**DEAD, "run": name}} for name in ("dead", "older")]
-    found = act(stage, image(), *refused, {"failed": True, "msg": "the real answer"})
+    result = act(stage, image_stage(), *refused, {"failed": True, "msg": "the real response"})
     assert [request["gone"] for request in act.requests] == [[], ["dead"], ["dead", "older"]]
-    assert "the real answer" in found["msg"]
+    assert "the real response" in result["msg"]
 
 
-@pytest.mark.parametrize("holder", [ALIVE, {**DEAD, "processes": "of another controller"}])
-def test_living_run_is_named(act, holder):
-    found = act(stage, image(), {"failed": True, "msg": REFUSED, "holder": holder})
-    assert found["failed"]
-    assert f"node1: {REFUSED}" in found["msg"]
+@pytest.mark.parametrize("holder", [ALIVE, {**DEAD, "processes": "another controller"}])
+def test_run_that_may_be_alive_keeps_the_lease(act, holder):
+    result = act(stage, image_stage(), {"failed": True, "msg": REFUSED, "holder": holder})
+    assert result["failed"]
+    assert f"node1: {REFUSED}" in result["msg"]
     assert len(act.requests) == 1
 
 
-def test_module_that_still_refuses_is_not_asked_forever(act):
-    found = act(stage, image(), *[{"failed": True, "msg": REFUSED, "holder": DEAD}] * 9)
-    assert (found["failed"], len(act.requests)) == (True, 2)
+def test_module_that_refuses_again_is_not_called_a_third_time(act):
+    result = act(stage, image_stage(), *[{"failed": True, "msg": REFUSED, "holder": DEAD}] * 9)
+    assert (result["failed"], len(act.requests)) == (True, 2)
 
 
 @pytest.mark.parametrize("plugin_and_args", [
-    (stage, image()), (report, {"phase": "begin", "hosts": ["node1"]}),
+    (stage, image_stage()), (report, {"phase": "begin", "hosts": ["node1"]}),
     (weights_staging, {"path": "/data/m", "state": "held", "source": "local"})])
-def test_results_folder_of_a_living_run_is_not_changed(act, tmp_path, plugin_and_args):
+def test_results_folder_in_use_by_another_run_is_not_changed(act, tmp_path, plugin_and_args):
     (tmp_path / ".lease.json").write_text(json.dumps(ALIVE))
     (tmp_path / "node1").mkdir()
     (tmp_path / "node1" / "image.json").write_text("{}")
-    with pytest.raises(AnsibleActionFail, match=r"Nothing was changed\. The results folder .* in use by the run alive"):
+    with pytest.raises(AnsibleActionFail, match=r"Nothing was changed\. The results folder .* in use by run alive"):
         act(*plugin_and_args)
     assert act.requests == []
     assert (tmp_path / "node1" / "image.json").read_text() == "{}"
@@ -108,16 +108,16 @@ def test_results_folder_of_a_living_run_is_not_changed(act, tmp_path, plugin_and
 
 @pytest.mark.parametrize("plugin_and_args", [
     (report, {"phase": "end", "hosts": []}), (serving_status, {"show": []})])
-def test_who_needs_no_lease(act, tmp_path, plugin_and_args):
+def test_final_report_and_status_do_not_need_the_lease(act, tmp_path, plugin_and_args):
     (tmp_path / ".lease.json").write_text(json.dumps(ALIVE))
     act(*plugin_and_args)
     assert json.loads((tmp_path / ".lease.json").read_text()) == ALIVE
 
 
-def test_results_folder_that_cannot_be_written(act, tmp_path):
+def test_results_folder_that_is_not_writable_is_refused(act, tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(AnsibleActionFail, match="set report_path to a folder of this user"):
-        act(stage, image())
+        act(stage, image_stage())
 
 
 def test_weights_staging_returns_what_the_module_returns(act):
@@ -131,7 +131,12 @@ def test_progress_of_a_transfer_renews_the_lease(act):
     assert act.requests[0]["run"] == run.RUN_ID
 
 
-def end(tmp_path, command, check_mode=False, planned=True):
+def release(tmp_path, command, check_mode=False, planned=True):
+    """Return the return value of the action that releases the leases of this run.
+
+    :param command: the function that runs a command on the node.
+    :param planned: whether this run has a plan for the node.
+    """
     (tmp_path / ".lease.json").write_text(json.dumps(run.RUN))
     if planned:
         Records(tmp_path).write_plan("node1", PLAN, {})
@@ -141,24 +146,24 @@ def end(tmp_path, command, check_mode=False, planned=True):
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_leases_end(tmp_path, check_mode):
+def test_leases_are_released(tmp_path, check_mode):
     command = Mock(return_value={"rc": 0})
-    assert end(tmp_path, command, check_mode) == {"changed": False}
+    assert release(tmp_path, command, check_mode) == {"changed": False}
     assert [call.args for call in command.call_args_list] == (
         [] if check_mode else [(f"rm -rf {lease.ROOT}/{run.RUN_ID}",)])
     assert not (tmp_path / ".lease.json").exists()
 
 
 def test_node_without_a_plan_of_this_run_is_not_contacted(tmp_path):
-    """After a refusal in the plan, for example. A plan of another run does not count."""
+    """A node has no plan if its plan was refused, for example. A plan of another run does not count."""
     Records(tmp_path, run_id="another").write_plan("node1", PLAN, {})
-    assert end(tmp_path, Mock(side_effect=AssertionError), planned=False) == {"changed": False}
+    assert release(tmp_path, Mock(side_effect=AssertionError), planned=False) == {"changed": False}
     assert not (tmp_path / ".lease.json").exists()
 
 
 def test_lease_that_cannot_be_removed_is_reported(tmp_path):
-    found = end(tmp_path, Mock(return_value={"rc": 1, "stderr": "rm: cannot remove"}))
-    assert found == {"changed": False, "msg": "The lease of the node remains until the next run: rm: cannot remove"}
+    result = release(tmp_path, Mock(return_value={"rc": 1, "stderr": "rm: cannot remove"}))
+    assert result == {"changed": False, "msg": "The lease of the node remains until the next run: rm: cannot remove"}
 
 
 def test_release_without_a_lease_creates_no_folder(tmp_path):
@@ -166,7 +171,7 @@ def test_release_without_a_lease_creates_no_folder(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_node_that_does_not_respond_does_not_fail_the_end(tmp_path):
-    found = end(tmp_path, Mock(side_effect=AnsibleConnectionFailure("x")))
-    assert "its lease remains" in found["msg"]
-    assert not found["changed"]
+def test_unreachable_node_does_not_fail_the_release(tmp_path):
+    result = release(tmp_path, Mock(side_effect=AnsibleConnectionFailure("x")))
+    assert "its lease remains" in result["msg"]
+    assert not result["changed"]

@@ -62,7 +62,7 @@ def test_stage_judges_the_saved_observation(act):
     assert (outcome["status"], act.result("node1")["observed"]["path"]) == ("failed", "/data/model")
 
 
-def test_stage_observes_if_no_observation_of_the_phase_is_saved(act):
+def test_stage_observes_again_if_the_observation_is_from_another_phase(act):
     act(observe, "node1", OBSERVED, phase="before")
     act(stage, "node1", OBSERVED)
     assert act.modules == ["ascend.vllm.weights_info"] * 2

@@ -41,7 +41,7 @@ def act(tmp_path):
     return run
 
 
-def test_plan_of_the_role_defaults(act):
+def test_role_defaults_result_in_a_plan(act):
     result = act()
     assert result["changed"] is False
     assert result["plan"]["instances"][0]["url"] == "http://192.0.2.11:8888"
@@ -57,20 +57,20 @@ def test_plan_is_shown_on_request(act):
     assert text.startswith("node1: plan ")
 
 
-def test_plan_has_no_secrets(act):
+def test_plan_contains_no_secrets(act):
     result = act(_show=True, serving_api_key="sesame-1", weights_hub_token="sesame-2")
     assert result["plan"]["instances"][0]["secrets_path"]
     assert "sesame" not in json.dumps(result)
 
 
-def test_plan_has_no_secrets_of_a_wrong_type(act):
+def test_plan_contains_no_secret_of_the_wrong_type(act):
     assert "sesame" not in json.dumps(act(serving_api_key=["sesame"]))
 
 
 @pytest.mark.parametrize("secret", [
     {"serving_api_key": "sesame\n"}, {"serving_api_key": ["old", "sesame\n"]}, {"functional_api_key": "sesame\n"},
     {"benchmark_api_key": "sesame\x01"}, {"accuracy_api_key": " sesame"}, {"weights_hub_token": "sesame\n"}])
-def test_secret_that_cannot_be_sent_is_refused_with_all_other_mistakes(act, secret):
+def test_secret_that_cannot_be_sent_is_refused_together_with_all_other_mistakes(act, secret):
     with pytest.raises(AnsibleActionFail) as failure:
         act(serving_port=0, **secret)
     assert [refusal["id"] for refusal in failure.value.result["refusals"]] == ["serving_port", *secret]
@@ -98,13 +98,13 @@ def trusted(text):
 
 
 class HostVars(dict):
-    """Variables of hosts before templating, with the interface of Ansible."""
+    """The variables of all hosts before templating, with the method of Ansible's HostVars that the plugins call."""
 
     raw_get = dict.__getitem__
 
 
 def group_vars(of_play=None, **node2):
-    """Return the variables of node1, which serves in a group with node2.
+    """Return the variables of node1, which forms a group with node2.
 
     :param of_play: variables of the play, which both hosts have.
     :param node2: variables that only node2 has.
@@ -131,7 +131,7 @@ def test_variables_of_the_play_apply_to_all_members(act):
         act(**group_vars(play, serving_weight_nz="0"))
 
 
-def test_inputs_of_a_member_may_use_inputs_with_defaults(act):
+def test_inputs_of_a_member_may_refer_to_inputs_with_defaults(act):
     plan = act(**group_vars(serving_group_address=trusted("{{ serving_address }}")))["plan"]
     assert plan["group"]["members"][1]["address"] == "192.0.2.12"
 
@@ -143,12 +143,12 @@ def test_refusal_names_the_member(act):
         act(**dict(group_vars(), serving_hosts=["node1", "node3"]))
 
 
-def test_plan_has_no_secrets_of_members(act):
+def test_plan_contains_no_secrets_of_members(act):
     assert "sesame" not in json.dumps(act(**group_vars(serving_api_key="sesame")))
 
 
 @pytest.mark.parametrize("as_folder", [False, True])
-def test_overlay_is_merged(act, tmp_path, as_folder):
+def test_catalogue_overlay_is_merged(act, tmp_path, as_folder):
     path = tmp_path / "site.yml"
     path.write_text(OVERLAY % (64 * "a"))
     plan = act(plan_catalogue=[str(tmp_path if as_folder else path)])["plan"]

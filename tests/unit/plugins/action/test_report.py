@@ -65,14 +65,14 @@ def stages_of(records, host):
     ({"ansible_run_tags": ["serving", "functional"]}, ["serving", "functional"], ["npu_driver", "hccl"]),
     ({"ansible_run_tags": ["site_network"]}, [], ["npu_driver", "hccl", "serving"]),
 ])
-def test_beginning_removes_the_results_of_the_selected_stages(act, tags, stages, kept):
+def test_results_of_the_selected_stages_are_removed_at_the_beginning(act, tags, stages, kept):
     returned = act({"phase": "begin", "hosts": ["node1", "node2"]}, **tags)
     assert (returned["changed"], returned["stages"]) == (False, stages)
     assert [stages_of(act.records, host) for host in ("node1", "node2")] == [kept, kept]
     assert stages_of(act.records, "spare") == ["npu_driver", "hccl", "serving"]
 
 
-def test_beginning_refuses_a_mistyped_stage(act):
+def test_mistyped_stage_is_refused_at_the_beginning(act):
     with pytest.raises(AnsibleActionFail, match=r"--tags names hcl, .* did you mean hccl"):
         act({"phase": "begin", "hosts": ["node1"]}, ansible_run_tags=["serving", "hcl"])
     assert stages_of(act.records, "node1") == ["npu_driver", "hccl", "serving"]
@@ -118,7 +118,7 @@ def test_damaged_files_do_not_prevent_the_report_and_are_named(act, root, damage
     assert ["report.json" in warning for warning in act.warnings] == [True]
 
 
-def test_hostile_name_of_a_host_is_refused_at_the_beginning_and_harmless_at_the_end(act):
+def test_hostile_host_name_is_refused_at_the_beginning_and_harmless_at_the_end(act):
     before = sorted(act.records.root.parent.rglob("[!.]*"))
     with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. .* rename the host"):
         act({"phase": "begin", "hosts": ["node1", "../../x"]})
@@ -147,6 +147,6 @@ def test_check_mode_writes_and_removes_nothing(act, args):
     ({}, "hosts"),
     ({"hosts": ["node1"], "phase": "middle"}, "value of phase must be one of: begin, end"),
 ])
-def test_bad_arguments_are_refused(act, args, message):
+def test_invalid_arguments_are_refused(act, args, message):
     with pytest.raises(AnsibleActionFail, match=message):
         act(args)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nodes of a group make the same decision, and fail if a node of the group has left the run."""
+"""The nodes of a group make the same decision, and fail if a node of the group is no longer part of the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAN = valid_group("data_parallel", serving_api_key="set")
 def act(tmp_path):
     """Return a function (host, state, …) -> the result of the action on that host.
 
-    Both nodes run as planned, unless its attribute ``observe(host, **changes)`` has changed the container of a host.
+    Both containers run as planned until its attribute ``observe(host, **changes)`` changes the container of a host.
     """
     def observe(host, **changes):
         (instance,) = PLAN[host]["instances"]
@@ -52,7 +52,7 @@ def test_group_that_runs_as_planned_is_not_restarted(act):
         assert (result["current"], result["reasons"], result["shown"]) == (True, {}, [])
 
 
-def test_member_that_does_not_run_restarts_all_members(act):
+def test_stopped_member_causes_a_restart_of_all_members(act):
     act.observe("node2", status="exited")
     for host in PLAN:
         act(host, "prepared", secrets="key-1")
@@ -63,7 +63,7 @@ def test_member_that_does_not_run_restarts_all_members(act):
     assert act("node2", "decided")["shown"] == []
 
 
-def test_changed_api_key_restarts_all_members(act):
+def test_changed_api_key_causes_a_restart_of_all_members(act):
     act("node1", "prepared", secrets="key-2")
     act("node2", "prepared")
     assert not act("node2", "decided")["current"]
@@ -75,7 +75,7 @@ def test_member_that_left_the_run_prevents_the_decision(act):
         act("node1", "decided")
 
 
-def test_notes_of_an_earlier_run_do_not_count(act, monkeypatch):
+def test_notes_of_an_earlier_run_are_ignored(act, monkeypatch):
     for host in PLAN:
         act(host, "prepared", secrets="key-1")
     act.release()

@@ -27,7 +27,7 @@ def status(tmp_path):
     return run
 
 
-def test_rows_are_lists_of_text(status):
+def test_instance_that_is_not_deployed_has_a_row(status):
     result, requests, lines = status({
         "docker_engine_error": None, "image": "sha256:1", "containers": [], "instances": [], "now_s": 0})
     assert result["rows"] == [["node1", NAME, "none", "-", "-", "-", "-", "0,1", "-", "not deployed", "-"]]
@@ -40,7 +40,7 @@ def test_unreachable_node_has_a_row(status):
     assert result["rows"] == [["node1", "-", "not reachable", *[""] * 8]]
 
 
-def test_table_is_displayed_with_the_balancers(status):
+def test_displayed_table_includes_the_balancers(status):
     row = ["node1", NAME, "running", "ready", "0", "0", "0 %", "0,1", "5m", "as planned", "sha256:1"]
     server = {"name": "node1:8888", "status": "DOWN", "disabled": True, "sessions": 3, "check": "L4CON",
               "watched": True, "engine": "down (hangs)"}
@@ -51,6 +51,6 @@ def test_table_is_displayed_with_the_balancers(status):
     assert requests == []
     assert shown.strip().splitlines() == result["lines"]
     assert "node1  vllm-ascend-qwen25-vl  running" in shown
-    assert ("balancer on node1: node1:8888 DOWN (disabled, 3 requests, L4CON, engine down (hangs)), "
-            "node2:8888 UP (0 requests, L7OK/200, no watchdog: Connection refused)") in shown
+    assert ("balancer on node1: node1:8888 DOWN (disabled, active requests: 3, L4CON, engine down (hangs)), "
+            "node2:8888 UP (active requests: 0, L7OK/200, no watchdog: Connection refused)") in shown
     assert "balancer on lb: not reachable" in shown

@@ -26,7 +26,7 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def run_stage(tmp_path):
-    """Return a function (saved, **variables) -> (the return value, the recorded result, arguments of the modules).
+    """Return a function (saved, **variables) -> (return value of the action, recorded result, module arguments).
 
     :param saved: whether this run has saved a plan.
     """
@@ -54,14 +54,14 @@ def run_stage(tmp_path):
     ({"functional_image": "/none.png"}, "functional_image has to be a"),
     ({"functional_max_tokens": "many"}, "functional_max_tokens"),
 ])
-def test_invalid_input_is_a_failed_observation(run_stage, variables, message):
+def test_invalid_input_is_recorded_as_a_failed_observation(run_stage, variables, message):
     outcome, result, requests = run_stage(**variables)
     assert (outcome["failed"], result["status"], requests) == (True, "failed", [])
     assert [check["id"] for check in result["checks"]] == ["functional.observation"]
     assert message in result["error"]
 
 
-def test_strings_of_the_command_line_are_converted_to_the_types_of_inputs(run_stage):
+def test_inputs_from_the_command_line_are_converted_to_their_types(run_stage):
     _outcome, _result, (request,) = run_stage(functional_timeout_s="7", functional_max_tokens="5")
     assert request["timeout_s"] == 7.0
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
@@ -80,7 +80,7 @@ def test_saved_plan_is_not_resolved_again(run_stage, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"serving_port": 9000}, {"serving_api_key": "sesame"}])
-def test_saved_plan_of_other_inputs_is_not_used(run_stage, tmp_path, change):
+def test_plan_that_was_saved_with_other_inputs_is_not_used(run_stage, tmp_path, change):
     run_stage(ansible_host="192.0.2.11", hostvars={})
     _outcome, result, _requests = run_stage(saved=False, ansible_host="192.0.2.11", hostvars={}, **change)
     assert result["plan_hash"] != PLAN["hash"]
@@ -124,7 +124,7 @@ SECRET = "hunter22-of-this-run"
 
 
 @pytest.mark.parametrize("response", [
-    {"failed": True, "msg": f"no answer to {SECRET}\x1b[2J"},
+    {"failed": True, "msg": f"no response to {SECRET}\x1b[2J"},
     {"failed": True, "msg": "HTTP 401 Authorization: Bearer another-s3cret"},
 ])
 def test_secrets_in_a_response_reach_neither_result_nor_terminal(run_stage, tmp_path, response):
@@ -136,14 +136,14 @@ def test_secrets_in_a_response_reach_neither_result_nor_terminal(run_stage, tmp_
     assert "\x1b" not in outcome["msg"]
 
 
-def test_name_of_a_host_that_leaves_the_results_folder_is_refused(run_stage, tmp_path):
+def test_host_name_that_escapes_the_results_folder_is_refused(run_stage, tmp_path):
     before = sorted(tmp_path.parent.rglob("*"))
     with pytest.raises(AnsibleActionFail, match="rename the host"):
         run_stage(saved=False, inventory_hostname="../../x")
     assert sorted(tmp_path.parent.rglob("*")) == before
 
 
-def test_secrets_in_the_failure_of_a_module_are_masked_for_every_caller():
+def test_secrets_in_a_module_failure_are_masked_for_every_caller():
     loader = DataLoader()
     action = stage.ActionModule(Mock(), Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
     action.secrets, action.task_vars = [SECRET], {}

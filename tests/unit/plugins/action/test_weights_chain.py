@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node computes the same distribution of the model, and its place in the chain of nodes."""
+"""Each node computes the same distribution of the model, and its own position in the chain of nodes."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ def test_nodes_with_another_model_are_not_part_of_the_chain(act):
     found = act("node3", {"node1": WHOLE, "node2": WHOLE, "node3": PART}, hosts=["node2", "node3"])
     assert (found["stager"], found["receivers"], found["upstream"]) == ("node2", ["node3"], ["10.0.0.2"])
     assert found["peers"] == ["10.0.0.2", "10.0.0.3"]
+    with pytest.raises(AnsibleActionFail, match="No node of this run has the whole model"):
+        act("node3", {"node1": WHOLE, "node3": PART}, hosts=["node2", "node3"], staged=True)
 
 
 @pytest.mark.parametrize(("host", "upstream"), [
@@ -66,7 +68,7 @@ def test_nodes_with_another_model_are_not_part_of_the_chain(act):
     ("node2", []),
     ("node3", ["10.0.0.1", "10.0.0.2"]),
 ])
-def test_upstream_of_each_node(act, host, upstream):
+def test_node_downloads_from_all_nodes_before_it_in_the_chain(act, host, upstream):
     found = act(host, {"node1": PART, "node2": WHOLE, "node3": NOTHING})
     assert found["upstream"] == upstream
     assert found["address"] == f"10.0.0.{host[-1]}"
@@ -83,7 +85,7 @@ def test_node_that_failed_is_not_part_of_the_chain(act):
     ({}, "10.0.0.1"),
     ({"ansible_host": None}, "node1"),
 ])
-def test_address_of_a_node(act, variables, address):
+def test_swarm_address_defaults_to_the_address_or_name_of_the_node(act, variables, address):
     assert act("node1", {}, variables={"node1": variables})["address"] == address
     assert act("node2", {}, variables={"node1": variables})["peers"][0] == address
 

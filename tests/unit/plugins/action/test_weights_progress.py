@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action waits for a container, and prints lines of progress meanwhile."""
+"""The action waits until a container exits, and prints its progress meanwhile."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case impor
     (44_300_000_000, 44_300_000_000, 1e6, "node1: 44.3 of 44.3 GB, 1.0 MB/s"),
     (3_100_000, 7_200_000, 200e3, "node1: 3.1 of 7.2 MB, 0.2 MB/s, 0 min 20 s left"),
 ])
-def test_line_of_progress(count, total, rate, expected):
+def test_progress_line(count, total, rate, expected):
     assert line("node1", count, total, rate) == expected
 
 
 def printed(monkeypatch, terminal=True, ci="", interval_s=10):
-    """Return the lines that a meter prints within 30 s at 1 GB/s, if it is called every 4 s."""
+    """Return the lines that a meter prints within 30 s at 1 GB/s if it is called every 4 s."""
     monkeypatch.setattr(weights_progress, "ANSIBLE_COLOR", terminal)
     monkeypatch.setenv("CI", ci)
     lines, now = [], [0]
@@ -40,16 +40,16 @@ def printed(monkeypatch, terminal=True, ci="", interval_s=10):
     return lines
 
 
-def test_one_line_per_interval(monkeypatch):
+def test_one_line_is_printed_per_interval(monkeypatch):
     assert printed(monkeypatch) == [
         "node1: 12.0 of 40.0 GB, 1000 MB/s, 0 min 28 s left",
         "node1: 24.0 of 40.0 GB, 1000 MB/s, 0 min 16 s left",
     ]
 
 
-@pytest.mark.parametrize("quiet", [{"terminal": False}, {"ci": "true"}, {"interval_s": 0}])
-def test_quiet_without_a_terminal_and_in_ci(monkeypatch, quiet):
-    assert printed(monkeypatch, **quiet) == []
+@pytest.mark.parametrize("settings", [{"terminal": False}, {"ci": "true"}, {"interval_s": 0}])
+def test_nothing_is_printed_without_a_terminal_or_in_ci(monkeypatch, settings):
+    assert printed(monkeypatch, **settings) == []
 
 
 LOST = AnsibleConnectionFailure("ssh: connect to host node1: No route to host")
@@ -83,12 +83,12 @@ def wait(monkeypatch):
     return run
 
 
-def test_lost_connection_is_restored(wait):
+def test_wait_continues_when_a_lost_connection_is_restored(wait):
     found = wait([RUNNING, *[LOST] * 5, RUNNING, *[LOST] * 5, {"running": False, "exit_code": 0}])
     assert "failed" not in found
 
 
-def test_lost_node_fails_and_is_not_unreachable(wait):
+def test_node_that_stays_unreachable_is_reported_as_failed(wait):
     found = wait([RUNNING, *[LOST] * 99])
     assert found["failed"]
     assert "node1 has not responded for 60 s: ssh: connect to host" in found["msg"]
@@ -97,15 +97,15 @@ def test_lost_node_fails_and_is_not_unreachable(wait):
 @pytest.mark.parametrize(("code", "output", "message"), [
     (1, "first\nNo space left on device", "c exited with code 1: No space left on device"),
     (1, "a\nsent hunter22\x1b[2J", "c exited with code 1: sent (redacted)"),
-    (137, "", "c exited with code 137 (killed, as the kernel does when memory runs out): it printed nothing"),
+    (137, "", "c exited with code 137 (killed, for example because memory ran out): it printed nothing"),
 ])
-def test_container_that_failed(wait, code, output, message):
+def test_failure_of_the_container_is_explained(wait, code, output, message):
     found = wait([RUNNING, {"running": False, "exit_code": code, "output": output}])
     assert (found["failed"], found["msg"]) == (True, message)
     assert "hunter22" not in str(found)
 
 
-def test_timeout(wait):
+def test_container_that_exceeds_the_timeout_fails(wait):
     found = wait([RUNNING] * 9, poll_s=10_000)
     assert found["msg"] == "c did not finish within 86400 seconds."
     assert wait([RUNNING] * 9, timeout_s=25)["msg"] == "c did not finish within 25 seconds."

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fake HAProxy that responds to commands of the admin socket and stores the states of its servers."""
+"""A fake HAProxy that responds to admin socket commands and stores the states of its servers."""
 
 from __future__ import annotations
 

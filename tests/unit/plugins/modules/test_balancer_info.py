@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process that listens on the port of the balancer, and the check of its certificate."""
+"""Another process on the balancer port is reported, and the balancer certificate is checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
     ("0::/system.slice/ssh.service\n", "process 7 (sshd)"),
     ("", "process 7 (sshd)"),
 ])
-def test_another_process_on_the_port(monkeypatch, cgroup, expected):
+def test_another_process_on_the_port_is_reported(monkeypatch, cgroup, expected):
     monkeypatch.setattr(balancer_info.holders, "open_files", lambda ports: (
         {22: {"pid": 7, "process": "sshd", "cgroup": cgroup}}, {}))
     assert balancer_info.holder(22) == expected

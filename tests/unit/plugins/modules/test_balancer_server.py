@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of a node are drained only if that is safe, and are made ready again."""
+"""A node's servers are drained only if draining is safe, and are made ready again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_dry_run_changes_nothing():
     assert balancer.commands == []
 
 
-def test_ready():
+def test_ready_changes_only_the_drained_servers_of_the_node():
     balancer = Balancer(node1_8888=["DRAIN", 0], node1_8889=["UP", 0], node2_8888=["DRAIN", 0])
     assert balancer_server.change(balancer.ask, params("ready"))
     assert balancer.commands == ["set server vllm/node1:8888 state ready"]
@@ -52,11 +52,11 @@ def test_ready():
     ("ready", {"node1_8888": ["UP", 1], "node1_8889": ["DOWN", 0]}, False),
     ("ready", {"node2_8888": ["UP", 5]}, False),  # an unknown node receives no requests
 ])
-def test_settle(state, servers, settled):
+def test_settle_returns_whether_all_servers_have_the_state(state, servers, settled):
     assert balancer_server.settle(Balancer(**servers).ask, params(state))[1] is settled
 
 
-def test_settle_survives_a_reload(monkeypatch):
+def test_settle_retries_while_the_balancer_reloads(monkeypatch):
     monkeypatch.setattr(balancer_server.time, "sleep", lambda seconds: None)
     errors = [haproxy.BalancerError("gone"), haproxy.BalancerError("gone")]
     balancer = Balancer(node1_8888=["UP", 0])
@@ -72,7 +72,7 @@ def test_settle_survives_a_reload(monkeypatch):
         balancer_server.settle(ask, params("ready"))
 
 
-def test_ready_waits_for_the_first_result_of_the_watchdog():
+def test_ready_waits_for_the_first_agent_check():
     balancer = Balancer(node1_8888=["UP", 0])
     balancer.agent = ("INI", "")
     assert balancer_server.settle(balancer.ask, params("ready"))[1] is False

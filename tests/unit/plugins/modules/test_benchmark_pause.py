@@ -69,14 +69,14 @@ def test_service_is_stopped_and_started_again(run, docker):
     assert run("resumed") == {"changed": False, "running": True}
 
 
-def test_guard_starts_the_service(run, docker):
+def test_guard_starts_the_service_after_the_grace_period(run, docker):
     run("paused")
     assert wait_for(lambda: running(docker))
     assert wait_for(lambda: not run.guard.exists())
 
 
 @pytest.mark.parametrize(("planned", "paused"), [("unless-stopped", "always"), ("always", "always"), ("no", "no")])
-def test_reboot_starts_a_service_that_it_would_start_without_the_pause(run, docker, planned, paused):
+def test_reboot_starts_a_paused_service_unless_its_restart_policy_is_no(run, docker, planned, paused):
     docker.containers["service"]["HostConfig"]["RestartPolicy"]["Name"] = planned
     run("paused", grace=60)
     assert docker.containers["service"]["HostConfig"]["RestartPolicy"]["Name"] == paused
@@ -91,7 +91,7 @@ def test_guard_waits_for_the_client(run, docker):
     assert wait_for(lambda: running(docker))
 
 
-def test_guard_retries(run, docker):
+def test_guard_retries_if_the_service_cannot_be_started(run, docker):
     docker.broken.add("service")
     run("paused")
     assert wait_for(lambda: docker.requests.count(("POST", "/containers/service/start")) > 1)

@@ -19,7 +19,7 @@ class Exit(Exception):
 
 @pytest.fixture
 def run(docker, monkeypatch):
-    """Return a function (renames, check mode) that returns the values of the module."""
+    """Return a function (renames, check_mode) that returns the return values of the module."""
     def call(renames=tuple(RENAMES), check_mode=False):
         class Module:
             params = {"renames": list(renames), "docker_socket": docker.path}
@@ -49,7 +49,7 @@ def test_containers_are_renamed_once(docker, run):
     assert run() == {"changed": False, "renamed": []}
 
 
-def test_interrupted_call_is_completed(docker, run):
+def test_interrupted_renames_are_completed(docker, run):
     docker.add("vllm-previous")
     docker.add("vllm-1")
     assert run() == {"changed": True, "renamed": ["vllm-1-previous"]}
@@ -71,14 +71,14 @@ def test_nothing_to_rename_needs_no_docker_engine(run):
     (["vllm", "vllm-previous"], "vllm cannot be renamed, because a container vllm-previous exists"),
     (["vllm-1"], "vllm cannot be renamed to vllm-previous, because there is no such container"),
 ])
-def test_container_that_cannot_be_renamed(docker, run, existing, message):
+def test_container_that_cannot_be_renamed_is_an_error(docker, run, existing, message):
     for name in existing:
         docker.add(name)
     assert run() == {"failed": True, "msg": message}
     assert set(docker.containers) == set(existing)
 
 
-def test_error_of_docker(docker, run):
+def test_docker_error_is_returned(docker, run):
     docker.add("vllm")
     docker.responses["/containers/vllm/rename"] = 409, {"message": "the name is reserved"}
     result = run()
@@ -86,12 +86,12 @@ def test_error_of_docker(docker, run):
     assert "the name is reserved" in result["msg"]
 
 
-def test_names_are_quoted(docker):
+def test_names_are_quoted_in_requests(docker):
     docker.add("a b")
     container_rename.rename(DockerEngine(docker.path), [{"from": "a b", "to": "c&d"}])
     assert set(docker.containers) == {"c&d"}
 
 
-def test_missing_docker_engine(tmp_path):
+def test_missing_docker_engine_is_an_error(tmp_path):
     with pytest.raises(DockerError, match="does not respond"):
         container_rename.rename(DockerEngine(str(tmp_path / "none.sock")), RENAMES)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a planned container to the cause of its failure: containers are found by the label in the plan."""
+"""The module finds the planned containers by their label and diagnoses why they failed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLOG = "/root/ascend/log/debug/plog/plog-9_1.log"
 
 
 class Stop(Exception):
-    """The end of a module."""
+    """Raised by the fake exit_json to stop the module."""
 
 
 def unpacked(result):
@@ -42,7 +42,7 @@ def unpacked(result):
 
 @pytest.fixture
 def bundle(docker, tmp_path, monkeypatch):
-    """Return a function (**options) -> (return values of the module, {file in the archive: text})."""
+    """Return a function (**options) that returns the module's return values and {file in the archive: text}."""
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", {"host/memory.txt": ["echo", "memory"]})
     monkeypatch.setattr(diagnostics_bundle, "DAEMON", str(tmp_path / "daemon.json"))
     (tmp_path / "daemon.json").write_text(json.dumps({"data-root": str(tmp_path / "docker")}))
@@ -111,7 +111,7 @@ def test_health_history_is_in_the_state_of_the_container(docker, bundle):
     assert [each["Output"] for each in health["Log"]] == ["first", "the engine is silent\n"]
 
 
-def test_plog_in_containers_and_in_the_folder_of_the_node(docker, bundle, tmp_path):
+def test_plog_is_read_from_containers_and_from_the_folder_on_the_node(docker, bundle, tmp_path):
     first, second = valid(serving_replicas=2)["instances"]
     add(docker, first, status="exited")
     add(docker, second, status="exited")["Mounts"] = [
@@ -128,7 +128,7 @@ def test_plog_in_containers_and_in_the_folder_of_the_node(docker, bundle, tmp_pa
         f"plog/{NAME}/ascend/log/vllm_ascend/vllm_ascend.log": "INFO of vLLM Ascend\n",
         f"plog/{NAME}-1/plog-9_0.log": OLD_ERROR}
     assert [(each["cause"], each["source"]) for each in result["diagnosis"]] == [
-        ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")], "an unknown error of plog does not count"
+        ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")], "the error in plog-9_0.log is unknown"
 
 
 def test_plog_of_a_container_is_bounded_and_the_newest_files_are_kept(docker, bundle):
@@ -137,10 +137,10 @@ def test_plog_of_a_container_is_bounded_and_the_newest_files_are_kept(docker, bu
     result, texts = bundle(size_limit_mb=2)
     names = sorted(name.rpartition("_")[2] for name in texts if name.startswith("plog/"))
     assert names == ["1.log", "2.log"]
-    assert result["files"][f"plog/{NAME}/ascend/(older files)"]["problem"] == "1 older files were left out"
+    assert result["files"][f"plog/{NAME}/ascend/(older files)"]["problem"] == "older files were left out: 1"
 
 
-def test_events_of_the_last_hour_without_health_checks_and_foreign_labels(docker, bundle):
+def test_events_of_the_last_hour_omit_health_checks_and_foreign_labels(docker, bundle):
     now = int(time.time())
     docker.responses["/events"] = 200, b"".join(json.dumps(event).encode() + b"\n" for event in (
         {"time": 1764097200, "Type": "container", "Action": "die",
@@ -148,8 +148,8 @@ def test_events_of_the_last_hour_without_health_checks_and_foreign_labels(docker
         {"time": 1764097201, "Type": "container", "Action": "exec_create: client --secret hunter22", "Actor": None}))
     result, texts = bundle()
     assert texts["docker/events.txt"] == f"2025-11-25T19:00:00Z container die name={NAME} exitCode=137\n"
-    (asked,) = [target for _method, target in docker.requests if target.startswith("/events")]
-    since, until = (int(part.partition("=")[2]) for part in asked.partition("?")[2].split("&"))
+    (requested,) = [target for _method, target in docker.requests if target.startswith("/events")]
+    since, until = (int(part.partition("=")[2]) for part in requested.partition("?")[2].split("&"))
     assert until - since == 3600
     assert 0 <= until - now < 60
     assert result["files"]["docker/events.txt"]["problem"] is None
@@ -157,7 +157,7 @@ def test_events_of_the_last_hour_without_health_checks_and_foreign_labels(docker
 
 @pytest.fixture
 def engine():
-    """A server that returns metrics to clients with the API key; ``port``, and ``delay_s`` before a response."""
+    """A server that returns metrics to clients that send the API key. It waits ``delay_s`` before each response."""
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             time.sleep(server.delay_s)
@@ -185,7 +185,7 @@ def running(docker, engine, tmp_path, *options):
         {"Destination": labels.SECRETS_TARGET, "Source": str(tmp_path / "secrets.env")}]
 
 
-def test_metrics_of_a_running_engine(docker, bundle, engine, tmp_path):
+def test_metrics_of_a_running_engine_are_read_with_its_key(docker, bundle, engine, tmp_path):
     running(docker, engine, tmp_path)
     result, texts = bundle()
     assert texts[f"containers/{NAME}-metrics.txt"] == "vllm:num_requests_running 3.0\n"
@@ -206,7 +206,7 @@ def test_metrics_are_read_from_a_server_with_tls(docker, bundle, engine, tmp_pat
     assert texts[f"containers/{NAME}-metrics.txt"] == "vllm:num_requests_running 3.0\n"
 
 
-def test_server_that_does_not_answer_costs_its_metrics_only(docker, bundle, engine, tmp_path):
+def test_only_the_metrics_are_missing_if_a_server_does_not_respond(docker, bundle, engine, tmp_path):
     running(docker, engine, tmp_path)
     engine.delay_s = 3
     result, texts = bundle(timeout_s=1)
@@ -222,7 +222,7 @@ def test_tools_query_every_card_and_every_chip(bundle):
         f"npu-smi/{card}-{kind}.txt" for card in (0, 7) for kind in diagnostics_bundle.CARD}
 
 
-def test_log_and_state_are_read_from_the_folder_of_a_docker_that_is_stopped(bundle, tmp_path):
+def test_log_and_state_are_read_from_the_data_root_if_docker_is_stopped(bundle, tmp_path):
     (instance,) = valid()["instances"]
     folder = tmp_path / "docker" / "containers" / "abc"
     folder.mkdir(parents=True)
@@ -243,7 +243,7 @@ def test_log_and_state_are_read_from_the_folder_of_a_docker_that_is_stopped(bund
     assert not [name for name in texts if "theirs" in name]
 
 
-def test_rest_is_collected_without_docker(bundle, tmp_path):
+def test_everything_else_is_collected_without_docker(bundle, tmp_path):
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\n")
     result, texts = bundle(docker_socket=str(tmp_path / "none.sock"))
@@ -256,18 +256,18 @@ def test_rest_is_collected_without_docker(bundle, tmp_path):
     assert result["files"]["host/memory.txt"] == {"rc": 0, "size": 7, "problem": None}
 
 
-def test_end_of_a_log_is_included(docker, bundle):
+def test_only_the_end_of_a_log_is_included(docker, bundle):
     add(docker, valid()["instances"][0], status="exited", log="\n".join("line %d" % number for number in range(10)))
     _result, texts = bundle(log_lines=2)
     assert texts[f"containers/{NAME}.log"] == "line 8\nline 9\n"
 
 
-def test_clock_is_compared(bundle):
+def test_clock_is_compared_with_the_controller(bundle):
     assert bundle(controller_time_s=time.time() - 100)[0]["clock_offset_s"] == pytest.approx(100, abs=30)
     assert bundle()[0]["clock_offset_s"] == 0
 
 
-def test_nothing_secret_of_other_containers_is_included(docker, bundle):
+def test_no_secrets_of_other_containers_are_included(docker, bundle):
     docker.responses["/containers/json"] = 200, [
         {"Id": "1", "Names": ["/theirs"], "Image": "app:1", "Command": "app hunter22", "State": "running",
          "Labels": {"password": "hunter22", labels.INSTANCE: "h1"}, "Ports": []}]
@@ -282,13 +282,13 @@ KNOWN = "sesame \"open\" & close"
 EVERYTHING = "\n\n".join(["key is " + KNOWN, *(text for text, _secret in KINDS.values())]) + "\n"
 
 
-def test_no_secret_of_any_source_is_in_the_bundle(docker, bundle, engine, tmp_path, monkeypatch):
-    """Secrets of all kinds are in every source."""
-    file_of_secrets = tmp_path / "file_of_secrets.txt"
-    file_of_secrets.write_text(EVERYTHING)
-    commands = {name: ["cat", str(file_of_secrets)] for name in (*diagnostics_bundle.COMMANDS, "host/other.log")}
+def test_no_secret_from_any_source_is_in_the_bundle(docker, bundle, engine, tmp_path, monkeypatch):
+    """Every source contains secrets of all kinds."""
+    secrets_file = tmp_path / "secrets_file.txt"
+    secrets_file.write_text(EVERYTHING)
+    commands = {name: ["cat", str(secrets_file)] for name in (*diagnostics_bundle.COMMANDS, "host/other.log")}
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", commands)
-    monkeypatch.setattr(diagnostics_bundle, "FILES", dict.fromkeys(diagnostics_bundle.FILES, str(file_of_secrets)))
+    monkeypatch.setattr(diagnostics_bundle, "FILES", dict.fromkeys(diagnostics_bundle.FILES, str(secrets_file)))
     monkeypatch.setattr(diagnostics_bundle.http_request.BoundedResponse, "read", lambda _self: EVERYTHING.encode())
     running(docker, engine, tmp_path)
     (tmp_path / "state" / "plog").mkdir(parents=True)
@@ -326,7 +326,7 @@ esac
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """Vendor tools in the folder of the driver, which is also that of the recorded files."""
+    """Vendor tools in the driver folder. Files that a recording contains are read from the driver folder, too."""
     monkeypatch.setenv("PATH", os.environ["PATH"])
     folder = tmp_path / "driver" / "tools"
     folder.mkdir(parents=True)
@@ -337,23 +337,23 @@ def tools(tmp_path, monkeypatch):
     return folder
 
 
-def test_recording_has_every_answer_of_the_tools(docker, bundle, tools, tmp_path, monkeypatch):
+def test_recording_contains_the_output_of_every_tool_call(docker, bundle, tools, tmp_path, monkeypatch):
     monkeypatch.setattr(diagnostics_bundle, "FABRIC", ("link", "tls", "lldp"))
     monkeypatch.setattr(diagnostics_bundle, "CARD", ("board",))
     _result, texts = bundle(record=True, cards=[0], npus=[0], timeout_s=2)
     recording = json.loads(texts["recording.json"])
-    answers = {" ".join(each["argv"]): (each["rc"], each["stdout"], each["stderr"]) for each in recording["commands"]}
-    assert answers["hccn_tool -i 0 -link -g"] == (0, "link status: UP\n", "")
-    assert answers["hccn_tool -i 0 -tls -g"] == (4, "", "The device is not exist!\n")
-    assert answers["hccn_tool -i 0 -lldp -g"] == (None, "", ""), "it hung"
-    assert answers["npu-smi info -t board -i 0"] == (0, "Serial Number : 1025C9048791\nTOKEN=(redacted)\n", "")
-    assert answers["npu-smi info"][0] == 0
+    outputs = {" ".join(each["argv"]): (each["rc"], each["stdout"], each["stderr"]) for each in recording["commands"]}
+    assert outputs["hccn_tool -i 0 -link -g"] == (0, "link status: UP\n", "")
+    assert outputs["hccn_tool -i 0 -tls -g"] == (4, "", "The device is not exist!\n")
+    assert outputs["hccn_tool -i 0 -lldp -g"] == (None, "", ""), "it hung"
+    assert outputs["npu-smi info -t board -i 0"] == (0, "Serial Number : 1025C9048791\nTOKEN=(redacted)\n", "")
+    assert outputs["npu-smi info"][0] == 0
     assert recording["files"][str(tmp_path / "driver" / "version.info")] == "Version=25.3.rc1\n"
     assert not any("daemon.json" in path for path in recording["files"])
     assert (recording["names"], recording["kernel"]) == ([os.uname().nodename], os.uname().release)
-    assert texts["npu-smi/0-board.txt"] == answers["npu-smi info -t board -i 0"][1]
+    assert texts["npu-smi/0-board.txt"] == outputs["npu-smi info -t board -i 0"][1]
 
 
-def test_recording_without_tools_and_no_recording_by_default(docker, bundle):
+def test_recording_is_empty_without_tools_and_missing_by_default(docker, bundle):
     assert json.loads(bundle(record=True, cards=[0])[1]["recording.json"])["commands"] == []
     assert "recording.json" not in bundle(cards=[0])[1]

@@ -44,7 +44,7 @@ def test_the_registry_is_queried_for_a_needed_image(docker, observe, options, qu
     assert any("/distribution/" in target for _method, target in docker.requests) is queried
 
 
-def test_the_folder_of_an_archive_does_not_need_to_exist(observe, tmp_path):
+def test_the_archive_folder_does_not_need_to_exist(observe, tmp_path):
     folder = str(tmp_path / "not" / "there")
     found = observe(folder=folder, pull="never")["folder"]
     assert found["path"] == folder

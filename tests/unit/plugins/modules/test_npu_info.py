@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module npu_info as a whole, on this machine, with a script instead of npu-smi."""
+"""The module npu_info runs on this machine, with a script instead of npu-smi."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tool(tmp_path):
     return str(path)
 
 
-def test_everything_in_one_call(tool, tmp_path):
+def test_one_call_returns_all_observations(tool, tmp_path):
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
     observed = npu_info.observe(dict(
@@ -43,7 +43,7 @@ def test_everything_in_one_call(tool, tmp_path):
     assert {holder["pid"] for holder in observed["holders"]} >= {48213, 48377}
 
 
-def test_documentation_has_every_key_that_is_returned(tool, tmp_path):
+def test_documentation_lists_every_returned_key(tool, tmp_path):
     Path(tool).write_text(Path(tool).read_text("utf-8").replace("exec sleep 60", "exit 0"), "utf-8")
     observed = npu_info.observe(dict(PARAMS, docker_socket=str(tmp_path / "none.sock")), tool, 1.0)
     documented = set(yaml.safe_load(npu_info.RETURN))
@@ -52,7 +52,7 @@ def test_documentation_has_every_key_that_is_returned(tool, tmp_path):
     assert {name: option.get("default") for name, option in options.items()} == PARAMS
 
 
-def test_without_a_tool():
+def test_missing_npu_smi_is_reported():
     observed = npu_info.observe(PARAMS, None, 1.0)
     assert observed["npu_smi"]["error"]["message"] == "npu-smi was not found"
     assert observed["tools"] == []

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to a hub that cannot be sent, and the file with the token for its client, which is always removed."""
+"""No error shows the token for the hub, and the file with the token is always removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.modules.weights_staging import HubR
 
 
 @pytest.mark.parametrize("token", ["t0k3n\n", "t0k3n\r\nX-Header: 1", "t0k3n\u0142"])
-def test_exception_shows_no_token(token):
+def test_error_does_not_show_the_token(token):
     source = Source("huggingface", "owner/name", "main", "", token, 0)
     with pytest.raises(StagingError, match=r"The request to .* failed: ") as failure:
         HubRequests(source).get("http://127.0.0.1:9/a")
@@ -31,7 +31,7 @@ def wait_until(condition, timeout_s=60):
     return condition()
 
 
-def test_file_is_removed_after_its_time(tmp_path):
+def test_credentials_file_is_removed_after_the_time_limit(tmp_path):
     path = tmp_path / "credentials; touch x"
     path.write_text("token")
     remove_later(str(path), 1)
@@ -40,7 +40,7 @@ def test_file_is_removed_after_its_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_file_of_a_later_run_is_not_removed(tmp_path):
+def test_credentials_file_of_a_later_run_is_not_removed(tmp_path):
     path, other = tmp_path / "credentials", tmp_path / "other"
     path.write_text("token")
     other.write_text("token")
@@ -54,5 +54,5 @@ def test_file_of_a_later_run_is_not_removed(tmp_path):
     assert path.read_text() == "another token"
 
 
-def test_missing_file_is_not_an_error(tmp_path):
+def test_missing_credentials_file_is_not_an_error(tmp_path):
     remove_later(str(tmp_path / "credentials"), 0)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of a container and the end of its output."""
+"""The module returns the state of a container and the end of its output."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def observe(docker, tmp_path):
     return run
 
 
-def test_a_container_that_runs(docker, observe, tmp_path):
+def test_running_container_is_observed(docker, observe, tmp_path):
     docker.add("fetch", log="10 %")
     assert observe(done=str(tmp_path / "done")) == {"running": True, "exit_code": 0, "done": False, "bytes": 5000}
     (tmp_path / "done").touch()
     assert observe(done=str(tmp_path / "done"))["done"]
 
 
-def test_a_container_that_has_exited(docker, observe):
+def test_exited_container_is_observed_with_the_end_of_its_output(docker, observe):
     docker.add("fetch", status="exited", ExitCode=1, log="\n".join("line %d" % number for number in range(30)))
     found = observe()
     assert (found["running"], found["exit_code"]) == (False, 1)
     assert found["output"].splitlines() == ["line %d" % number for number in range(10, 30)]
 
 
-def test_a_container_that_does_not_exist(observe):
+def test_missing_container_is_an_error(observe):
     with pytest.raises(DockerError, match="the container fetch does not exist"):
         observe()
 

@@ -19,26 +19,25 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
     (["lb1", "lb2"], "n2", ["n1", "n2"], ["n2"], ["lb1", "lb2"]),
     (["lb1"], "n2", ["n1", "n2"], ["n1", "n2"], []),
 ])
-def test_managed(balancers, host, play_hosts_all, play_hosts, expected):
+def test_balancer_is_managed_by_its_own_or_the_first_host(balancers, host, play_hosts_all, play_hosts, expected):
     assert balancer.managed(balancers, host, play_hosts_all, play_hosts) == expected
 
 
 @pytest.mark.parametrize(("bind", "url"), [
     ("0.0.0.0", "http://10.0.0.1:8080"), ("::", "http://10.0.0.1:8080"), ("10.9.9.9", "http://10.9.9.9:8080"),
     ("fd00::9", "http://[fd00::9]:8080")])
-def test_url_for_clients(bind, url):
+def test_url_contains_an_address_that_clients_can_reach(bind, url):
     assert balancer.url(bind, "10.0.0.1", 8080, False) == url
     assert balancer.url(bind, "10.0.0.1", 8080, True) == url.replace("http", "https")
 
 
-def test_server_with_a_certificate():
+def test_server_with_a_certificate_uses_tls():
     (server,) = balancer.servers({"n1": valid(serving_tls_certificate="/c.pem", serving_tls_key="/k.pem")})
     assert server["tls"] is True
 
 
-def test_server_with_an_ipv6_address():
-    found = {"n1": valid(serving_address="fd00::1", serving_bind="::")}
-    (server,) = balancer.servers(found)
+def test_ipv6_address_has_brackets_only_in_the_url():
+    (server,) = balancer.servers({"n1": valid(serving_address="fd00::1", serving_bind="::")})
     assert (server["name"], server["address"], server["port"]) == ("n1:8888", "fd00::1", 8888)
     assert balancer.url("::", "fd00::1", 8080, False) == "http://[fd00::1]:8080"
 
@@ -49,7 +48,7 @@ def test_server_with_an_ipv6_address():
     ("fe80::1%eth0", "10.0.0.1", "balancer_bind must be"), ("10.0.0.1:80", "10.0.0.1", "balancer_bind must be"),
     ("0.0.0.0", "fd00::1", "serving_address of n1 is the IPv6 address fd00::1, but balancer_bind is 0.0.0.0"),
 ])
-def test_addresses_of_a_balancer(bind, address, message):
+def test_unsuitable_address_of_a_balancer_is_reported(bind, address, message):
     problems = balancer.problems(["n1"], [], [], {}, bind, {"n1": address})
     assert len(problems) == bool(message)
     assert message is None or message in problems[0]
@@ -61,9 +60,9 @@ def plans(**changes):
 
 
 def test_servers_are_the_instances_with_an_api():
-    found = plans(n2={"serving_replicas": 2})
-    found["n1"]["instances"].append(dict(found["n1"]["instances"][0], serves=False))  # without an API
-    assert [(each["name"], each["address"], each["port"]) for each in balancer.servers(found)] == [
+    planned = plans(n2={"serving_replicas": 2})
+    planned["n1"]["instances"].append(dict(planned["n1"]["instances"][0], serves=False))  # without an API
+    assert [(each["name"], each["address"], each["port"]) for each in balancer.servers(planned)] == [
         ("n1:8888", "10.0.0.1", 8888), ("n2:8888", "10.0.0.2", 8888), ("n2:8889", "10.0.0.2", 8889)]
 
 
@@ -77,9 +76,9 @@ def test_servers_are_the_instances_with_an_api():
     ({"n2": {"serving_served_model_name": "other"}}, 8080, "serve different models (other, qwen25_vl)"),
     ({"n2": {"serving_bind": "127.0.0.1"}}, 8080, "serving_bind of n2 is 127.0.0.1, which the balancer on n1"),
 ])
-def test_problems(changes, port, message):
-    found = plans(**changes)
+def test_unsuitable_settings_are_reported(changes, port, message):
+    planned = plans(**changes)
     ports = [{"name": "balancer_port", "port": port}, {"name": "balancer_watch_port", "port": 8079}]
-    sentences = balancer.problems(["n1"], ports, balancer.servers(found), found)
+    sentences = balancer.problems(["n1"], ports, balancer.servers(planned), planned)
     assert len(sentences) == bool(message)
     assert message is None or message in sentences[0]

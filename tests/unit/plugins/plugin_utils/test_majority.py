@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 
 
-@pytest.mark.parametrize(("values", "agreed"), [
+@pytest.mark.parametrize(("values", "expected"), [
     ("aab", "a"), ("abb", "b"), ("ab", None), ("aabbc", None), ("a", "a"), ("abcdd", "d"), ("", None)])
-def test_majority(values, agreed):
-    assert majority(Counter(values)) == agreed
-    assert majority(dict(Counter(values))) == agreed
+def test_most_frequent_value_is_returned_unless_there_is_a_tie(values, expected):
+    assert majority(Counter(values)) == expected
+    assert majority(dict(Counter(values))) == expected

@@ -56,7 +56,7 @@ argument_specs:
     return run
 
 
-def test_defaults_are_templated_and_plain(resolve):
+def test_defaults_are_rendered_as_plain_data(resolve):
     result = resolve({})
     assert result == {
         "demo_port": 8888,
@@ -76,7 +76,7 @@ def test_host_variables_override_defaults_and_are_used_in_other_defaults(resolve
     assert "other" not in result
 
 
-def test_undefined_variable_in_a_default(resolve):
+def test_undefined_variable_in_a_default_is_an_error(resolve):
     with pytest.raises(AnsibleError, match="demo_url cannot be resolved"):
         resolve({}, 'demo_url: "{{ nowhere }}"')
 
@@ -89,12 +89,12 @@ def test_missing_role_is_an_error(resolve):
 @pytest.mark.parametrize(("name", "text", "value"), [
     ("demo_port", "80", 80), ("demo_port", "eighty", "eighty"), ("demo_hosts", "a,b", ["a", "b"]),
     ("demo_hosts", "", ""), ("demo_folder", "~/folder", "~/folder"), ("demo_free", "5", "5")])
-def test_strings_of_the_command_line_are_converted_to_the_type_of_the_input(resolve, name, text, value):
+def test_inputs_from_the_command_line_are_converted_to_their_types(resolve, name, text, value):
     defaults = "demo_port: 1\ndemo_hosts: []\ndemo_folder: /\ndemo_free: x\n"
     assert resolve({name: text}, defaults)[name] == value
 
 
-def test_known_secrets_are_those_that_are_set():
+def test_known_secrets_include_all_keys_tokens_and_passwords():
     templar = Templar(loader=DataLoader(), variables={})
     variables = {
         "vault_key": "hunter22", "serving_api_key": "{{ vault_key }}", "benchmark_api_key": ["first", "second"],
@@ -106,7 +106,7 @@ def test_known_secrets_are_those_that_are_set():
     assert role_inputs.known_secrets(templar, {}) == []
 
 
-def test_secret_inputs_are_those_of_the_argument_specs(root):
+def test_every_input_with_no_log_is_a_known_secret(root):
     marked = set()
     for path in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
         options = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
@@ -126,7 +126,7 @@ argument_specs:
 
 @pytest.fixture
 def problems(tmp_path, monkeypatch):
-    """Return a function (**variables) -> the problems of the secrets of a role `demo`."""
+    """Return a function (**variables) -> the problems with the secrets of a role `demo`."""
     monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
     for name, text in (("defaults/main.yml", 'demo_key: ""\ndemo_token: "{{ demo_key }}"\ndemo_port: 1\n'),
                        ("meta/argument_specs.yml", SECRETS)):
@@ -142,7 +142,7 @@ def problems(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", [
     "", None, "sesame", "a%20$HOME\"b'c\\d", "with space", ["one"], ["one", "two"], "{{ vault }}"])
-def test_secrets_that_can_be_sent(problems, value):
+def test_secret_that_can_be_sent_is_accepted(problems, value):
     assert problems(demo_key=value, vault="sesame") == {}
 
 
@@ -161,7 +161,7 @@ def test_secrets_that_can_be_sent(problems, value):
     (["sesame", "sesame\n"], "but item 2 ends with a line break"),
     (["sesame", ["sesame"]], "but item 2 is of type list"),
 ])
-def test_secrets_that_cannot_be_sent(problems, value, problem):
+def test_secret_that_cannot_be_sent_is_reported(problems, value, problem):
     found = problems(demo_key=value, vault="sesame\n")
     assert list(found) == ["demo_key"]
     assert found["demo_key"].startswith("demo_key must be one or several keys of printable ASCII characters")
@@ -181,6 +181,6 @@ def test_every_key_input_of_the_collection_is_validated():
 
 @pytest.mark.parametrize(("value", "keys"), [
     ("", []), (None, []), ([], []), ("a", ["a"]), (["a", "b"], ["a", "b"])])
-def test_api_keys(value, keys):
+def test_keys_are_listed_and_the_first_one_is_sent(value, keys):
     assert role_inputs.api_keys(value) == keys
     assert role_inputs.first_key(value) == (keys[0] if keys else "")

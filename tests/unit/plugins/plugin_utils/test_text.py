@@ -14,13 +14,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _text as text
 
 @pytest.mark.parametrize(("error", "line"), [
     (ValueError("\n  first \nsecond"), "first"), (ValueError(""), "ValueError"), (KeyError("x"), "'x'")])
-def test_line_of_an_error(error, line):
+def test_error_is_reduced_to_its_first_line(error, line):
     assert text.error_line(error) == line
 
 
 @pytest.mark.parametrize(("output", "line"), [
     ("Traceback\n  no space left \n\n", "no space left"), ("", text.NO_REASON), ("\n \n", text.NO_REASON)])
-def test_line_with_the_reason(output, line):
+def test_last_line_of_the_output_is_the_reason(output, line):
     assert text.reason_line(output) == line
 
 
@@ -29,19 +29,19 @@ def test_columns_are_aligned():
     assert text.table(rows, right=[1]) == ["figure       before", "a                 1  x", "long figure     100  yy"]
 
 
-# {kind: (text of a name, log or response, the text that is printed)}
+# {kind: (text in a name, log or response, text that is printed)}
 HOSTILE = {
     "a color": ("a\x1b[31mb\x1b[0mc", "abc"),
     "a title": ("a\x1b]0;owned\x07b\x1b]2;x\x1b\\c", "abc"),
-    "a title without an end": ("a\x1b]0;owned", "a"),
+    "an unterminated title": ("a\x1b]0;owned", "a"),
     "a device control string": ("a\x1bPx\x1b\\b", "ab"),
     "a cleared screen": ("\x1bc\x1b[2J\x1b[Ha", "a"),
     "backspaces": ("failed\b\b\b\b\b\bpassed", "failedpassed"),
-    "a bell and zeros": ("a\x07\x00\x7fb", "ab"),
-    "control characters of ISO 8859": ("a\x9b31mb\x90c", "a31mbc"),
-    "line ends": ("a\nb\r\nc\rd\x0be\x0cf\x85g\u2028h\u2029i", "a b c d e f g h i"),
+    "a bell, NUL and DEL": ("a\x07\x00\x7fb", "ab"),
+    "ISO 8859 control characters": ("a\x9b31mb\x90c", "a31mbc"),
+    "line breaks": ("a\nb\r\nc\rd\x0be\x0cf\x85g\u2028h\u2029i", "a b c d e f g h i"),
     "a tab": ("a\tb", "a b"),
-    "another direction": ("a\u202eb\u2066c\u200f", "abc"),
+    "another text direction": ("a\u202eb\u2066c\u200f", "abc"),
     "invisible characters": ("a\u200bb\u2060c\ufeffd\u00ade", "abcde"),
     "a lone surrogate": ("a\ud800b", "ab"),
     "other languages": ("Knoten-Ä 节点 ✓", "Knoten-Ä 节点 ✓"),
@@ -54,13 +54,13 @@ def test_hostile_text_is_printed_as_one_harmless_line(kind):
     assert text.one_line(hostile) == printed
     assert text.table([("x", "y"), ("z", hostile)])[1] == "z  " + printed
     assert text.error_line(ValueError(hostile)) == text.one_line(hostile.replace("\r", "\n").split("\n")[0]) or (
-        kind == "line ends")
+        kind == "line breaks")
     display = Mock()
     text.warn(display, hostile)
     assert display.warning.call_args.args == (printed,)
 
 
-def test_printed_lines_are_cleaned_one_by_one():
+def test_printed_lines_are_cleaned_individually():
     display = Mock()
     text.say(display, ["  a\x1b[31m", "b\rc", "", "key hunter22"], ["hunter22"])
     text.say(display, "a  b\n\tc\u202e")
@@ -75,12 +75,12 @@ def test_printed_lines_are_cleaned_one_by_one():
     ("_failed_ a_b", r"\_failed\_ a_b"), ("a\n\n# Passed", "a # Passed"), ("C:\\x", "C:\\x"),
     ("< 90 and <= 3", "< 90 and <= 3"), ("NPU [1, 2]", "NPU [1, 2]"),
 ])
-def test_markdown_shows_the_text_only(hostile, escaped):
+def test_markup_in_text_is_escaped(hostile, escaped):
     assert text.markdown(hostile) == escaped
 
 
 @pytest.mark.parametrize("function", [text.one_line, text.markdown])
-def test_long_text_is_cut(function):
+def test_long_text_is_truncated(function):
     assert function("x" * 10_000_000) == "x" * (text.LINE_LIMIT - 1) + "…"
     assert function("x" * 10, 5) == "xxxx…"
     assert function("a" + "\0" * 20 + "b", 5) == "a…"

@@ -35,13 +35,13 @@ def textvqa(tmp_path):
     return root
 
 
-def own(tmp_path, *rows):
+def custom_data(tmp_path, *rows):
     path = tmp_path / "own.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"name": "own", "path": str(path)}
 
 
-def subjects(tmp_path, *tables):
+def mmlu_data(tmp_path, *tables):
     for table in tables:
         (tmp_path / "mmlu" / table).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mmlu" / table).touch()
@@ -49,7 +49,7 @@ def subjects(tmp_path, *tables):
 
 
 def literals(text):
-    """Return {keyword: literal values} of all calls in a program."""
+    """Return the literal keyword arguments of all calls in a program as {keyword: values}."""
     found = {}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
@@ -57,23 +57,23 @@ def literals(text):
     return found
 
 
-def test_own_questions_with_and_without_options(tmp_path):
-    free = prepare([own(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
-    choice = prepare([own(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
+def test_only_custom_questions_with_options_are_multiple_choice(tmp_path):
+    free = prepare([custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
+    choice = prepare([custom_data(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
     assert (free[0]["options"], choice[0]["options"]) == (None, ["A", "B"])
     assert "{A}" not in render(SERVER, free)
     assert "options=['A', 'B']" in render(SERVER, choice)
 
 
-def test_the_server_is_written_as_literals_with_any_key(tmp_path):
-    found = literals(render(SERVER, prepare([own(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
+def test_server_settings_are_written_as_literals_with_any_api_key(tmp_path):
+    found = literals(render(SERVER, prepare([custom_data(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
     assert (found["url"], found["model"], found["api_key"]) == (
         ["http://10.0.0.1:8888"], ["qwen25_vl"], [SERVER["api_key"]])
     assert found["path"][-1].endswith("own.jsonl")
 
 
-def test_the_top_level_has_only_names_of_the_configuration(tmp_path):
-    tree = ast.parse(render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv")],
+def test_only_configuration_names_remain_at_the_top_level(tmp_path):
+    tree = ast.parse(render(SERVER, prepare([mmlu_data(tmp_path, "dev/law_dev.csv", "test/law_test.csv")],
                                             str(tmp_path))))
     assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
     imported = {alias.name for node in tree.body if isinstance(node, ast.With) for line in node.body
@@ -84,8 +84,8 @@ def test_the_top_level_has_only_names_of_the_configuration(tmp_path):
 
 
 def test_each_dataset_is_scored_in_a_separate_task(tmp_path):
-    text = render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv"),
-                                   own(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
+    text = render(SERVER, prepare([mmlu_data(tmp_path, "dev/law_dev.csv", "test/law_test.csv"),
+                                   custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
     assert text.count("model_dataset_combinations.append(") == 2
     assert "type=NaivePartitioner, n=100" in text
 
@@ -95,12 +95,12 @@ def test_each_dataset_is_scored_in_a_separate_task(tmp_path):
     (["dev/law_dev.csv", "test/readme.txt"], "test/law_test.csv"),
     (["dev/notes", "test/notes"], "dev/SUBJECT_dev.csv, test/SUBJECT_test.csv"),
 ])
-def test_a_subject_that_lacks_a_table_is_named(tmp_path, tables, missing):
+def test_error_names_the_missing_table_of_a_subject(tmp_path, tables, missing):
     with pytest.raises(BadData, match=f"mmlu lacks {missing} below"):
-        prepare([subjects(tmp_path, *tables)], str(tmp_path))
+        prepare([mmlu_data(tmp_path, *tables)], str(tmp_path))
 
 
-def test_image_paths_of_textvqa_are_rewritten(textvqa, tmp_path):
+def test_textvqa_image_paths_are_rewritten(textvqa, tmp_path):
     found = prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
     question = json.loads((tmp_path / "textvqa_val.jsonl").read_text())
     assert found[0]["file"] == str(tmp_path / "textvqa_val.jsonl")
@@ -108,14 +108,14 @@ def test_image_paths_of_textvqa_are_rewritten(textvqa, tmp_path):
     assert (tmp_path / "textvqa_val_annotations.json").read_text() == '{"annotations": []}'
 
 
-def test_a_missing_image_is_named(textvqa, tmp_path):
+def test_error_names_the_missing_image(textvqa, tmp_path):
     (textvqa / "train_images" / "1.jpg").unlink()
     with pytest.raises(BadData, match=r"train_images/1\.jpg"):
         prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_missing_files_of_a_known_dataset_are_named(name, tmp_path):
+def test_error_names_a_missing_file_of_a_known_dataset(name, tmp_path):
     with pytest.raises(BadData, match="%s lacks .*%s" % (name, PRESETS[name].files[0])):
         prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
 
@@ -124,7 +124,7 @@ def test_missing_files_of_a_known_dataset_are_named(name, tmp_path):
     ("", "the file is empty"), ('{"question": "?"}\n', "line 1 is not"), ("[1]\n", "line 1 is not"),
     ('{"question": "?", "answer": "!"}\n{"answer": 1}\n', "line 2 is not"), ("{broken\n", "cannot be read"),
 ])
-def test_errors_in_own_data_are_named(tmp_path, text, sentence):
+def test_invalid_custom_data_is_an_error(tmp_path, text, sentence):
     path = tmp_path / "own.jsonl"
     path.write_text(text)
     with pytest.raises(BadData, match=sentence):
@@ -133,7 +133,7 @@ def test_errors_in_own_data_are_named(tmp_path, text, sentence):
 
 @pytest.mark.parametrize(("path", "sentence"), [
     ("/none.jsonl", "cannot be read"), ("/data/other", "has to be a .jsonl file")])
-def test_own_data_that_cannot_be_used(path, sentence):
+def test_unusable_path_of_custom_data_is_an_error(path, sentence):
     with pytest.raises(BadData, match=sentence):
         config.prepare([{"name": "own", "path": path}], "/tmp")
 
@@ -142,7 +142,7 @@ LOAD = {"requests": 6, "input_tokens": 8, "output_tokens": 3, "request_rate": 2.
         "tokenizer": "/data/it's", "file": ""}
 
 
-def test_a_performance_run_sends_each_request_once_and_streams():
+def test_a_performance_run_sends_each_request_once_and_streams_responses():
     text = render_performance(SERVER, LOAD)
     found = literals(text)
     assert (found["retry"], found["stream"], found["request_rate"], found["ignore_eos"], found["path"]) == (
@@ -152,7 +152,7 @@ def test_a_performance_run_sends_each_request_once_and_streams():
     assert "'RequestCount': 6" in text
 
 
-def test_own_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
+def test_custom_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
     source = tmp_path / "p.jsonl"
     source.write_text('{"prompt": "a"}\n\n{"prompt": "b"}\n')
     written = prepare_prompts(str(source), 3, str(tmp_path))
@@ -162,7 +162,7 @@ def test_own_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", '{"question": "?"}\n', "[1]\n", "{broken\n"])
-def test_malformed_prompts_are_named(tmp_path, text):
+def test_error_names_the_input_with_malformed_prompts(tmp_path, text):
     path = tmp_path / "p.jsonl"
     path.write_text(text)
     with pytest.raises(BadData, match="benchmark_dataset_path"):
@@ -170,18 +170,18 @@ def test_malformed_prompts_are_named(tmp_path, text):
 
 
 def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
-    first = digest(own(tmp_path, {"question": "?", "answer": "!"}))
-    assert first == digest(own(tmp_path, {"question": "?", "answer": "!"}))
-    assert first != digest(own(tmp_path, {"question": "?", "answer": "x"}))
-    whole = digest({"path": str(textvqa)})
+    first = digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
+    assert first == digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
+    assert first != digest(custom_data(tmp_path, {"question": "?", "answer": "x"}))
+    before = digest({"path": str(textvqa)})
     moved = textvqa.rename(tmp_path / "elsewhere")
-    assert whole == digest({"path": str(moved)})
+    assert before == digest({"path": str(moved)})
     (moved / "train_images" / "1.jpg").write_text("bigger")
-    assert whole != digest({"path": str(moved)})
+    assert before != digest({"path": str(moved)})
 
 
-def test_prompt_of_own_questions(tmp_path):
-    choice = prepare([{"name": "own", "path": own(tmp_path, {
+def test_prompt_lists_the_options_of_a_custom_question(tmp_path):
+    choice = prepare([{"name": "own", "path": custom_data(tmp_path, {
         "question": "?", "A": "yes", "B": "no", "answer": "A"})["path"]}], str(tmp_path))
     prompt = "{question}\\nA. {A}\\nB. {B}\\nAnswer with the letter of the right option only."
     assert f"dict(role='HUMAN', prompt='{prompt}')" in render(SERVER, choice)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start, watch and remove a run; instead of AISBench, a shell script writes the files."""
+"""Runs are started, watched and removed. Instead of AISBench, a shell script writes their files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ sleep 600 & echo $! > child; wait
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that starts a job which runs a script; the jobs are removed after the test."""
+    """Return a function that starts a job that runs a script. All jobs are removed after the test."""
     monkeypatch.setattr(ais_bench_job, "JOBS", str(tmp_path / "job-"))
     monkeypatch.setenv("https_proxy", "http://proxy:1")
     data = tmp_path / "own.jsonl"
@@ -67,7 +67,7 @@ def test_a_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
     assert found["log"][-3:] == ["red 1%", "2%", "why it failed"]
 
 
-def test_logs_of_tasks_are_only_read_if_a_score_is_missing(start, monkeypatch):
+def test_task_logs_are_read_only_if_a_score_is_missing(start, monkeypatch):
     monkeypatch.setenv("SCORE", "50.00")
     assert "why it failed" not in ais_bench_job.watch(start(DONE)["job"], 20)["log"]
 
@@ -77,12 +77,12 @@ def test_secrets_in_the_logs_are_masked(start):
     assert ais_bench_job.watch(job, 20, "secret")["log"] == ["key (redacted)", "Authorization: (redacted)"]
 
 
-def test_ca_certificates_are_trusted_by_both_clients_of_ais_bench(start, monkeypatch):
-    """aiohttp uses the default verify paths of OpenSSL, and requests its own variable."""
-    monkeypatch.setenv("SSL_CERT_FILE", "/of/the/system.pem")
+def test_both_http_clients_of_ais_bench_trust_the_ca(start, monkeypatch):
+    """aiohttp uses OpenSSL's verify paths, which SSL_CERT_FILE replaces; requests reads REQUESTS_CA_BUNDLE."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/system.pem")
     script = 'echo $(cat "$SSL_CERT_FILE") $(cat "$REQUESTS_CA_BUNDLE")'
     assert ais_bench_job.watch(start(script, ca="pem-of-the-ca")["job"], 20)["log"] == ["pem-of-the-ca pem-of-the-ca"]
-    assert ais_bench_job.watch(start('echo "<$SSL_CERT_FILE>"')["job"], 20)["log"] == ["</of/the/system.pem>"]
+    assert ais_bench_job.watch(start('echo "<$SSL_CERT_FILE>"')["job"], 20)["log"] == ["</system.pem>"]
 
 
 def test_only_the_end_of_a_large_log_is_read(start, monkeypatch):
@@ -119,15 +119,15 @@ def test_a_run_is_removed_with_all_its_processes(start):
         os.kill(child, 0)
 
 
-@pytest.mark.parametrize("lost", ["not watched", "removed"])
-def test_job_of_a_lost_controller_is_removed_with_all_its_processes(start, monkeypatch, lost):
+@pytest.mark.parametrize("state", ["not watched", "removed"])
+def test_job_of_a_lost_controller_is_removed_with_all_its_processes(start, monkeypatch, state):
     job = start(RUNNING)["job"]
     until = time.monotonic() + 20
     while not os.path.exists(os.path.join(job, "child")) and time.monotonic() < until:
         time.sleep(0.05)
     child = ais_bench_job.read_number(os.path.join(job, "child"))
-    if lost == "removed":
-        shutil.rmtree(job)  # by the lease of the next run
+    if state == "removed":
+        shutil.rmtree(job)  # as the next run does when it takes over the lease
     else:
         ais_bench_job.watch(job, 0)
         long_ago = time.time() - 60 * ais_bench_job.UNWATCHED_MIN - 60
@@ -147,7 +147,7 @@ def test_a_job_that_is_watched_is_kept(start):
     assert time.time() - os.stat(os.path.join(job, "watched")).st_mtime < 20
 
 
-def test_folder_of_a_job_carries_the_run(start, monkeypatch):
+def test_name_of_a_job_folder_contains_the_run_id(start, monkeypatch):
     monkeypatch.setenv(lease.VARIABLE, '{"run": "20260102T030405Z-1a2b3c4d"}')
     assert "job-20260102T030405Z-1a2b3c4d" in start("true")["job"]
 
@@ -172,13 +172,13 @@ def test_a_performance_run_returns_its_tables(start):
                                             "--num-warmups", "1"]
 
 
-def test_a_performance_run_without_tables(start, monkeypatch):
+def test_missing_tables_of_a_performance_run_are_none(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     assert ais_bench_job.watch(start(DONE, load=LOAD, datasets=[])["job"], 20)["performance"] == {
         "totals": None, "latencies": None}
 
 
-def test_a_killed_run_is_not_running(start):
+def test_a_killed_run_is_not_reported_as_running(start):
     job = start("kill -9 $PPID; kill -9 $$")["job"]
     found = ais_bench_job.watch(job, 20)
     assert (found["running"], found["exit_code"], found["rows"]) == (False, None, [])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of datasets, their tasks and the rows of their scores."""
+"""Dataset names, and the tasks and score rows that belong to a dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, is_part, sum_of
 
 
-def test_the_score_of_a_dataset_with_parts_is_in_a_separate_row():
+def test_the_total_score_of_a_dataset_with_parts_has_its_own_row():
     assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
         "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")
 
@@ -18,10 +18,10 @@ def test_the_score_of_a_dataset_with_parts_is_in_a_separate_row():
 @pytest.mark.parametrize(("task", "name", "part"), [
     ("gsm8k", "gsm8k", True), ("gsm8k-2", "gsm8k", False), ("mine", "mine", True), ("mine_2", "mine", False),
     ("lukaemon_mmlu_law", "mmlu", True), ("ceval-law", "ceval", True), ("ceval-law", "mmlu", False)])
-def test_tasks_of_a_dataset(task, name, part):
+def test_task_is_assigned_to_its_dataset(task, name, part):
     assert is_part(task, name) is part
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_the_file_that_is_read_is_a_required_file(name):
+def test_the_path_of_a_preset_is_one_of_its_required_files(name):
     assert PRESETS[name].path in ("", *PRESETS[name].files)

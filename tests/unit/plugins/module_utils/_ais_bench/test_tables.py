@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The result files of AISBench: rows, numbers with units, and scores."""
+"""Rows, numbers with units, and scores are read from AISBench's result files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ gone,-,-,-,-,-
 """
 
 
-def test_performance_files():
+def test_performance_tables_are_read_from_json_and_csv():
     assert tables.performance('{"Total Requests": {"total": 6}, "Benchmark Duration": {"total": "1.5 ms"}}') == [
         {"Common Metric": "Total Requests", "Stage": "total", "Value": "6"},
         {"Common Metric": "Benchmark Duration", "Stage": "total", "Value": "1.5 ms"}]
@@ -33,7 +33,7 @@ def test_only_complete_rows_of_a_truncated_table_are_read():
     assert tables.performance('{"Total Requests": {"total": ') == []
 
 
-def test_summary_of_an_accuracy_run():
+def test_only_a_table_with_all_columns_is_an_accuracy_summary():
     assert tables.accuracy("dataset,version,metric,mode,model-a\nown_set,1a2b3c,accuracy,gen,81.25\n") == [
         {"dataset": "own_set", "version": "1a2b3c", "metric": "accuracy", "mode": "gen", "model-a": "81.25"}]
     assert tables.accuracy("dataset,version\nown_set,1a2b3c\n") == []
@@ -49,12 +49,12 @@ def test_scores_of_a_dead_server_are_none_and_never_zero():
 @pytest.mark.parametrize(("cell", "value", "unit"), [
     ("12300.2 ms", 12300.2, "ms"), ("2048.2945  ms", 2048.2945, "ms"), ("6", 6.0, None),
     ("-1.5e3 token/s", -1500.0, "token/s")])
-def test_numbers_with_units(cell, value, unit):
+def test_numbers_are_read_with_their_units(cell, value, unit):
     assert tables.number(cell) == (value, unit)
 
 
 @pytest.mark.parametrize("cell", ["-", "", "nan", "1.2.3", "12 ms later", "N/A"])
-def test_cells_without_a_number(cell):
+def test_cell_without_a_number_is_an_error(cell):
     with pytest.raises(ValueError, match="is not a number"):
         tables.number(cell)
 
@@ -64,12 +64,12 @@ FRAGMENTS = ("{", "}", '"', "[" * 5000, "Performance Parameters,Stage,N", "datas
 
 
 @given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("\n".join))
-def test_any_text_is_read(text):
+def test_any_text_is_read_without_an_error(text):
     for row in tables.performance(text) + tables.accuracy(text):
         assert all(isinstance(cell, str) for cell in row.values())
 
 
-def test_files_recorded_from_ais_bench(corpus):
+def test_recorded_ais_bench_files_are_read(corpus):
     texts = {path.name: path.read_text("utf-8") for path in (corpus / "recorded").glob("aisbench_*/*")}
     assert len(tables.performance(texts["synthetic.json"])) > 5
     assert len(tables.performance(texts["synthetic.csv"])) > 5

@@ -4,7 +4,7 @@
 """Split a pasted terminal session of ``hccn_tool`` into outputs, and parse each with the collection's parser.
 
 Published output often consists of sessions with prompts, commands, and several queries or devices. The tool does not
-print the device that an output is of, so the text is split at the lines that only one query prints.
+print the device to which an output belongs, so the text is split at lines that only one query prints.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def parse_session(text: str) -> dict:
 
 
 def without_commands(text: str) -> str:
-    """Return the text without commands and ellipses, which hccn_tool did not print."""
+    """Return the text without commands and ellipses, because hccn_tool did not print them."""
     lines = hccn_tool.terminal_text.plain(text).split("\n")
     return "\n".join(line for line in lines if _command(line) is None and not _ELISION.match(line))
 
@@ -52,7 +52,7 @@ class _Command:
 
 @dataclass
 class _Output:
-    """The lines of one output, without device prefixes; ``slots`` are the keys found that must not repeat."""
+    """The lines of one output, without device prefixes; ``slots`` are the keys that must not occur again."""
 
     query: str
     command: _Command | None
@@ -97,8 +97,9 @@ _PROGRAM = re.compile(r"(?:sudo\s+)?(?:cat|pip3?|npu-smi|ls|ifconfig|ip|lspci|ls
 _OPTICAL_KEY = (r"present|temperature|[Hh]igh power enable reg|vendor [a-z ]+?|xsfp [a-z ]+?|manufact date code|Vcc"
                 r"(?: (?:High|Low) Thres)?|Temp (?:High|Low) Thres|[TR]xPower (?:High|Low) Thres|Tx Bias[0-9]?"
                 r"|[TR]x (?:Power[0-9]?|Lo[sL] Flag)|(?:Host|Media) SNR Lane[0-9]")
-# (query, line that only this query prints, whether one output has several such lines); the first match counts. A line
-# that an output has only once (the group `key` distinguishes such lines) starts the next output if it appears again.
+# (query, pattern of a line that only this query prints, whether an output can have several such lines). The first match
+# counts. If a line that an output has only once appears again, it starts the next output. The group `key` distinguishes
+# such lines.
 _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, pattern, many in (
     ("link", r"link status\s*:\s*(?:UP|DOWN)$", False),
     ("net_health", r"net health status\s*:", False),
@@ -122,7 +123,7 @@ _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, patt
 ))
 # Queries whose output can continue with lines that have no signature.
 _BLOCKS = ("lldp", "ping", "tls", "stat", "optical")
-# Printed below the line with the reason, or alone if nothing more is known.
+# hccn_tool prints these lines below the reason, or alone if it knows no reason.
 _VAGUE_ERROR = re.compile(r"(?:Cmd|Command) execute failed!|Enter \[ hccn_tool -h \]")
 _ERROR_HINTS = (("no ip was preset", "ip"), ("no gateway was preset", "gateway"), ("ptical module", "optical"),
                 ("device health status", "net_health"), ("Certificate has", "tls"))
@@ -171,7 +172,7 @@ def _place(line, outputs, current, command, foreign) -> None:
     body = content.strip()
     query, slot = _signature(body)
     if query == "speed" and body != content:
-        query, slot = None, None  # the indented line of ethtool in the output of -status
+        query, slot = None, None  # an indented ethtool line in the output of -status
     named = prefix or (_NAMES_DEVICE.match(body) if query in ("ping", "tls") else None)
     device = int(named.group(1)) if named else None
     error = False
@@ -201,7 +202,7 @@ def _place(line, outputs, current, command, foreign) -> None:
 
 
 def _signature(body: str) -> tuple[str | None, str | None]:
-    """Return (query, slot) of a line that only one query prints, or (None, None); without a slot it can repeat."""
+    """Return (query, slot) of a line that only one query prints, or (None, None). A line without a slot can repeat."""
     for query, pattern, many in _SIGNATURES:
         match = pattern.match(body)
         if match:
@@ -227,7 +228,7 @@ def _joins(current, query, slot, device, error, body) -> bool:
 
 
 def _retyped(output: _Output) -> _Output:
-    """Correct a query that only the complete output shows."""
+    """Correct the query of an output that only its complete text identifies."""
     if output.query == "link" and len([line for line in output.lines if line.strip()]) > 1:
         output.query = "other"  # the port list of an Atlas 950
     if output.query == "other" and not output.error:
@@ -242,7 +243,7 @@ def _retyped(output: _Output) -> _Output:
 
 
 def _name_errors(queries: list[dict]) -> None:
-    """Set the query of errors of unknown origin to that of the other outputs, if they have only one query."""
+    """If all other outputs have the same query, assign it to the errors whose query is unknown."""
     known = {entry["query"] for entry in queries if "error" not in entry["result"]}
     if len(known) == 1:
         query = known.pop()

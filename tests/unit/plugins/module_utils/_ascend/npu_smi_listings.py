@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read the outputs of ``npu-smi info`` except its table, for comparison with labeled samples and with the simulator.
+"""Read everything that ``npu-smi info`` prints except its table, to compare it with labeled samples and the simulator.
 
 The collection itself reads three known types with ``npu_smi.parse_blocks``; samples also contain the outputs of ``-m``
 and ``-l``, the topology, and outputs whose type must be determined.
@@ -32,7 +32,7 @@ def parse_listing(text: str) -> dict:
 
     Returns ``{"type": str, "blocks": [{printed key: printed value}]}`` with the type ``mapping``, ``list``, ``board``,
     ``health``, ``ecc``, ``usages``, ``common``, ``power``, ``temp``, ``topo`` or ``other``. The type ``list`` also
-    has ``header``, and an error message of the tool has ``error`` as in `npu_smi.parse_info`.
+    has ``header``. For an error message from the tool, ``error`` is added, as in `npu_smi.parse_info`.
 
     Raises `ParseError` for empty text and for a table row that does not fit its header.
     """

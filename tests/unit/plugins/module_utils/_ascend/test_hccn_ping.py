@@ -22,8 +22,8 @@ class Clock:
         self.now += seconds
 
 
-def part(loss, partners, npus=(0,), limit_s=100, took_s=0.1, shifts=(0, 1)):
-    """Run one node's part of the mesh; ``loss(npu, address, attempt)`` returns percent or a result of the runner."""
+def run_part(loss, partners, npus=(0,), limit_s=100, took_s=0.1, shifts=(0, 1)):
+    """Run one node's part of the mesh. ``loss(npu, address, attempt)`` returns a percentage or a runner result."""
     clock, sent = Clock(), []
 
     def run(argv, timeout_s):
@@ -48,45 +48,46 @@ NODE3 = {"host": "node3", "npus": {"0": "10.0.0.3", "1": "10.0.1.3"}}
 
 
 def test_rounds_start_on_schedule():
-    result, sent = part(lambda *_: 0, [NODE2, None, NODE3])
+    result, sent = run_part(lambda *_: 0, [NODE2, None, NODE3])
     assert sent == [(0, "10.0.0.2", 0), (0, "10.0.1.2", 1), (0, "10.0.0.3", 4), (0, "10.0.1.3", 5)]
     assert result["matrix"] == {"0": {"node2": [0, 0], "node3": [0, 0]}}
     assert (result["not_sent"], result["retried"], result["rounds"]) == (0, 0, 6)
 
 
 def test_pings_with_partial_loss_are_retried():
-    result, sent = part(lambda npu, address, attempt: 33.33 if attempt == 1 else 0, [NODE2])
+    result, sent = run_part(lambda npu, address, attempt: 33.33 if attempt == 1 else 0, [NODE2])
     assert result["matrix"] == {"0": {"node2": [0, 0]}}
     assert result["retried"] == 2
     assert len(sent) == 4
 
 
 def test_a_ping_without_reply_is_retried_once():
-    result, _sent = part(lambda npu, address, attempt: 100 if address == "10.0.1.2" else 0, [NODE2])
+    result, _sent = run_part(lambda npu, address, attempt: 100 if address == "10.0.1.2" else 0, [NODE2])
     assert result["matrix"]["0"]["node2"] == [0, 100]
     assert result["retried"] == 1
 
 
 def test_many_pings_without_reply_are_not_retried():
-    partners = [addresses(f"node{n}") for n in range(2, 12)]
-    result, sent = part(lambda npu, address, attempt: 100 if address.endswith(".5") else 0, partners, shifts=range(8))
+    partners = [partner(f"node{n}") for n in range(2, 12)]
+    result, sent = run_part(lambda npu, address, attempt: 100 if address.endswith(".5") else 0, partners,
+                            shifts=range(8))
     assert result["retried"] == 0
     assert len(sent) == 80
 
 
-def test_tool_errors_are_returned_with_the_pairs():
-    result, _sent = part(lambda *_: (22, "", "Execute failed: Link status is down.\n"), [NODE2], shifts=(1,))
+def test_tool_errors_are_returned_with_their_npu_pairs():
+    result, _sent = run_part(lambda *_: (22, "", "Execute failed: Link status is down.\n"), [NODE2], shifts=(1,))
     assert result["matrix"] == {"0": {"node2": [None, ping_loss.ERROR]}}
     assert result["errors"] == {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
 
 
-def addresses(host):
+def partner(host):
     return {"host": host, "npus": {str(npu): f"{host}.{npu}" for npu in range(8)}}
 
 
-def test_the_rest_of_a_dead_node_is_skipped_and_the_next_node_is_pinged():
-    result, sent = part(lambda npu, address, attempt: 100 if address.startswith("node2") else 0,
-                        [addresses("node9"), addresses("node2"), addresses("node3")], shifts=range(8))
+def test_remaining_pings_to_a_dead_node_are_skipped_and_the_next_node_is_pinged():
+    result, sent = run_part(lambda npu, address, attempt: 100 if address.startswith("node2") else 0,
+                            [partner("node9"), partner("node2"), partner("node3")], shifts=range(8))
     assert sum(address.startswith("node2") for _npu, address, _time in sent) == 3 + result["retried"]
     assert (result["given_up"], result["retried"], result["not_sent"]) == (5, 3, 0)
     assert result["matrix"]["0"]["node2"] == [100] * 3 + [None] * 5
@@ -96,26 +97,26 @@ def test_the_rest_of_a_dead_node_is_skipped_and_the_next_node_is_pinged():
 @pytest.mark.parametrize("loss", [100, (None, "", "")])
 def test_an_npu_that_never_receives_a_reply_gives_up(loss):
     """The port is dead or the tool hangs: after six timeouts, the remaining pings are skipped."""
-    result, sent = part(lambda *_: loss, [addresses(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
+    result, sent = run_part(lambda *_: loss, [partner(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
     assert len(sent) == 6
     assert result["given_up"] == 7 * 8 - 6
     assert result["retried"] == 0
 
 
 def test_pings_after_the_time_limit_are_not_sent():
-    result, sent = part(lambda *_: 0, [NODE2, NODE3], limit_s=2.5)
+    result, sent = run_part(lambda *_: 0, [NODE2, NODE3], limit_s=2.5)
     assert len(sent) == 3
     assert result["not_sent"] == 1
     assert result["matrix"]["0"]["node3"] == [0, None]
 
 
 def test_an_npu_without_an_address_is_not_pinged():
-    result, sent = part(lambda *_: 0, [{"host": "node2", "npus": {"1": "10.0.1.2"}}])
+    result, sent = run_part(lambda *_: 0, [{"host": "node2", "npus": {"1": "10.0.1.2"}}])
     assert [one[1] for one in sent] == ["10.0.1.2"]
     assert result["matrix"] == {"0": {"node2": [None, 0]}}
 
 
-def test_reach_hosts():
+def test_host_that_refuses_the_connection_counts_as_reached():
     def connect(address, timeout):
         if address[0].endswith(".3"):
             raise ConnectionRefusedError(111, "refused")

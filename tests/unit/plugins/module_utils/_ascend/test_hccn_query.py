@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Queries with hccn_tool: results and errors, retries of a busy tool, and NPUs whose tool hangs."""
+"""hccn_tool queries: results and errors, retries if the tool is busy, and NPUs on which it hangs."""
 from __future__ import annotations
 
 import json
@@ -38,7 +38,7 @@ LOST = "device 3 PING 192.0.2.1\nrecv time out seq=0\n1 packets transmitted, 0 r
 
 @pytest.mark.parametrize(("query", "result", "expected"), [
     ("link", UP, {"status": "UP"}),
-    # A ping with loss exits like a failure.
+    # A ping that lost packets exits with an error status.
     ("ping", (1, LOST, "Command execute failed!\n"), {"address": "192.0.2.1", "transmitted": 1, "received": 0,
                                                       "loss_percent": 100.0, "rtt_ms": []}),
 ])
@@ -49,7 +49,7 @@ def test_output_is_parsed(query, result, expected):
 @pytest.mark.parametrize(("query", "result", "kind", "message"), [
     ("ip", (13, "", "Get ipconf failed, because no ip was preset there!\nCmd execute failed!\n"), "tool",
      "Get ipconf failed, because no ip was preset there!"),
-    # The same exit status with another cause, which is printed on stdout.
+    # The same exit status for another reason, which is printed on stdout.
     ("link", (13, "The command is not supported on this product.\n", ""), "tool",
      "The command is not supported on this product."),
     ("optical", (0, "Optical module is not present.\n", ""), "tool", "Optical module is not present."),
@@ -61,12 +61,12 @@ def test_output_is_parsed(query, result, expected):
     ("link", (None, "", ""), "timeout", "no answer to -link within 15 s"),
     ("ping", (22, "", "Execute failed: Link status is down.\n"), "tool", "Execute failed: Link status is down."),
 ])
-def test_errors(query, result, kind, message):
+def test_error_has_a_kind_a_message_and_the_exit_status(query, result, kind, message):
     error = run_query(query, result)["error"]
     assert (error["kind"], error["message"], error["code"]) == (kind, message, result[0])
 
 
-def test_a_busy_tool_is_queried_four_times():
+def test_a_busy_tool_is_queried_up_to_four_times():
     busy = (11, "hccn_tool is busy, please try again.\n", "")
     assert run_query("link", busy, busy, UP) == {"status": "UP"}
     run = runner(busy)
@@ -119,11 +119,11 @@ def test_without_the_tool_every_query_returns_the_reason():
     assert found["5"]["ip"]["error"] == {"kind": "tool", "message": "hccn_tool was not found", "code": None}
 
 
-def test_device_npus():
+def test_npu_numbers_are_read_from_device_names():
     assert hccn_query.device_npus(["davinci10", "davinci2", "davinci_manager", "davinci", "null"]) == [2, 10]
 
 
-def test_host_network():
+def test_host_network_contains_interfaces_or_an_error():
     entries = [
         {"ifname": "lo", "flags": ["LOOPBACK", "UP"], "addr_info": [{"family": "inet", "local": "127.0.0.1",
                                                                      "prefixlen": 8, "scope": "host"}]},
@@ -143,7 +143,7 @@ def test_host_network():
     assert old == {"interfaces": [], "error": 'ip -json address failed: Option "-json" is unknown'}
 
 
-# Output of `ip -oneline` on Debian 12, in the format of CentOS 7, with an additional interface of a container.
+# Output of `ip -oneline` on Debian 12, in the format of CentOS 7, with an additional container interface.
 LINKS = r"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default\    \
 link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00 promiscuity 0 addrgenmode eui64
 4: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc pfifo_fast state UP mode DEFAULT group default qlen 1000\    \
@@ -159,7 +159,7 @@ ADDRESSES = r"""1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever
 """
 
 
-def test_host_network_without_json():
+def test_host_network_is_read_if_ip_does_not_support_json():
     """CentOS 7.6, which the vendor supports, has iproute2 4.11."""
     def run(argv, timeout_s):
         if "-json" in argv:
@@ -184,7 +184,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("query", sorted(OUTPUTS))
-def test_odd_output_is_parsed_or_an_error(query):
+def test_odd_output_is_parsed_or_returned_as_an_error(query):
     rng, text = random.Random(query), OUTPUTS[query]
     outputs = ["", "\0", "\ufffd" * 1000, ":" * 100000, "9" * 100000, text * 1000, text.replace(":", "="),
                text.replace("0", "9" * 5000), text.replace("1", "\u00b2")]
@@ -205,7 +205,7 @@ def test_odd_output_is_parsed_or_an_error(query):
 @pytest.mark.parametrize("output", ["", "[", "5", "null", "[5]", "[{}]", '[{"ifname": 5}]', "[" * 100000,
                                     '[{"ifname": "eth0", "flags": 5, "addr_info": [5]}]',
                                     '[{"ifname": "eth0", "linkinfo": [], "addr_info": {"x": 1}}]', "9" * 5000])
-def test_odd_output_of_ip_is_an_error_or_no_interface(output):
+def test_odd_output_of_ip_returns_an_error_or_no_interfaces(output):
     found = network_module.host_network(lambda argv, timeout_s: (0, output, ""), 1)
     assert found["interfaces"] == []
     assert found["error"] or output in ("[{}]", '[{"ifname": 5}]')

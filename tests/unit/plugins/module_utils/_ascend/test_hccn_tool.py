@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outputs of hccn_tool in the formats of its versions (written for these tests, in the format of the vendor)."""
+"""Output of several hccn_tool versions is parsed. It was written for these tests, in the vendor's format."""
 from __future__ import annotations
 
 import json
@@ -99,7 +99,7 @@ OUTPUTS = [
     ("optical", OPTICAL, {
         "present": True, "temperature": 41, "xsfp wave length": 850, "Vcc": 3301.2, "Tx Power0": 1.2, "Rx Power0": 0.91,
         "Rx Power1": None, "Tx Los Flag": "0x0", "Host SNR Lane0": None, "Media SNR Lane0": 22.5}),
-    # A module that was removed, with its last values.
+    # A removed module is printed with its last values.
     ("optical", OPTICAL.replace(": present", ": not present")[:90],
      {"present": False, "temperature": 41}),
     ("ping", PING_LOST, {"address": "192.0.2.9", "transmitted": 2, "received": 1, "loss_percent": 50.0,
@@ -107,7 +107,7 @@ OUTPUTS = [
     # A ping that lost packets ends with an error, but its summary is used.
     ("ping", PING_LOST + "Cmd execute failed!\n", {"address": "192.0.2.9", "transmitted": 2, "received": 1,
                                                    "loss_percent": 50.0, "rtt_ms": [0.05]}),
-    # A table of an Atlas 950, which must not be parsed as the lines of an Atlas 800 A2.
+    # The table of an Atlas 950 must not be parsed like the lines of an Atlas 800 A2.
     ("speed", "+-----+------+---------+-----+-------+--------+\n"
               "| NPU | Port | Speed   | Cap | Width | Status |\n"
               "+-----+------+---------+-----+-------+--------+\n"
@@ -135,16 +135,16 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("query", "text", "expected"), OUTPUTS)
-def test_parse(query, text, expected):
+def test_output_is_parsed(query, text, expected):
     assert hccn_tool.parse(query, text) == expected
 
 
 @pytest.mark.parametrize(("query", "text", "message"), ERRORS)
-def test_parse_error(query, text, message):
+def test_error_message_is_returned(query, text, message):
     assert hccn_tool.parse(query, text) == {"error": {"message": message, "code": None}}
 
 
-def test_error_of_the_driver_with_its_code():
+def test_driver_error_contains_its_code():
     message = "dcmi module initialize failed. ret is -8005"
     assert hccn_tool.parse("link", message + "\n") == {"error": {"message": message, "code": -8005}}
 
@@ -155,7 +155,7 @@ NOISE = {
     "blank lines around": lambda text: "\n\n" + text + "\n\n",
     "byte order mark": lambda text: "\ufeff" + text,
     "colors": lambda text: "".join(f"\x1b[0;32m{line}\x1b[0m\n" for line in text.splitlines()),
-    "words of grep": lambda text: "grep: warning: stray \\ before /\n" + text,
+    "grep warning": lambda text: "grep: warning: stray \\ before /\n" + text,
 }
 
 
@@ -170,12 +170,12 @@ def test_noise_in_an_output_does_not_change_its_result(query, text, expected, no
     ("tls", "tls switch[2](0:disable)"), ("link", "link status: UP\nlink status: UP\n"), ("fec", "Duplex: Full\n"),
     ("stat", "statistics"),
 ])
-def test_text_that_is_not_one_output_of_the_query_is_an_error(query, text):
+def test_text_other_than_one_output_of_the_query_is_an_error(query, text):
     with pytest.raises(hccn_tool.ParseError, match="-" + query):
         hccn_tool.parse(query, text)
 
 
-def test_session_of_loops_with_prompts_errors_and_other_commands():
+def test_session_with_loops_prompts_errors_and_other_commands_is_split():
     session = parse_session("""Last login: Mon Nov 23 07:59:00 2026
 [root@node-1 ~]# cat /etc/hccn.conf
 address_0=192.0.2.1
@@ -219,7 +219,7 @@ def test_unexpected_text_of_a_known_query_is_an_error_not_a_value():
     assert queries == [{"query": "link", "device": 1, "result": {"error": error}}]
 
 
-def test_conf():
+def test_conf_is_parsed():
     text = "# kept\naddress_0=192.0.2.1\nnetmask_0 = 255.255.255.0\naddress_12=192.0.2.2\ntls_enable_0=0\nroce_port=1\n"
     assert hccn_tool.parse_conf(text) == {
         "fields": {"address_0": "192.0.2.1", "netmask_0": "255.255.255.0", "address_12": "192.0.2.2",
@@ -236,8 +236,8 @@ def test_conf_key_with_two_values_is_omitted():
     assert conf["devices"] == {"0": {"netmask": "255.0.0.0"}}
 
 
-def test_conf_keys_that_can_be_set_several_times():
-    """The commands of MindSpore's documents for static ARP, in the format of github.com/hicann/driver (tool_ext.c)."""
+def test_conf_keys_that_may_repeat_keep_all_values():
+    """Static ARP commands from MindSpore's documentation, in the format of github.com/hicann/driver (tool_ext.c)."""
     conf = hccn_tool.parse_conf("""\
 address_0=10.98.92.100
 ip_rule_0=add from 10.98.92.100 table 100
@@ -255,7 +255,7 @@ gateway_1=10.98.92.2
     assert conf["devices"]["0"]["ip_rule"].count("\n") == 1
 
 
-def test_conf_of_another_kind_is_an_error():
+def test_conf_in_another_format_is_an_error():
     assert hccn_tool.parse_conf("")["devices"] == {}
     with pytest.raises(hccn_tool.ParseError):
         hccn_tool.parse_conf("[section]\nkey: value\n")
@@ -313,7 +313,7 @@ def test_mutated_text_causes_no_crash_and_no_invented_value(text, query):
 
 @settings(max_examples=200)
 @given(st.text(alphabet="address_gateway0123=.\n#[] x", max_size=120))
-def test_mutated_conf(text):
+def test_mutated_conf_causes_no_invented_value(text):
     try:
         conf = hccn_tool.parse_conf(text)
     except hccn_tool.ParseError:
@@ -332,7 +332,7 @@ def known(expected, actual):
     return actual
 
 
-def test_corpus(corpus):
+def test_real_sessions_match_their_labels(corpus):
     samples = sorted((corpus / "hccn_tool").glob("*.txt"))
     assert samples
     for sample in samples:
@@ -345,7 +345,7 @@ def test_corpus(corpus):
             assert known(entry["result"], result) == entry["result"], sample.name
 
 
-def test_corpus_conf(corpus):
+def test_real_conf_files_match_their_labels(corpus):
     samples = sorted((corpus / "files").glob("*hccn.conf*.txt"))
     assert samples
     for sample in samples:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors of NPUs are found in the log of the kernel."""
+"""NPU errors are found in the kernel log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KMSG = [
 ]
 
 
-def test_kernel_log_finds_npu_errors_of_the_last_minutes():
+def test_npu_errors_of_the_last_minutes_are_found():
     found = kernel_log.errors(KMSG, uptime_s=1000.0, within_s=600, bus_ids=["0000:C1:00.0", None])
     assert [(each["seconds_ago"], each["kind"], each["text"][:30]) for each in found["lines"]] == [
         (100, "hang", "[ascend] [drv_pcie] [devdrv_ms"), (80, "link", "acc 0000:82:00.0:   device [19")]
@@ -54,11 +54,11 @@ def kinds(*texts, bus_ids=("0000:C1:00.0", "0000:c0:00.0")):
     ("pcieport 0000:00:01.0: AER: Uncorrected (Fatal) error received: 0000:c1:00.0", "link"),
     ("pcieport 0000:00:01.0: pciehp: Slot(4): Link Down", None),
 ])
-def test_kinds_of_lines(text, kind):
+def test_line_is_assigned_to_its_kind_of_error(text, kind):
     assert kinds(text) == ([kind] if kind else [], 0)
 
 
-def test_errors_that_a_link_corrected_are_counted():
+def test_corrected_link_errors_are_only_counted():
     assert kinds("pcieport 0000:00:01.0: AER: Corrected error received: 0000:c1:00.0",
                  "acc 0000:c1:00.0: PCIe Bus Error: severity=Corrected, type=Physical Layer, (Receiver ID)",
                  "acc 0000:c1:00.0:   AER:   device [19e5:d802] error status/mask=00000001/00000000",
@@ -66,7 +66,7 @@ def test_errors_that_a_link_corrected_are_counted():
                  "acc 0000:05:00.0: PCIe Bus Error: severity=Corrected, type=Physical Layer, (Receiver ID)") == ([], 1)
 
 
-def test_the_severity_of_an_error_that_firmware_reports_is_in_its_first_line():
+def test_severity_of_a_firmware_error_is_read_from_its_first_line():
     lines = ["{%d}[Hardware Error]: event severity: %s", "{%d}[Hardware Error]:   device_id: 0000:c1:00.0"]
     assert kinds(lines[0] % (3, "corrected"), lines[1] % 3) == ([], 1)
     assert kinds(lines[0] % (4, "fatal"), lines[1] % 4) == (["link"], 0)
@@ -79,7 +79,7 @@ def test_kernel_log_is_read_to_its_end(tmp_path):
         kernel_log.read(str(tmp_path / "none"))
 
 
-def test_number_of_records_and_time_are_limited(tmp_path, monkeypatch):
+def test_number_of_records_and_reading_time_are_limited(tmp_path, monkeypatch):
     """A log that is written faster than it is read has no end."""
     (tmp_path / "kmsg").write_text(KMSG[0] * 100)
     functions = SimpleNamespace(**{name: getattr(os, name) for name in ("open", "close", "O_RDONLY", "O_NONBLOCK")},

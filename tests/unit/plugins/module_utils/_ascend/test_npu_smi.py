@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outputs of npu-smi by layout. The texts in npu_smi/ were written for these tests, in the format of the vendor."""
+"""All layouts of npu-smi are parsed. The texts in npu_smi/ were written for these tests, in the vendor's format."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def process(npu, pid, name, memory, number=0, inside=None):
              aicore_percent=0, memory_used_mb=591, memory_total_mb=15307, hbm_used_mb=0, hbm_total_mb=32255),
     ], []),
 ], ids=["910B", "A3 wide", "310P Duo", "950", "first 910A"])
-def test_layouts(text, versions, chips, processes):
+def test_table_is_parsed_in_every_layout(text, versions, chips, processes):
     parsed = parse_info(text)
     assert parsed["chips"] == chips
     assert parsed["processes"] == processes
@@ -89,7 +89,7 @@ def test_layouts(text, versions, chips, processes):
     A2 + A3_WIDE,
 ], ids=["CR LF", "trailing blanks", "empty lines", "BOM", "indented", "colors", "tabs", "prompts with pipes",
         "header columns one blank apart", "misaligned row", "another output at the end"])
-def test_noise_changes_nothing(text):
+def test_noise_does_not_change_the_result(text):
     assert parse_info(text) == parse_info(A2)
     assert parse_info(text)["chips"] == A2_CHIPS
 
@@ -109,9 +109,8 @@ def test_noise_changes_nothing(text):
     ("".join(A2.splitlines(True)[:17]), True, A2_CHIPS),
 ], ids=["no process table", "no title", "no last border", "second row missing at the end", "second row truncated",
         "second row truncated at a bar", "no header", "starts at a second row", "starts within a row",
-        "rows omitted", "second row missing within",
-        "process table truncated"])
-def test_incomplete_tables(text, complete, chips):
+        "rows omitted", "second row missing in the middle", "process table truncated"])
+def test_complete_rows_of_an_incomplete_table_are_read(text, complete, chips):
     parsed = parse_info(text)
     assert parsed["complete"] is complete
     assert parsed["chips"] == chips
@@ -123,19 +122,19 @@ def test_an_inner_divider_at_the_end_means_that_chips_are_missing():
     assert parsed["complete"] is False
 
 
-def test_physical_ids_of_a3_without_a_header():
+def test_a3_physical_ids_are_read_without_a_header():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[6:11]))
     assert [each["phy_id"] for each in parsed["chips"]] == [12, 13]
     assert parsed["complete"] is False
 
 
-def test_the_device_of_310_is_not_a_physical_id_without_a_header():
+def test_310p_device_is_not_read_as_a_physical_id_without_a_header():
     parsed = parse_info("".join(DUO.splitlines(True)[6:]))
     assert [each["phy_id"] for each in parsed["chips"]] == [None, None]
     assert [each["hbm_total_mb"] for each in parsed["chips"]] == [None, None]
 
 
-def test_blank_cells_are_found_by_the_position_of_their_header():
+def test_blank_cell_is_identified_by_the_position_of_its_header():
     parsed = parse_info(A2.replace("| 93.4        41  ", "|             41  "))
     assert parsed["chips"][0] == dict(A2_CHIPS[0], power_w=None)
     parsed = parse_info(A2.replace("| 0     910B3 ", "| 0           "))
@@ -143,8 +142,8 @@ def test_blank_cells_are_found_by_the_position_of_their_header():
 
 
 def test_a_truncated_process_row_is_omitted():
-    cut = A2[:A2.index("48377") + 3]
-    assert parse_info(cut)["processes"] == [process(3, 48213, "VLLMEngineCor", 57611)]
+    truncated = A2[:A2.index("48377") + 3]
+    assert parse_info(truncated)["processes"] == [process(3, 48213, "VLLMEngineCor", 57611)]
 
 
 @pytest.mark.parametrize(("text", "message", "code"), [
@@ -156,7 +155,7 @@ def test_a_truncated_process_row_is_omitted():
      "npu-smi: error while loading shared libraries: libdrvdsmi_host.so: cannot open shared object file", None),
     ("root@node:~# npu-smi info\nbash: npu-smi: 未找到命令\n", "bash: npu-smi: 未找到命令", None),
 ])
-def test_errors_of_the_tool(text, message, code):
+def test_tool_error_is_returned(text, message, code):
     assert parse_info(text) == {"error": {"message": message, "code": code}, "tool_version": None,
                                 "driver_version": None, "complete": False, "chips": [], "processes": []}
 
@@ -175,8 +174,9 @@ def test_errors_of_the_tool(text, message, code):
     (A2.replace("| 3       0 ", "| 3         "), "48213"),
     (A2.replace("| No running processes found in NPU 0 ", "| Failed to query the processes of NPU 0 "), "Failed"),
 ], ids=["empty", "prose", "foreign table", "no slash", "letter in a number", "digit in a word", "bus id",
-        "left border missing", "truncated row within", "chip twice", "process without chip", "unknown process line"])
-def test_text_that_does_not_fit_the_layout_is_an_error_with_its_line(text, line):
+        "left border missing", "row truncated in the middle", "chip twice", "process without chip",
+        "unknown process line"])
+def test_error_quotes_the_line_that_does_not_fit_the_layout(text, line):
     with pytest.raises(ParseError) as raised:
         parse_info(text)
     assert line in raised.value.line
@@ -186,18 +186,18 @@ def rows(*pairs):
     return "".join("\t%-30s : %s\n" % pair if pair else "\n" for pair in pairs)
 
 
-FRAME = (("NPU ID", "4"), ("Chip Count", "1"))
+NPU_4 = (("NPU ID", "4"), ("Chip Count", "1"))
 
 
 @pytest.mark.parametrize(("text", "kind", "blocks"), [
-    (rows(*FRAME, None, ("HBM Single Bit Isolated Pages Count", "17"), ("Chip ID", "0")), "ecc",
+    (rows(*NPU_4, None, ("HBM Single Bit Isolated Pages Count", "17"), ("Chip ID", "0")), "ecc",
      [{"NPU ID": "4", "Chip Count": "1", "HBM Single Bit Isolated Pages Count": "17", "Chip ID": "0"}]),
     (rows(("Health Status", "OK"), ("Error Code", "NA")), "health", [{"Health Status": "OK", "Error Code": "NA"}]),
     (rows(("Health Status", "Alarm"), ("Error Code", "80E18401 8C084E00"), ("Error Information", "page isolated"),
           None, ("", "node type=adda"), None, ("", "sensor type=Heartbeat")), "health",
      [{"Health Status": "Alarm", "Error Code": "80E18401 8C084E00",
        "Error Information": "page isolated\nnode type=adda\nsensor type=Heartbeat"}]),
-    (rows(*FRAME, None, ("Chip ID", "0"), ("Aicore Count", "20"), ("Temperature(C)", "50"), None,
+    (rows(*NPU_4, None, ("Chip ID", "0"), ("Aicore Count", "20"), ("Temperature(C)", "50"), None,
           ("Chip Name", "mcu"), ("Temperature(C)", "41")), "common",
      [{"NPU ID": "4", "Chip Count": "1", "Chip ID": "0", "Aicore Count": "20", "Temperature(C)": "50"},
       {"Chip Name": "mcu", "Temperature(C)": "41"}]),
@@ -207,9 +207,9 @@ FRAME = (("NPU ID", "4"), ("Chip Count", "1"))
       {"HBM Usage Rate(%)": "4", "Chip ID": "1"}]),
     (rows(("NPU ID", "0"), ("Software Version", "25.5.1"), ("PCIe Bus Info", "0000:C1:00.0")), "board",
      [{"NPU ID": "0", "Software Version": "25.5.1", "PCIe Bus Info": "0000:C1:00.0"}]),
-    (rows(*FRAME, None, ("NPU Temperature (C)", "39"), ("Chip ID", "0")), "temp",
+    (rows(*NPU_4, None, ("NPU Temperature (C)", "39"), ("Chip ID", "0")), "temp",
      [{"NPU ID": "4", "Chip Count": "1", "NPU Temperature (C)": "39", "Chip ID": "0"}]),
-    (rows(*FRAME, None, ("NPU Real-time Power(W)", "99.1"), ("Chip ID", "0")), "power",
+    (rows(*NPU_4, None, ("NPU Real-time Power(W)", "99.1"), ("Chip ID", "0")), "power",
      [{"NPU ID": "4", "Chip Count": "1", "NPU Real-time Power(W)": "99.1", "Chip ID": "0"}]),
     (rows(("NPU ID", "0"), ("HBM Capacity(MB)", "65536"), ("HBM Clock Speed(MHz)", "1600"),
           ("HBM Temperature(C)", "40")), "other",
@@ -219,13 +219,13 @@ FRAME = (("NPU ID", "4"), ("Chip Count", "1"))
      [{"Health Status": "OK"}, {"Health Status": "Warning"}]),
     ("Usage: npu-smi info [Options...]\n", "other", []),
 ])
-def test_blocks(text, kind, blocks):
+def test_listing_is_parsed_into_blocks(text, kind, blocks):
     assert parse_blocks(text) == blocks
     assert parse_listing(text) == {"type": kind, "blocks": blocks}
 
 
-def test_list():
-    text = rows(("Total Count", "2"), None, *FRAME, None, ("NPU ID", "5"), ("Chip Count", "1"))
+def test_list_of_npus_is_parsed():
+    text = rows(("Total Count", "2"), None, *NPU_4, None, ("NPU ID", "5"), ("Chip Count", "1"))
     assert parse_listing(text) == {
         "type": "list", "header": {"Total Count": "2"},
         "blocks": [{"NPU ID": "4", "Chip Count": "1"}, {"NPU ID": "5", "Chip Count": "1"}]}
@@ -233,7 +233,7 @@ def test_list():
 
 @pytest.mark.parametrize("message", [
     "This device does not support querying ecc.", "Invalid card id.", "dcmi module initialize failed. ret is -8005"])
-def test_output_that_is_an_error_message(message):
+def test_error_message_instead_of_a_listing_is_returned(message):
     text = message + "\nUsage: npu-smi info <watch|-t type>\n"
     assert parse_blocks(text) == []
     parsed = parse_listing(text)
@@ -246,7 +246,7 @@ def test_empty_text_is_an_error():
         parse_blocks("\n")
 
 
-def test_mapping():
+def test_mapping_is_parsed():
     assert parse_mapping(MAPPING) == {"type": "mapping", "blocks": [
         {"NPU ID": "0", "Chip ID": "0", "Chip Logic ID": "0", "Chip Name": "Ascend 910B3"},
         {"NPU ID": "0", "Chip ID": "1", "Chip Logic ID": "-", "Chip Name": "Mcu"},
@@ -259,7 +259,7 @@ def test_text_without_a_mapping_is_an_error(text):
         parse_mapping(text)
 
 
-def test_topo():
+def test_topology_is_parsed():
     blocks = [{"": "NPU0", "NPU0": "X", "NPU1": "HCCS", "CPU Affinity": "0-23"},
               {"": "NPU1", "NPU0": "HCCS", "NPU1": "X", "CPU Affinity": "24-47,96-119"}]
     assert parse_listing(TOPO) == {"type": "topo", "blocks": blocks}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real outputs of npu-smi and real version files, if the machine has a corpus of them."""
+"""Real npu-smi output and real version files match their labels, if the machine has a corpus of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def differences(expected, actual, path=""):
 
 
 def parse_file(text):
-    """Parse a file as labeled; the collection itself reads neither rank tables nor files of the toolkit."""
+    """Parse a file into the format of its label. The collection itself reads neither rank tables nor toolkit files."""
     if text.startswith("{"):
         return {"kind": "ranktable", "fields": json.loads(text)}
     if "address_0=" in text:
@@ -40,7 +40,7 @@ def parse_file(text):
     ("npu-smi-other", parse_listing),
     ("files", parse_file),
 ])
-def test_every_real_sample(corpus, folder, parse):
+def test_every_real_sample_matches_its_label(corpus, folder, parse):
     samples = sorted((corpus / folder).glob("*.txt"))
     found = {}
     for sample in samples:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Damaged outputs of npu-smi: the parser reports the damage or reads the rest, and invents no value."""
+"""The parsers of npu-smi output report damage or read the rest, and never invent a value."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def insert_line(lines, where, noise):
     lines.insert(where, noise)
 
 
-def cut_text(lines, where, noise):
+def truncate_text(lines, where, noise):
     lines[where] = lines[where][:len(noise) * 7]
     del lines[where + 1:]
 
@@ -63,19 +63,19 @@ def remove_blanks(lines, where, _noise):
     lines[where] = lines[where].replace(" ", "", 3)
 
 
-MUTATIONS = [delete_line, repeat_line, swap_lines, insert_line, cut_text, flip_character, remove_blanks]
+MUTATIONS = [delete_line, repeat_line, swap_lines, insert_line, truncate_text, flip_character, remove_blanks]
 
 
 def mutated(texts, mutations):
-    """Return a strategy for texts in which up to five mutations were made."""
+    """Return a strategy that makes one to five mutations in one of the texts."""
     step = st.tuples(st.sampled_from(mutations), st.integers(0, 40), NOISE)
 
-    def apply(text, steps, ends):
+    def apply(text, steps, line_end):
         lines = text.splitlines()
         for mutate, where, noise in steps:
             if lines:
                 mutate(lines, where % len(lines), noise)
-        return ends.join(lines)
+        return line_end.join(lines)
     return st.builds(apply, st.sampled_from(texts), st.lists(step, min_size=1, max_size=5),
                      st.sampled_from(["\n", "\r\n", " \n"]))
 
@@ -108,12 +108,12 @@ def test_damaged_table_causes_no_crash_and_no_invented_value(text):
 
 
 @pytest.mark.parametrize("text", TABLES, ids=["910B", "A3", "310P Duo", "950", "first 910A"])
-def test_lost_lines_never_mix_two_chips(text):
-    """Try all ways to lose one or two lines; rows are not paired across a border between two chips."""
+def test_missing_lines_never_mix_two_chips(text):
+    """All combinations of one or two missing lines are tried. Rows of different chips are never paired."""
     whole, lines, read = parse_info(text), text.splitlines(), 0
-    for lost in itertools.combinations_with_replacement(range(len(lines)), 2):
+    for missing in itertools.combinations_with_replacement(range(len(lines)), 2):
         try:
-            parsed = parse_info("\n".join(line for number, line in enumerate(lines) if number not in lost))
+            parsed = parse_info("\n".join(line for number, line in enumerate(lines) if number not in missing))
         except ParseError:
             continue
         read += 1
@@ -148,7 +148,7 @@ def test_damaged_blocks_cause_no_crash_and_no_invented_value(text):
 
 @settings(max_examples=200)
 @given(st.text(max_size=200))
-def test_any_text(text):
+def test_any_text_is_parsed_or_raises_parse_error(text):
     for parse in (parse_info, parse_listing, parse_mapping):
         try:
             parse(text)

@@ -17,7 +17,7 @@ SAMPLES = Path(__file__).parent / "npu_smi"
 
 
 def runner(table, details):
-    """Return a runner of commands that print the table or these details; other commands time out."""
+    """Return a command runner that prints the table or these details. All other commands time out."""
     def run_all(commands):
         outcomes = {}
         for key, argv in commands.items():
@@ -61,14 +61,14 @@ def test_query_distinguishes_the_chips_of_one_npu():
     ("dcmi module initialize failed. ret is -8005\n", "dcmi module initialize failed. ret is -8005", -8005),
     ("gibberish", "npu-smi info cannot be read: npu-smi info printed no table and no known error: 'gibberish'", None),
 ])
-def test_query_of_a_tool_that_fails(table, message, code):
+def test_query_returns_the_error_of_a_tool_that_fails(table, message, code):
     observation, outcomes = npu_observation.query(runner(table, {}), "npu-smi")
     assert observation["error"] == {"message": message, "code": code}
     assert observation["chips"] == []
     assert len(outcomes) == 1
 
 
-def test_query_without_a_tool():
+def test_query_reports_a_missing_tool():
     observation, outcomes = npu_observation.query(None, None)
     assert observation["error"] == {"message": "npu-smi was not found", "code": None}
     assert outcomes == []
@@ -95,7 +95,7 @@ def mutated(text, rng):
 
 
 @pytest.mark.parametrize("sample", sorted(path.name for path in SAMPLES.glob("*.txt")))
-def test_odd_output_is_observed(sample):
+def test_odd_output_causes_no_crash(sample):
     rng, table = random.Random(sample), (SAMPLES / sample).read_text()
     for text in ("", "\0", "\ufffd" * 1000, "|" * 100000, "\n" * 100000, table * 20):
         npu_observation.query(runner(text, {}), "npu-smi")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Version files and installation files of driver, firmware and toolkit are parsed."""
+"""Version and installation files of the driver, firmware and toolkit are parsed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ path=/usr/local/Ascend/ascend-toolkit/8.3.RC1/aarch64-linux
 """
 
 
-@pytest.mark.parametrize(("text", "kind", "some"), [
+@pytest.mark.parametrize(("text", "kind", "fields"), [
     (DRIVER, "driver_version", {"Version": "25.3.rc1", "compatible_version_fw": "[7.0.0,7.8.99]"}),
     (DRIVER.replace("\n", "\r\n"), "driver_version", {"Version": "25.3.rc1", "package_version": "25.3.rc1"}),
     ("/usr/local/Ascend/driver/version.info\n    " + DRIVER.replace("\n", "\n    "), "driver_version",
@@ -48,10 +48,10 @@ path=/usr/local/Ascend/ascend-toolkit/8.3.RC1/aarch64-linux
      {"Ascend-cann-atb": "8.3.RC1", "commit id": "0a1b", "mindie-sd": "2.2.RC1"}),
     ('required_package_hccl_version=">=7.6, <=8.2"\n', "other", {"required_package_hccl_version": '">=7.6, <=8.2"'}),
 ])
-def test_kinds(text, kind, some):
+def test_kind_and_fields_of_a_file_are_read(text, kind, fields):
     parsed = version_files.parse(text)
     assert parsed["kind"] == kind
-    assert {name: parsed["fields"].get(name) for name in some} == some
+    assert {name: parsed["fields"].get(name) for name in fields} == fields
 
 
 def test_a_key_with_two_values_is_omitted():
@@ -64,7 +64,7 @@ def test_text_that_is_not_a_version_file_is_an_error(text):
         version_files.parse(text)
 
 
-def test_read(tmp_path):
+def test_read_returns_the_fields_or_an_error(tmp_path):
     (tmp_path / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
     assert version_files.read(str(tmp_path / "version.info"))["fields"]["Version"] == "25.3.rc1"
     assert "No such file" in version_files.read(str(tmp_path / "none"))["error"]

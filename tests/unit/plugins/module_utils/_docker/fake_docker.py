@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker engine in the process of the test, behind a real Unix socket.
+"""A fake Docker engine inside the test process, behind a real Unix socket.
 
 It applies the parameters of a request as Docker does: a label filter matches a whole key (or ``key=value``), a list
 without ``all`` contains only running containers, and a log obeys ``tail`` and ``since``.
@@ -49,8 +49,8 @@ class FakeDocker(socketserver.ThreadingUnixStreamServer):
     """A Docker engine with these settable attributes.
 
     ``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
-    {(name, path): bytes}, each newer than the one before; ``images``: {name: output of docker image inspect};
-    ``responses``: {path: (status, body)} of any other resource; ``broken``: names of containers that cannot be started;
+    {(name, path): bytes}, each newer than the previous one; ``images``: {name: output of docker image inspect};
+    ``responses``: {path: (status, body)} for any other path; ``broken``: names of containers that cannot be started;
     ``requests``: [(method, target)].
     """
 
@@ -127,8 +127,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         wanted = filters.get("label", [])
 
         def matches(each):
-            own = each["Config"]["Labels"] or {}
-            return all(own.get(key) == value if equals else key in own
+            labels = each["Config"]["Labels"] or {}
+            return all(labels.get(key) == value if equals else key in labels
                        for key, equals, value in (label.partition("=") for label in wanted))
         return [{"Id": each["Id"], "Labels": each["Config"]["Labels"] or {}} for each in self.server.containers.values()
                 if matches(each) and (query.get("all") in ("1", "true") or each["State"]["Running"])]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers are read into one format, and those of this collection have a label."""
+"""Containers are read into one format. A label identifies the containers that this collection manages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMAND = ["/bin/bash", "-c", "exec \"$@\"", "/run/s", "vllm", "serve", "/data/m
            "9000", "--served-model-name", "old", "--tensor-parallel-size", "2", "--shutdown-timeout", "600"]
 
 
-def test_container_with_our_options():
+def test_options_and_labels_of_our_container_are_read():
     found = containers.read(inspected(
         NAME, labels=OURS, command=COMMAND, environment=["PATH=/bin", "GLOO_SOCKET_IFNAME=eth0"], ports=[9000],
         devices=["/dev/davinci3", "/dev/davinci2", "/dev/davinci_manager"]))
@@ -38,7 +38,7 @@ def test_container_with_our_options():
         "shutdown_timeout_s": 600, "command": COMMAND}
 
 
-def test_container_without_our_options():
+def test_container_without_our_options_has_defaults():
     found = containers.read(dict(inspected("x", "exited", command=["sleep", "--port"], ExitCode=137, OOMKilled=True),
                                  HostConfig={}))
     assert (found["port"], found["hash"], found["restart_policy"], found["devices"], found["shutdown_timeout_s"]) == (
@@ -57,18 +57,18 @@ def test_container_without_our_options():
     ("ascend", ["ASCEND_VISIBLE_DEVICES=100", "ASCEND_RUNTIME_OPTIONS=VIRTUAL"], []),  # /dev/vdavinci100
     ("ascend", [], []),
 ])
-def test_npus_mapped_by_the_ascend_runtime(runtime, environment, devices):
+def test_npus_mapped_by_the_ascend_runtime_are_read(runtime, environment, devices):
     assert containers.read(inspected("x", runtime=runtime, environment=environment))["devices"] == devices
 
 
-def test_npus_of_a_privileged_container():
+def test_npus_of_a_privileged_container_are_read():
     """`docker run --privileged -e ASCEND_VISIBLE_DEVICES=0`, from common_operations.md of Ascend/mind-cluster."""
     found = inspected("x", environment=["ASCEND_VISIBLE_DEVICES=0"])
     found["HostConfig"]["Privileged"] = True
     assert containers.read(found)["devices"] == [0]
 
 
-def test_published_ports_are_tcp_ports():
+def test_only_published_tcp_ports_are_read():
     found = inspected("x", ports=[8888, 80])
     found["NetworkSettings"]["Ports"].update({"53/udp": [{"HostPort": "53"}], "443/tcp": None})
     assert containers.read(found)["ports"] == [80, 8888]
@@ -77,60 +77,60 @@ def test_published_ports_are_tcp_ports():
 @pytest.mark.parametrize(("status", "health"), [
     ("unhealthy", {"status": "unhealthy", "failures": 3, "output": "the engine is silent"}), ("none", None),
     (None, None)])
-def test_health_of_a_container(status, health):
+def test_health_is_none_without_a_health_check(status, health):
     assert containers.read(inspected("x", health=status, labels=OURS))["health"] == health
 
 
 @pytest.mark.parametrize(("text", "seconds"), [
     ("1970-01-01T00:00:01Z", 1.0), ("2026-11-25T19:05:22.5Z", 1795633522.5),
     ("2026-11-25T19:05:22.123456789Z", 1795633522.123456789), ("0001-01-01T00:00:00Z", None), ("never", None)])
-def test_times_of_docker(text, seconds):
+def test_docker_times_are_converted_to_seconds(text, seconds):
     assert containers.seconds(text) == (None if seconds is None else pytest.approx(seconds, abs=1e-6))
 
 
 @pytest.mark.parametrize(("code", "oom", "expected"), [
     (1, False, "with exit code 1"), (137, False, "exit code 137, killed by SIGKILL"),
     (137, True, "exit code 137, killed because memory ran out"), (143, False, "exit code 143, terminated by SIGTERM")])
-def test_exit_reason(code, oom, expected):
+def test_exit_reason_names_the_signal_or_lack_of_memory(code, oom, expected):
     assert containers.exit_reason({"exit_code": code, "oom_killed": oom}).endswith(expected)
 
 
 @pytest.fixture
 def node(docker):
-    """The client of a Docker engine with containers of this collection and others."""
+    """A client of a Docker engine that has containers with our label and others."""
     docker.add("vllm", labels=OURS)
     docker.add("vllm-previous", status="exited", labels=OURS)
-    docker.add("beginning", labels={"ascend.vllm.instance": "h1"})
+    docker.add("label-prefix", labels={"ascend.vllm.instance": "h1"})
     docker.add("other", status="created")
     return DockerEngine(docker.path)
 
 
 @pytest.mark.parametrize(("label", "every_state", "names"), [
-    (None, False, ["beginning", "vllm"]),
-    (None, True, ["beginning", "other", "vllm", "vllm-previous"]),
+    (None, False, ["label-prefix", "vllm"]),
+    (None, True, ["label-prefix", "other", "vllm", "vllm-previous"]),
     (labels.INSTANCE, True, ["vllm", "vllm-previous"]),
     (labels.INSTANCE, False, ["vllm"]),
-    ("ascend.vllm.instance", True, ["beginning"]),  # Docker compares whole keys
+    ("ascend.vllm.instance", True, ["label-prefix"]),  # Docker compares whole keys
 ])
-def test_find(node, label, every_state, names):
+def test_find_filters_by_label_and_state(node, label, every_state, names):
     assert [each["name"] for each in containers.find(node, label, every_state)] == names
 
 
-def test_container_that_is_removed_after_it_was_listed(docker, node):
+def test_container_that_is_removed_after_it_was_listed_is_ignored(docker, node):
     docker.responses["/containers/json"] = 200, [{"Id": "removed"}, {"Id": "vllm"}]
     assert [each["name"] for each in containers.find(node)] == ["vllm"]
 
 
-def test_inspect(node):
+def test_inspect_returns_none_for_a_missing_container(node):
     assert containers.inspect(node, "vllm")["hash"] == "h1"
     assert containers.inspect(node, "none") is None
 
 
-# These names resemble those of secrets, but masking "false" would damage every JSON text.
+# These names resemble the names of secrets, but masking "false" would damage every JSON text.
 NO_SECRETS = ["TOKENIZERS_PARALLELISM=false", "MAX_BATCHED_TOKENS=50000", "HF_TOKEN_FILE="]
 
 
-def test_secrets_of_a_container(tmp_path):
+def test_secret_values_are_read_from_environment_and_secrets_file(tmp_path):
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY='sesame with \"quotes\"'\n")
     found = inspected("x", environment=["PATH=/bin", "HF_TOKEN=t0k3n", *NO_SECRETS])
     assert containers.secret_values(found) == ["t0k3n"]
@@ -162,12 +162,12 @@ def test_secrets_of_other_containers_are_not_read(docker):
     (found,) = containers.find(engine)
     assert SECRET not in json.dumps(found)
     assert (found["name"], found["labels"], found["error"], found["devices"]) == ("theirs", {}, None, [0])
-    held = [*holders.npu_holders({}, [found]), *holders.port_holders({}, [found], [9000])]
-    assert [each["container"]["name"] for each in held] == ["theirs", "theirs"]
-    assert SECRET not in json.dumps(held)
+    found_holders = [*holders.npu_holders({}, [found]), *holders.port_holders({}, [found], [9000])]
+    assert [each["container"]["name"] for each in found_holders] == ["theirs", "theirs"]
+    assert SECRET not in json.dumps(found_holders)
 
 
-def test_secrets_of_our_container_are_masked_in_its_texts(docker, tmp_path):
+def test_secrets_of_our_container_are_masked_in_its_state_and_log(docker, tmp_path):
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY='sesame open'\n")
     found = docker.add(NAME, labels=OURS, environment=["MY_SERVICE_KEY=hunter22", "TOKENIZERS_PARALLELISM=false"],
                        health="unhealthy", Error="no hunter22", log="key hunter22, sesame open and given1, false")
@@ -179,14 +179,14 @@ def test_secrets_of_our_container_are_masked_in_its_texts(docker, tmp_path):
         "key (redacted), (redacted) and (redacted), false\n")
 
 
-def test_damaged_secrets_file_does_not_prevent_an_observation(docker, tmp_path):
+def test_log_is_read_and_masked_even_if_the_secrets_file_is_damaged(docker, tmp_path):
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY='sesame\n")
     found = docker.add(NAME, labels=OURS, log="key 'sesame")
     found["Mounts"] = [{"Source": str(tmp_path / "secrets.env"), "Destination": labels.SECRETS_TARGET}]
     assert containers.log(DockerEngine(docker.path), NAME, 10) == "key (redacted)\n"
 
 
-def test_container_in_an_unknown_format_is_named(docker, node):
+def test_error_names_the_container_in_an_unknown_format(docker, node):
     docker.responses["/containers/vllm/json"] = 200, {"Id": "vllm", "State": "running"}
     with pytest.raises(DockerError, match="the Docker engine returns the container vllm in an unknown format"):
         containers.inspect(node, "vllm")

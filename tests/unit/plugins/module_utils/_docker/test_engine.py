@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to Docker have a timeout for the whole response, and a limit of its size."""
+"""The timeout of a Docker request applies to the whole response, whose size is limited."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 
 @pytest.fixture
 def serve(tmp_path):
-    """Return a function (parts, pause_s) that returns the path of a socket which sends these parts."""
+    """Return a function (parts, pause_s) that creates a socket that sends these parts, and returns its path."""
     listeners = []
 
     def run(parts, pause_s=0.0):
@@ -48,7 +48,7 @@ def http(body, status="200 OK"):
     return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(body), body)
 
 
-def test_get(docker):
+def test_get_returns_json_or_none_for_a_missing_resource(docker):
     docker.responses["/x"] = 200, {"a": [1]}
     assert DockerEngine(docker.path).get("/x") == {"a": [1]}
     assert DockerEngine(docker.path).get("/y") is None
@@ -85,7 +85,7 @@ def test_malformed_response_is_an_error(serve, response, message):
         DockerEngine(serve([response])).get("/x")
 
 
-def test_missing_socket(tmp_path):
+def test_missing_socket_is_reported(tmp_path):
     with pytest.raises(DockerError, match=r"the Docker engine at .*none.sock does not respond: .*No such file"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
@@ -100,13 +100,13 @@ def test_response_above_the_size_limit_is_an_error(serve, monkeypatch):
 @pytest.mark.parametrize(("files", "links", "name"), [
     ({}, {}, None),
     ({"usr/bin/docker": b"\x7fELF"}, {}, None),
-    # From the package podman-docker 4.3.1 of Debian 12.
+    # From the package podman-docker 4.3.1 in Debian 12.
     ({"usr/bin/docker": b"#!/bin/sh\n[ -e /etc/containers/nodocker ] || echo >&2\nexec /usr/bin/podman \"$@\"\n"}, {},
      "Podman"),
     ({"usr/bin/isula": b"\x7fELF"}, {"usr/bin/docker": "isula"}, "iSulad"),
     ({"usr/local/bin/docker": b"#!/bin/sh\n# podman is not used\nexec /opt/docker \"$@\"\n"}, {}, None),
 ])
-def test_docker_command_of_another_engine(tmp_path, files, links, name):
+def test_another_engine_is_recognized_by_its_docker_command(tmp_path, files, links, name):
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
@@ -115,20 +115,20 @@ def test_docker_command_of_another_engine(tmp_path, files, links, name):
     assert engine.installed_instead(str(tmp_path)) == name
 
 
-def test_another_engine_is_named_if_nothing_responds(tmp_path, monkeypatch):
+def test_error_names_the_other_engine_if_nothing_responds(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
     with pytest.raises(DockerError, match=r"does not respond: .*; iSulad takes the place of Docker at"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 
-def test_podman_is_refused_by_every_request(serve):
-    """The header of podman 4.3.1 of Debian 12."""
+def test_podman_is_refused_at_every_request(serve):
+    """The response has the Server header of podman 4.3.1 from Debian 12."""
     response = b"HTTP/1.1 200 OK\r\nServer: Libpod/4.3.1 (linux)\r\nContent-Length: 2\r\n\r\n{}"
     with pytest.raises(DockerError, match=r"Podman 4\.3\.1 takes the place of Docker at .*; install the Docker engine"):
         DockerEngine(serve([response])).get("/containers/json")
 
 
-def test_start_and_stop(docker):
+def test_containers_are_started_and_stopped(docker):
     docker.add("c")
     docker.add("broken", status="exited")
     docker.broken.add("broken")
@@ -144,7 +144,7 @@ def test_start_and_stop(docker):
         client.post("/containers/none/start")
 
 
-def test_remove_and_restart_policy(docker):
+def test_restart_policy_is_changed_and_container_is_removed(docker):
     docker.add("c")
     client = DockerEngine(docker.path)
     client.set_restart_policy("c", "no")
@@ -167,7 +167,7 @@ def test_log_has_both_streams_in_chronological_order(docker):
     assert client.log("none", 100) == ""
 
 
-def test_log_of_a_terminal_has_no_frames(serve):
+def test_log_of_a_container_with_a_terminal_is_read_without_frames(serve):
     assert DockerEngine(serve([http(b"plain text\n")])).log("c", 10) == "plain text\n"
 
 
@@ -178,7 +178,7 @@ def test_end_of_a_huge_log_is_kept(docker, serve, monkeypatch):
     assert DockerEngine(serve([http(b"x" * 100000 + b"the end")])).log("c", 100) == "x" * 13 + "the end"
 
 
-def test_file_in_a_container(docker):
+def test_file_in_a_container_is_read(docker):
     docker.add("c", status="exited")
     docker.files[("c", "/tmp/result.json")] = b"{}" * 10
     client = DockerEngine(docker.path)

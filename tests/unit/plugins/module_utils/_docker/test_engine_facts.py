@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties of the Docker engine, and engines that are not Docker."""
+"""The properties of the Docker engine are read, and other engines are recognized."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 
 PODMAN = json.loads((Path(__file__).parent / "responses" / "podman-4.3.1.json").read_text("utf-8"))
-# Response of Docker 29 with its default image store and the containerd of the host (moby, daemon/info.go).
+# The response of Docker 29 with its default image store and the host's containerd (moby, daemon/info.go).
 CONTAINERD = {"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
               "Containerd": {"Address": "/run/containerd/containerd.sock"}}
-OWN = {"Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}}
+OWN_CONTAINERD = {"Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}}
 
 
 def query(docker, root="/", **info):
@@ -25,7 +25,7 @@ def query(docker, root="/", **info):
     return engine_facts.query(DockerEngine(docker.path), str(root))
 
 
-def test_facts(docker):
+def test_engine_facts_are_read(docker):
     assert query(docker) == {
         "version": "20.10.24", "architecture": "x86_64", "data_root": "/", "image_root": "/",
         "storage_driver": "overlay2", "default_runtime": "runc", "runtimes": ["ascend", "runc"],
@@ -44,9 +44,9 @@ def test_facts(docker):
     (CONTAINERD, None, "/var/lib/containerd"),
     (CONTAINERD, "version = 2\nroot = '/data/containerd'\n[grpc]\n", "/data/containerd"),
     (CONTAINERD, "version = 2\n[plugins]\nroot = '/other'\n", "/var/lib/containerd"),
-    ({**CONTAINERD, **OWN}, "root = '/data/containerd'\n", "/data/docker"),
+    ({**CONTAINERD, **OWN_CONTAINERD}, "root = '/data/containerd'\n", "/data/docker"),
 ])
-def test_folder_in_which_images_are_stored(docker, tmp_path, info, config, folder):
+def test_image_root_depends_on_the_image_store(docker, tmp_path, info, config, folder):
     if config:
         (tmp_path / "etc/containerd").mkdir(parents=True)
         (tmp_path / "etc/containerd/config.toml").write_text(config)
@@ -61,7 +61,7 @@ def test_folder_in_which_images_are_stored(docker, tmp_path, info, config, folde
     ({"Version": "18.09.0"}, None),
     (None, None),
 ])
-def test_other_engines(version, engine):
+def test_another_engine_is_recognized_by_its_version(version, engine):
     assert engine_facts.other_engine(version) == engine
 
 

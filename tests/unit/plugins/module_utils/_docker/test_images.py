@@ -18,7 +18,7 @@ INSPECTION = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha2
               "Architecture": "arm64", "Size": 10, "Created": "2025-11-10T00:00:00Z"}
 
 
-def test_inspect(docker):
+def test_image_is_described_or_none(docker):
     docker.images["quay.io/ascend/vllm-ascend:v1"] = INSPECTION
     client = DockerEngine(docker.path)
     assert image.inspect(client, "quay.io/ascend/vllm-ascend:v1") == {
@@ -34,12 +34,12 @@ def test_inspect(docker):
     ("exec format error", "did not print versions, but: exec format error"),
     ('{"python": "3.11"}', "did not print versions"),
 ])
-def test_malformed_output_of_the_probe_is_an_error(text, message):
+def test_malformed_probe_output_is_an_error(text, message):
     with pytest.raises(image.ImageError, match=message):
         image.describe_probe(text)
 
 
-def test_output_before_that_of_the_probe_is_ignored():
+def test_output_before_the_probe_result_is_ignored():
     versions = {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {"vllm": "0.11.0+empty"}}
     assert image.describe_probe("WARNING: x\n" + json.dumps(versions) + "\n") == versions
     assert image.describe_probe("") is None
@@ -53,7 +53,7 @@ def test_output_before_that_of_the_probe_is_ignored():
     ("ascend/vllm-ascend:v1", "", "10.0.0.1:5000", "10.0.0.1:5000/ascend/vllm-ascend:v1"),
     ("10.0.0.9:5000/vllm-ascend:v1", "", "10.0.0.1:5000", "10.0.0.1:5000/vllm-ascend:v1"),
 ])
-def test_pull_name(reference, digest, mirror, name):
+def test_pull_name_contains_the_digest_and_the_mirror(reference, digest, mirror, name):
     assert image.pull_name(reference, digest, mirror) == name
 
 
@@ -64,7 +64,7 @@ def test_pull_name(reference, digest, mirror, name):
     ({"id": "sha256:1", "digests": ["q/a@sha256:2"]}, "sha256:2", True),
     ({"id": "sha256:1", "digests": ["q/a@sha256:2"]}, "sha256:3", False),
 ])
-def test_pinned_digest(found, digest, expected):
+def test_image_is_compared_with_the_pinned_digest(found, digest, expected):
     assert image.holds(found, digest) is expected
 
 
@@ -88,14 +88,14 @@ def test_registry_is_queried_through_docker(docker):
     (200, {}, "unknown format"),
     (500, [], "returned 500 for"),
 ])
-def test_error_of_a_registry(docker, status, body, message):
+def test_registry_error_is_returned(docker, status, body, message):
     docker.responses["/distribution/a:1/json"] = status, body
     found = image.query_registry(DockerEngine(docker.path), "a:1")
     assert message in found["error"]
     assert found["architectures"] == []
 
 
-def test_registry_without_a_docker_engine(tmp_path):
+def test_missing_docker_engine_is_returned_as_a_registry_error(tmp_path):
     assert "No such file" in image.query_registry(DockerEngine(str(tmp_path / "none.sock")), "a:1")["error"]
 
 
@@ -113,7 +113,7 @@ def encoded(text):
     (json.dumps({"auths": {"r:5000": {"identitytoken": "t"}}}), "r:5000/a:1",
      {"identitytoken": "t", "serveraddress": "r:5000"}),
 ])
-def test_login_of_a_registry(config, name, expected):
+def test_registry_login_is_read_from_the_docker_configuration(config, name, expected):
     found = image.registry_login(config, name)
     assert (json.loads(base64.urlsafe_b64decode(found)) if found else None) == expected
 
@@ -138,7 +138,7 @@ def save(path, images, mode="w", manifest=True):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_images_in_an_archive(tmp_path, mode):
+def test_all_images_in_an_archive_are_described(tmp_path, mode):
     save(tmp_path / "a.tar", [(["q/a:1"], "arm64"), (None, "amd64")], mode)
     found = image.describe_archive(str(tmp_path / "a.tar"))
     assert [(entry["tags"], entry["architecture"]) for entry in found] == [(["q/a:1"], "aarch64"), ([], "x86_64")]
@@ -191,7 +191,7 @@ class Layout:
         return json.loads(self.files[path])["config"]["digest"]
 
     def write(self, path, listed, index, more=()):
-        """Write the archive. ``listed`` are the entries and names of manifest.json, ``index`` those of index.json."""
+        """Write ``listed`` (entry, names) to manifest.json, ``index`` to index.json, and ``more`` files."""
         self.files["manifest.json"] = json.dumps([
             {"Config": "blobs/sha256/" + self.config_of(entry)[7:], "RepoTags": names, "Layers": []}
             for entry, names in listed]).encode()
@@ -205,7 +205,7 @@ class Layout:
 
 
 @pytest.mark.parametrize("name", ["q/a:1", "docker.io/q/a:1"])
-def test_archive_with_an_index_has_one_image(tmp_path, name):
+def test_image_in_an_archive_with_an_index_is_described_once(tmp_path, name):
     layout = Layout()
     planned = layout.image("arm64", name)
     found = image.describe_archive(layout.write(tmp_path / "a.tar", [(planned, ["q/a:1"])], [planned]))
@@ -213,8 +213,8 @@ def test_archive_with_an_index_has_one_image(tmp_path, name):
                       "architecture": "aarch64"}]
 
 
-def test_index_of_an_image_for_several_architectures(tmp_path):
-    """Docker saves the index of the registry, but only the architecture that it has pulled."""
+def test_only_the_saved_image_of_a_multi_architecture_index_is_described(tmp_path):
+    """Docker saves the registry's index, but only the image for the architecture that it pulled."""
     layout = Layout()
     planned, attestation = layout.image("arm64"), layout.image("unknown", kind="attestation-manifest")
     missing = {"digest": "sha256:" + "0" * 64}
@@ -255,7 +255,7 @@ def test_index_cannot_hide_an_image(tmp_path, fault):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "./manifest.json", "index.json", "x/../manifest.json"])
-def test_file_that_is_in_the_archive_twice_is_refused(tmp_path, name):
+def test_archive_that_contains_a_file_twice_is_refused(tmp_path, name):
     """Docker unpacks the archive, so it uses the last file of this name."""
     layout = Layout()
     planned = layout.image("arm64", "q/a:1")
@@ -278,9 +278,9 @@ def test_manifest_that_is_a_link_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize(("tags", "expected"), [
     ([["q/a:1"]], 0), ([["q/a:2"]], 0), ([[]], 0), ([["x:1"], ["q/a:1"]], None), ([["x:1"], ["x:2"]], None), ([], None),
-    # Docker assigns these names to the image, and removes them from other images.
+    # When Docker loads the image, it assigns these names to it and removes them from other images.
     ([["q/a:1", "x:1"]], None), ([["q/a:2", "x:1"]], None)])
-def test_planned_image_in_an_archive(tags, expected):
+def test_archive_must_contain_only_the_planned_image(tags, expected):
     images = [{"tags": names} for names in tags]
     found = image.choose_from_archive(images, "q/a:1")
     assert found is (None if expected is None else images[expected])

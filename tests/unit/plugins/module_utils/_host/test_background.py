@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A process in the background: its folder, environment and session."""
+"""A background process has a given folder and environment, and a separate session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
 
 
-def test_start(tmp_path):
+def test_process_has_its_folder_environment_and_session(tmp_path):
     script = '''echo "$PWD $WORD $(cut -d ' ' -f 6 /proc/$$/stat)" > out.new; mv out.new out; cat > rest; echo lost'''
     pid = background.start(["/bin/sh", "-c", script], str(tmp_path), {"WORD": "hello", "PATH": os.environ["PATH"]})
     os.waitpid(pid, 0)

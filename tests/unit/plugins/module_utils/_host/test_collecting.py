@@ -19,13 +19,13 @@ TEXT = {"": Collected("text")}
 
 @pytest.fixture
 def forever():
-    """A function that returns after the test."""
+    """A function that does not return before the test ends."""
     ended = threading.Event()
     yield lambda: ended.wait() and TEXT
     ended.set()
 
 
-def test_source_that_hangs_or_fails_costs_its_own_part_only(forever, monkeypatch):
+def test_only_the_parts_of_hung_and_failed_sources_are_missing(forever, monkeypatch):
     monkeypatch.setattr(collecting, "WORK_S", 0.1)
     found = collecting.collect({**{f"hung{number}": forever for number in range(10)}, "failed": lambda: 1 / 0,
                                 "folder/": lambda: {"a.log": Collected("a"), "b.log": Collected("b")},
@@ -35,7 +35,7 @@ def test_source_that_hangs_or_fails_costs_its_own_part_only(forever, monkeypatch
     assert all("timed out" in found[f"hung{number}"].problem for number in range(10))
 
 
-def test_limit_of_all_sources(forever):
+def test_time_for_all_sources_is_limited(forever):
     started = time.monotonic()
     found = collecting.collect({str(number): forever for number in range(20)}, 60, 0.5)
     assert time.monotonic() - started < 20
@@ -56,7 +56,7 @@ def test_program_that_hung_is_not_started_again(tmp_path):
     assert "No such file" in commands.run([str(tmp_path / "none")])[""].problem
 
 
-def test_file_and_missing_file(tmp_path):
+def test_file_is_read_or_a_missing_file_is_an_error(tmp_path):
     (tmp_path / "a").write_text("a\n")
     assert collecting.file(str(tmp_path / "a"))[""] == Collected("a\n")
     with pytest.raises(OSError, match="No such file"):
@@ -71,7 +71,7 @@ def test_file_system_that_does_not_respond_is_not_touched(monkeypatch, tmp_path,
         read(str(tmp_path))
 
 
-def test_ends_of_the_newest_files_of_a_folder_without_links(tmp_path):
+def test_ends_of_the_newest_files_in_a_folder_are_read_without_links(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("of root")
     folder = tmp_path / "plog"
@@ -88,7 +88,7 @@ def test_ends_of_the_newest_files_of_a_folder_without_links(tmp_path):
         "run/new.log": Collected("run/new.log"),
         "big.log": Collected("x" * 10 + "   big.log"[-10:], 0, "only the last 20 of 1010 bytes"),
         "middle.log": Collected("middle.log"),
-        "(older files)": Collected("", None, "2 older files were left out")}
+        "(older files)": Collected("", None, "older files were left out: 2")}
     assert collecting.newest(collecting.folder(str(tmp_path / "none"), 9), 9, 9) == {}
 
 
@@ -100,7 +100,7 @@ def test_file_that_became_a_link_is_not_read(tmp_path, monkeypatch):
     assert collecting.newest(collecting.folder(str(tmp_path / "plog"), 9), 9, 9) == {}
 
 
-def test_newest_files_of_a_stream_in_any_order_that_breaks():
+def test_newest_files_of_an_unordered_stream_are_kept_if_it_breaks():
     def files():
         for name, modified in (("old", 1.0), ("new", 3.0), ("middle", 2.0), ("ancient", 0.5)):
             yield name, modified, 4 + len(name), io.BytesIO(b"0123" + name.encode())
@@ -109,10 +109,10 @@ def test_newest_files_of_a_stream_in_any_order_that_breaks():
     assert collecting.newest(files(), 7, 3) == {
         "new": Collected("new", 0, "only the last 3 of 7 bytes"),
         "middle": Collected("dle", 0, "only the last 3 of 10 bytes"),
-        "(older files)": Collected("", None, "the rest is missing; 2 older files were left out")}
+        "(older files)": Collected("", None, "the rest is missing; older files were left out: 2")}
 
 
-def test_texts_are_bounded_in_all_and_each_to_a_quarter():
+def test_total_size_is_limited_and_each_text_to_a_quarter_of_it():
     found = collecting.bounded({"a": Collected("0123456789"), "b": Collected("é" * 10, 1, "exit code 1"),
                                 "c": Collected("0123456789"), "d": Collected("01234567"), "e": Collected("01234567"),
                                 "f": Collected("", None, "missing")}, 32)
@@ -123,7 +123,7 @@ def test_texts_are_bounded_in_all_and_each_to_a_quarter():
         "e": Collected("", 0, "only the last 0 of 8 bytes"), "f": Collected("", None, "missing")}
 
 
-def test_archive_of_texts_is_private():
+def test_files_in_the_archive_are_readable_only_by_their_owner():
     with tarfile.open(fileobj=io.BytesIO(collecting.pack([("b", "text"), ("a", "")]))) as archive:
         assert [(each.name, each.mode, archive.extractfile(each).read()) for each in archive] == [
             ("b", 0o600, b"text"), ("a", 0o600, b"")]

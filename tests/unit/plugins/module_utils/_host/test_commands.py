@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands run in parallel, with a timeout each, and print English."""
+"""Commands run in parallel, each with a timeout, and print English messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_commands_run_in_parallel_with_a_time_limit():
     assert list(outcomes) == list(commands)
 
 
-def test_tools_print_english():
+def test_tools_print_english_messages():
     os.environ["LC_ALL"] = "zh_CN.UTF-8"
     try:
         assert tools.run(["sh", "-c", "echo $LC_ALL"], 5).stdout == "C\n"
@@ -56,7 +56,7 @@ def unkillable(monkeypatch):
 
 
 @pytest.mark.parametrize("merge", [False, True])
-def test_command_that_cannot_be_killed_is_not_waited_for(unkillable, merge):
+def test_run_does_not_wait_for_a_command_that_cannot_be_killed(unkillable, merge):
     started = time.monotonic()
     outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 2, merge)
     assert time.monotonic() - started < 10
@@ -65,7 +65,7 @@ def test_command_that_cannot_be_killed_is_not_waited_for(unkillable, merge):
     assert outcome.error == "no answer within 2 s, and it cannot be killed: it hangs in the kernel"
 
 
-def test_program_that_cannot_be_started_in_time_is_not_waited_for(monkeypatch):
+def test_run_does_not_wait_for_a_program_that_cannot_be_started_in_time(monkeypatch):
     blocked = threading.Event()
 
     def start(*_args, **_options):
@@ -99,7 +99,7 @@ def test_grandchild_that_keeps_the_output_open_does_not_exceed_the_time_limit():
 @pytest.mark.parametrize(("script", "stdout", "rc"), [
     ("exec >&- 2>&-; sleep 0.2; exit 4", "", 4), (r"printf '\377\376'", "\ufffd\ufffd", 0), ("true", "", 0),
     ("kill -9 $$", "", -9), ("head -c 300000 /dev/zero | tr '\\0' x; echo >&2 y", "x" * 300000, 0)])
-def test_odd_output(script, stdout, rc):
+def test_odd_output_is_returned(script, stdout, rc):
     outcome = tools.run(["sh", "-c", script], 20)
     assert (outcome.stdout, outcome.rc, outcome.error) == (stdout, rc, None)
 
@@ -108,8 +108,8 @@ def test_streams_can_be_merged():
     assert tools.run(["sh", "-c", "echo a; echo b >&2; echo c"], 20, merge=True).stdout == "a\nb\nc\n"
 
 
-def test_path_that_hangs_is_named(monkeypatch, tmp_path):
-    # A process that accesses the path hangs; this stand-in for Python hangs for one path.
+def test_path_on_a_hung_file_system_is_reported(monkeypatch, tmp_path):
+    # `hung_paths` starts Python processes to access the paths. This stand-in for Python hangs for one path.
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\ncase "$*" in *hung*) sleep 60;; esac\n')
     python.chmod(0o755)
@@ -118,5 +118,5 @@ def test_path_that_hangs_is_named(monkeypatch, tmp_path):
     assert found == {"/hung/model": "/hung/model is on a file system that does not respond within 1 s"}
 
 
-def test_path_of_a_healthy_file_system_does_not_hang(tmp_path):
+def test_path_on_a_healthy_file_system_is_not_reported(tmp_path):
     assert tools.hung_paths([str(tmp_path), "/nonexistent", "/proc/self", "a\nb"], 20) == {}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts of a host are read from a folder that represents its root directory."""
+"""Host facts are read from a folder that represents the root directory."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_device_nodes_in_order_and_with_their_type(root):
+def test_device_nodes_are_sorted_and_have_their_type(root):
     nodes = facts.device_nodes(str(root))
     assert [os.path.basename(node["path"]) for node in nodes] == [
         "davinci0", "davinci2", "davinci10", "davinci_manager", "devmm_svm", "hisi_hdc"]
     assert [node["type"] for node in nodes] == ["file"] * 4 + [None] * 2
 
 
-def test_paths(tmp_path):
+def test_path_is_described(tmp_path):
     (tmp_path / "file").write_text("x")
     os.chmod(tmp_path / "file", 0o640)
     (tmp_path / "link").symlink_to(tmp_path)
@@ -65,12 +65,12 @@ def test_paths(tmp_path):
     assert (null["type"], null["major"], null["minor"]) == ("character device", 1, 3)
 
 
-def test_only_accelerators_of_the_vendor_count(root):
+def test_only_accelerators_of_the_vendor_are_returned(root):
     assert facts.accelerators(str(root)) == [
         {"address": "0000:c1:00.0", "device": "0xd802", "virtual": False, "ports": []}]
 
 
-def test_ports_above_an_accelerator_and_its_virtual_functions(tmp_path):
+def test_pcie_ports_and_virtual_functions_of_an_accelerator_are_found(tmp_path):
     bus, tree = tmp_path / "sys/bus/pci/devices", tmp_path / "sys/devices/pci0000:88/0000:88:02.0/0000:89:00.0"
     bus.mkdir(parents=True)
     for name, device in (("0000:8a:00.0", "0xd802"), ("0000:8a:00.1", "0xd805"), ("0000:8a:00.2", "0xd802")):
@@ -85,21 +85,21 @@ def test_ports_above_an_accelerator_and_its_virtual_functions(tmp_path):
 
 
 @pytest.mark.parametrize(("enforce", "selinux"), [("1", "enforcing"), ("0", "permissive"), (None, None)])
-def test_selinux(root, enforce, selinux):
+def test_selinux_mode_is_read(root, enforce, selinux):
     if enforce:
         (root / "sys/fs/selinux").mkdir(parents=True)
         (root / "sys/fs/selinux/enforce").write_text(enforce)
     assert facts.system(str(root))["selinux"] == selinux
 
 
-def test_os_release_in_another_encoding_and_with_single_quotes(root):
+def test_os_release_in_another_encoding_and_with_single_quotes_is_read(root):
     (root / "etc/os-release").write_bytes(b"ID='kylin'\nVERSION_ID=V10\nPRETTY_NAME=\"\xd2\xf8\xba\xd3 V10\"\n")
     found = facts.system(str(root))["os"]
     assert (found["id"], found["version"]) == ("kylin", "V10")
     assert found["name"].endswith(" V10")
 
 
-def test_system(root):
+def test_system_facts_are_read(root):
     system = facts.system(str(root))
     assert system["os"] == {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP4)"}
     assert (system["memory_bytes"], system["memory_available_bytes"]) == (1048576, 524288)
@@ -108,14 +108,14 @@ def test_system(root):
     assert system["architecture"] == os.uname().machine
 
 
-def test_disk_of_a_path_that_does_not_exist(tmp_path):
+def test_disk_space_of_a_missing_path_is_read_at_its_nearest_existing_parent(tmp_path):
     space = facts.disk(str(tmp_path / "not" / "there"))
     assert space["existing"] == str(tmp_path)
     assert 0 < space["free_bytes"] <= space["total_bytes"]
 
 
 def library(folder, requests="from requests import adapters", urllib3=True):
-    """Create a requests library with the names that community.docker imports, and nothing else."""
+    """Create a fake requests library that has only the names that community.docker imports."""
     for name in ("requests", "urllib3") if urllib3 else ("requests",):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("")
@@ -134,9 +134,9 @@ def library(folder, requests="from requests import adapters", urllib3=True):
     ({"urllib3": False}, None, "No module named 'urllib3'"),
     ({"requests": "raise AttributeError('incompatible')"}, None, "AttributeError: incompatible"),
 ])
-def test_python_imports_what_community_docker_imports(tmp_path, changes, version, error):
+def test_python_must_be_able_to_import_what_community_docker_imports(tmp_path, changes, version, error):
     library(tmp_path, **changes)
-    # An interpreter without any package, since the interpreter of this test has requests.
+    # An interpreter without packages, because the one that runs this test has requests.
     bare = tmp_path / "python3"
     bare.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
@@ -145,7 +145,7 @@ def test_python_imports_what_community_docker_imports(tmp_path, changes, version
     assert found["error"] is None if error is None else error in found["error"]
 
 
-def test_python_that_does_not_finish(monkeypatch, tmp_path):
+def test_python_that_does_not_finish_is_reported(monkeypatch, tmp_path):
     library(tmp_path, requests="import time; time.sleep(60)")
     monkeypatch.setattr(facts, "_IMPORT_TIMEOUT_S", 0.5)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -154,7 +154,7 @@ def test_python_that_does_not_finish(monkeypatch, tmp_path):
     assert "0.5 s" in found["error"]
 
 
-def test_mount_sources(tmp_path):
+def test_mount_sources_of_the_wrong_type_are_returned(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     mounts = [{"source": str(tmp_path / name), "type": kind} for name, kind in (

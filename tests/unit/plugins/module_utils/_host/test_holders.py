@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holders of a port or an NPU: processes that use it, and containers that have it, even if they do not use it."""
+"""A port or NPU is held by the processes that use it and by the containers to which it is assigned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation im
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
 
 
-def test_holder_of_a_real_port():
+def test_process_that_listens_on_a_real_port_is_found():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         at_ports, at_npus = holders.open_files({port})
@@ -42,14 +42,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_processes_that_have_an_npu_open(root):
+def test_processes_that_have_an_npu_open_are_found(root):
     process = {"pid": 41, "process": "python3", "cgroup": "0::/docker/" + "a" * 64 + "\n"}
     assert holders.open_files(npus=True, skip=["npu-smi"], root=str(root)) == ({}, {2: [process]})
     assert sorted(holders.open_files(npus=True, root=str(root))[1]) == [0, 2]
     assert holders.open_files(root=str(root)) == ({}, {})
 
 
-def test_an_npu_in_a_container_is_identified_by_the_device_number(tmp_path):
+def test_an_npu_in_a_container_is_identified_by_its_device_number(tmp_path):
     """The name of the device in the container does not matter."""
     (tmp_path / "dev").mkdir()
     try:
@@ -79,7 +79,7 @@ OTHER, WEB = ({"id": each["id"], "name": each["name"], "image_name": "vllm:v1", 
               for each in RUNNING)
 
 
-def test_holders_of_ports_have_their_container():
+def test_port_holders_include_the_container():
     at_ports = {8889: {"pid": 7, "process": "vllm", "cgroup": "0::/system.slice/docker-c1.scope"},
                 60000: {"pid": 8, "process": "nginx", "cgroup": "0::/system.slice/nginx.service"}}
     assert holders.port_holders(at_ports, RUNNING, [8888, 8889, 8890, 60000]) == [
@@ -88,7 +88,7 @@ def test_holders_of_ports_have_their_container():
         {"port": 60000, "pid": 8, "process": "nginx", "container": None}]
 
 
-def test_holders_of_npus_are_processes_and_containers_that_have_an_npu(root):
+def test_npu_holders_are_processes_and_containers(root):
     chips = [{"npu": npu, "chip": chip, "device": device} for npu, chip, device in ((6, 0, 12), (6, 1, 13), (1, 0, 2))]
     processes = [{"npu": 6, "chip": 1, "pid": 43, "name": "bash", "memory_mb": 7},
                  {"npu": 1, "chip": 0, "pid": 41, "name": "python3", "memory_mb": 9}]
@@ -104,16 +104,16 @@ def test_holders_of_npus_are_processes_and_containers_that_have_an_npu(root):
         {"device": 0, "pid": 40, "process": None, "memory_mb": None, "container": OTHER}]
 
 
-@pytest.mark.parametrize(("changes", "words"), [
+@pytest.mark.parametrize(("changes", "description"), [
     ({}, "process 7 (python3)"),
     ({"memory_mb": 9}, "process 7 (python3, 9 MB)"),
     ({"process": ""}, "process 7 (unknown)"),
     ({"container": WEB}, "process 7 (python3) in container web (vllm:v1)"),
     ({"container": WEB, "process": None}, "container web (vllm:v1)"),
-    ({"pid": None, "process": None}, "a process not of this host"),
+    ({"pid": None, "process": None}, "a process that is not visible on this host"),
 ])
-def test_holders_in_words(changes, words):
-    assert holders.describe_holder(dict({"pid": 7, "process": "python3", "container": None}, **changes)) == words
+def test_holder_is_described(changes, description):
+    assert holders.describe_holder(dict({"pid": 7, "process": "python3", "container": None}, **changes)) == description
 
 
 ID = "0123456789abcdef" * 4
@@ -128,7 +128,7 @@ ID = "0123456789abcdef" * 4
     ("0::/user.slice/user-0.slice/session-4.scope\n", None),
     ("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-%s.scope\n" % ID[::-1], None),
 ])
-def test_container_of_a_process_by_its_control_group(tmp_path, cgroup, name):
+def test_container_of_a_process_is_found_by_its_control_group(tmp_path, cgroup, name):
     (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/7/cgroup").write_text(cgroup)
     container = {"id": ID, "name": "train", "image_name": "i", "labels": {}, "devices": [], "ports": [], "pid": 7}

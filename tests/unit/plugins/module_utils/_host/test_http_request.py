@@ -78,7 +78,7 @@ def test_https_verifies_the_certificate_and_its_name(tmp_path, host, name):
 
 @pytest.mark.parametrize("parts", [
     [b""] * 1000, [b"\x16\x03\x03\x40\x00", *[b"x"] * 1000]], ids=["nothing", "drip feed"])
-def test_deadline_includes_the_handshake(parts):
+def test_deadline_includes_the_tls_handshake(parts):
     with server(parts, pause_s=0.05) as url:
         started = time.monotonic()
         with pytest.raises(socket.timeout), http_request.request(url.replace("http", "https"), 0.4, 1000):
@@ -97,7 +97,7 @@ def chunked(part):
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_response_of_either_family(family):
+def test_response_over_ipv4_or_ipv6_is_read(family):
     with server([HEAD + b"\r\nhello"], family=family) as url:
         assert read(url + "/x?y=1") == (200, b"hello")
         assert lines(url) == [b"hello"]
@@ -127,7 +127,7 @@ def test_deadline_applies_to_a_slow_response(parts, get):
     lambda: iter([HEAD + b"Content-Length: 1000000000000\r\n\r\n", *[b"x" * 65536] * 2000]),
 ], ids=["body", "chunks", "length"])
 @pytest.mark.parametrize("get", [read, lines])
-def test_no_more_than_the_limit_is_kept(parts, get):
+def test_no_more_than_the_size_limit_is_kept_in_memory(parts, get):
     with server(parts) as url:
         tracemalloc.start()
         try:
@@ -146,12 +146,12 @@ def test_many_lines_are_not_read_beyond_the_limit():
 
 @pytest.mark.parametrize("response", [b"", b"\xff\xfe\n", b"HTTP/1.1 abc OK\r\n\r\n", HEAD + b"X: y\r\n" * 200,
                                       HEAD + b"x" * 100000])
-def test_malformed_response_is_an_error_of_http(response):
+def test_malformed_response_raises_an_http_or_os_error(response):
     with server([response]) as url, pytest.raises((HTTPException, OSError)):
         read(url)
 
 
-def test_call_of_another_client_is_abandoned_after_the_time_limit():
+def test_call_to_another_http_client_is_abandoned_after_the_time_limit():
     released = threading.Event()
     started = time.monotonic()
     with pytest.raises(socket.timeout, match=r"within 0\.3 s"):
@@ -163,7 +163,7 @@ def test_call_of_another_client_is_abandoned_after_the_time_limit():
         http_request.within(30, lambda: {}["x"])
 
 
-def test_body_of_another_client_has_a_limit():
+def test_body_from_another_http_client_is_limited():
     assert http_request.read_limited(io.BytesIO(b"12345"), 5) == b"12345"
     with pytest.raises(http_request.TooLarge, match="more than 4 bytes"):
         http_request.read_limited(io.BytesIO(b"12345"), 4)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lease of a run on a node, and what the next run removes after the controller of a run was killed."""
+"""A run holds a lease on each node. The next run removes what a run left behind if its controller was killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def docker(tmp_path):
 
 
 def take(root, run, *paths, module=None, **options):
-    """Return what `take` returns in a module that has ended since then, or in the process ``module``."""
+    """Take the lease in a module that has ended since, or in the process ``module``. Return the holder, or None."""
     holder = lease.take(request(run, **options), [str(path) for path in paths], str(root))
     if holder:
         return holder
@@ -50,7 +50,7 @@ def age(root, run, seconds):
     os.utime(path, (time.time() - seconds, time.time() - seconds))
 
 
-def test_first_module_takes_the_lease_and_each_further_one_renews_it(root):
+def test_first_module_takes_the_lease_and_later_modules_renew_it(root):
     take(root, "a", "/x")
     age(root, "a", 5000)
     take(root, "a", "/y")
@@ -60,25 +60,25 @@ def test_first_module_takes_the_lease_and_each_further_one_renews_it(root):
     assert (root / "a").stat().st_mode & 0o777 == 0o700
 
 
-def test_another_run_is_refused_and_leaves_nothing(root):
+def test_another_run_is_refused_and_leaves_no_files(root):
     take(root, "a")
     assert take(root, "b")["run"] == "a"
     assert sorted(os.listdir(root)) == [".lock", "a"]
 
 
-@pytest.mark.parametrize(("gone", "age_s", "taken"), [
+@pytest.mark.parametrize(("gone", "age_s", "taken_over"), [
     ((), lease.LIMIT_S - 60, False), ((), lease.LIMIT_S + 1, True), (("a",), 0, True), (("c",), 0, False)])
-def test_lease_of_a_run_that_is_over_is_taken(root, docker, gone, age_s, taken):
+def test_lease_of_a_finished_run_is_taken_over(root, docker, gone, age_s, taken_over):
     take(root, "a")
     age(root, "a", age_s)
-    if taken:
+    if taken_over:
         assert take(root, "b", gone=gone, socket=docker.path) is None
         assert sorted(os.listdir(root)) == [".lock", "b"]
     else:
         assert take(root, "b", gone=gone, socket=docker.path)["run"] == "a"
 
 
-def test_what_a_killed_run_has_left_is_removed(root, docker, tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(root, docker, tmp_path):
     mark, archive, kept = tmp_path / "mark-a", tmp_path / "archive-a", tmp_path / "kept"
     mark.touch()
     (archive / ".ansible").mkdir(parents=True)
@@ -94,12 +94,12 @@ def test_what_a_killed_run_has_left_is_removed(root, docker, tmp_path):
     other = subprocess.Popen(["sleep", "600"])
     take(root, "a", mark, archive, link, module=[other.pid, lease.started(other.pid)])
     take(root, "b", gone=["a"], socket=docker.path)
-    assert other.wait(10) in (-signal.SIGINT, -signal.SIGKILL)  # a shell may have started the test without SIGINT
+    assert other.wait(10) in (-signal.SIGINT, -signal.SIGKILL)  # SIGKILL if the tests were started with SIGINT ignored
     assert sorted(docker.containers) == ["foreign", "own", "service"]
     assert sorted(os.listdir(tmp_path)) == ["docker.sock", "kept", "runs"]
 
 
-def test_process_with_the_id_of_an_ended_module_is_not_killed(root, docker):
+def test_process_that_reuses_the_id_of_an_ended_module_is_not_killed(root, docker):
     with subprocess.Popen(["sleep", "600"]) as other:
         take(root, "a", module=[other.pid, "1"])
         take(root, "b", gone=["a"], socket=docker.path)
@@ -107,7 +107,7 @@ def test_process_with_the_id_of_an_ended_module_is_not_killed(root, docker):
         other.kill()
 
 
-def test_what_could_not_be_removed_is_removed_by_the_next_module(root, docker, tmp_path):
+def test_next_module_removes_leftovers_that_could_not_be_removed(root, docker, tmp_path):
     left = tmp_path / "left"
     left.touch()
     take(root, "a", left)
@@ -136,17 +136,17 @@ class Module:
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-@pytest.mark.parametrize("named", [False, True])
-def test_module_holds_the_lease_of_its_run(root, monkeypatch, check_mode, named):
+@pytest.mark.parametrize("in_a_run", [False, True])
+def test_module_holds_the_lease_of_its_run(root, monkeypatch, check_mode, in_a_run):
     monkeypatch.setattr(lease.take, "__defaults__", ((), str(root)))
-    if named:
+    if in_a_run:
         monkeypatch.setenv(lease.VARIABLE, json.dumps(request("a")))
     lease.hold(Module(check_mode), "/x")
-    assert (root / "a").exists() == (named and not check_mode)
-    assert lease.run_id() == ("a" if named else "")
+    assert (root / "a").exists() == (in_a_run and not check_mode)
+    assert lease.run_id() == ("a" if in_a_run else "")
 
 
-def test_refused_module_names_the_run_and_the_remedy(root, monkeypatch):
+def test_error_of_a_refused_module_names_the_run_and_the_remedy(root, monkeypatch):
     monkeypatch.setattr(lease.take, "__defaults__", ((), str(root)))
     take(root, "a")
     monkeypatch.setenv(lease.VARIABLE, json.dumps(request("b")))
@@ -154,11 +154,11 @@ def test_refused_module_names_the_run_and_the_remedy(root, monkeypatch):
     lease.hold(module)
     assert module.failure["holder"]["run"] == "a"
     assert module.failure["msg"] == (
-        "This node is in use by the run a of anna on laptop (process 7, since 2026-01-02T03:04:05Z); wait until it "
-        "finishes, or stop it. If that process no longer exists, remove /var/lib/ascend-vllm/runs/a.")
+        "This node is in use by run a, started by anna on laptop (process 7, since 2026-01-02T03:04:05Z); wait until "
+        "it finishes, or stop it. If that process no longer exists, remove /var/lib/ascend-vllm/runs/a.")
 
 
-def test_lease_that_cannot_be_written_fails_the_module(tmp_path, monkeypatch):
+def test_module_fails_if_the_lease_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(lease.take, "__defaults__", ((), str(tmp_path / "file" / "runs")))
     monkeypatch.setenv(lease.VARIABLE, json.dumps(request("b")))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ports and addresses of a host."""
+"""The listening ports of a host and its port range for outgoing connections are read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TCP6 = """  sl  local_address                         remote_address            
 """
 
 
-def test_listening_sockets_only():
+def test_only_listening_sockets_are_returned():
     assert network.listening([TCP, TCP6, ""]) == {8888: "4711", 80: "4713"}
 
 
-def test_a_host_with_200_listeners():
+def test_all_of_200_listeners_are_returned():
     head, line = TCP.splitlines()[:2]
     table = [head] + [line.replace("22B8", "%04X" % (3000 + number)).replace("4711", str(9000 + number))
                       for number in range(200)]
@@ -36,7 +36,7 @@ def test_a_host_with_200_listeners():
      {"first": 32768, "last": 60999, "reserved": [[60000, 60015], [61016, 61016]]}),
     ("", "", None),
 ])
-def test_ports_of_outgoing_connections(tmp_path, limits, reserved, expected):
+def test_port_range_of_outgoing_connections_is_read(tmp_path, limits, reserved, expected):
     folder = tmp_path / "sys/net/ipv4"
     folder.mkdir(parents=True)
     (folder / "ip_local_port_range").write_text(limits)

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import (
     redact_in,
 )
 
-# The secret in the texts below. Only its name or its position identifies it as a secret.
+# The secret in the texts below. Only the name before it or its position identifies it as a secret.
 S = "s3cret-vAlue"
 BASIC = base64.b64encode(b"user:" + S.encode()).decode()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJub2JvZHkifQ.c2lnbmF0dXJlLW9mLW5vYm9keQ"
@@ -39,9 +39,9 @@ KINDS = {
     "environment with spaces in JSON": (f'"HF_TOKEN=first {S} last",', S),
     "environment with a comma": (f"DB_PASSWORD=a,{S}", S),
     "export": (f"export MODELSCOPE_API_TOKEN='{S}'", S),
-    "dictionary of Python": (f"args: {{'api_key': '{S}', 'port': 8888}}", S),
-    "list of Python": (f"api_key=['first', '{S}'], port=8888", S),
-    "bytes of Python": (f"password=b'{S}'", S),
+    "Python dictionary": (f"args: {{'api_key': '{S}', 'port': 8888}}", S),
+    "Python list": (f"api_key=['first', '{S}'], port=8888", S),
+    "Python bytes": (f"password=b'{S}'", S),
     "keyword argument": (f"login(token='{S}', timeout=3)", S),
     "subscript": (f'os.environ["HF_TOKEN"] = "{S}"', S),
     "comparison": (f"if token == '{S}':", S),
@@ -52,7 +52,7 @@ KINDS = {
     "list in JSON": (f'{{"api_keys": null, "api_key": ["{S}"]}}', S),
     "YAML": (f"api_key: {S}", S),
     "YAML in quotation marks": (f"password: '{S} x'", S),
-    "block of YAML": (f"client_secret: |\n  first\n  {S}\nport: 1", S),
+    "YAML block": (f"client_secret: |\n  first\n  {S}\nport: 1", S),
     "value over several lines": (f'password="first line\n{S}"', S),
     "properties": (f"spring.datasource.password = {S}", S),
     "XML": (f"<user>a</user><password>{S}</password>", S),
@@ -75,7 +75,7 @@ KINDS = {
     "htpasswd -b": (f"htpasswd -b /etc/passwords someone {S}", S),
     "PGPASSWORD": (f"PGPASSWORD={S} psql", S),
     "PWD": (f"MYSQL_PWD={S}", S),
-    "pwd of a connection string": (f"Server=db;Uid=sa;Pwd={S};", S),
+    "Pwd in a connection string": (f"Server=db;Uid=sa;Pwd={S};", S),
     "AUTH": (f"REDISCLI_AUTH={S}", S),
     "PASS": (f"SMTP_PASS={S}", S),
     "PAT": (f"GITHUB_PAT={S}", S),
@@ -85,7 +85,7 @@ KINDS = {
     "secret id": (f"secret_id: {S}", S),
     "account key": (f"AccountName=a;AccountKey={S}==;", S),
     "session": (f"JSESSIONID={S}", S),
-    "auth of Docker": (f'{{"auths": {{"reg.example": {{"auth": "{BASIC}"}}}}}}', BASIC),
+    "Docker auth": (f'{{"auths": {{"reg.example": {{"auth": "{BASIC}"}}}}}}', BASIC),
     ".npmrc _authToken": (f"//registry.npmjs.org/:_authToken={S}", S),
     ".npmrc _auth": (f"_auth={BASIC}", BASIC),
     ".pypirc": (f"[pypi]\nusername = __token__\npassword = {S}", S),
@@ -106,7 +106,7 @@ KINDS = {
     "Set-Cookie": (f"Set-Cookie: sid={S}; HttpOnly", S),
     "user and password in a URL": (f"http://someone:{S}@proxy.example:3128/", S),
     "password with an at sign in a URL": (f"http://someone:p@{S}@proxy.example/", S),
-    "token as user of a URL": (f"https://{issued('abc')}@git.example/x", issued("abc")),
+    "token as the user in a URL": (f"https://{issued('abc')}@git.example/x", issued("abc")),
     "token in a URL": (f"GET /v1/models?a=b&token={S}&c=d", S),
     "access_token in a URL": (f"https://x/?access_token={S}#d", S),
     "key in a URL": (f"https://x/?key={S}", S),
@@ -114,7 +114,7 @@ KINDS = {
     "X-Amz-Signature": (f"https://x/y?X-Amz-Date=1&X-Amz-Signature={S}", S),
     "X-Amz-Credential": (f"https://x/y?X-Amz-Credential={S}%2F2026", S),
     "X-Amz-Security-Token": (f"https://x/y?X-Amz-Security-Token={S}", S),
-    "Signature of OSS": (f"https://x/y?OSSAccessKeyId=a&Signature={S}", S),
+    "OSS signature": (f"https://x/y?OSSAccessKeyId=a&Signature={S}", S),
     "JWT": (f"the server refused {JWT} at once", JWT.split(".")[2]),
     "PEM": (PEM, BODY.splitlines()[9]),
     "PEM with a prefix": ("\n".join("(pid=1) " + line for line in PEM.splitlines()), BODY.splitlines()[9]),
@@ -122,12 +122,12 @@ KINDS = {
     "PEM without its end": (PEM.rpartition("\n")[0] + "\nand so on", BODY.splitlines()[9]),
     "rest of a PEM": (PEM[200:], BODY.splitlines()[9]),
     "PGP": (PEM.replace("RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"), BODY.splitlines()[9]),
-    "Slack's webhook": ("https://hooks.slack.com/services/T000/B000/abcdefgh", "abcdefgh"),
+    "Slack webhook": ("https://hooks.slack.com/services/T000/B000/abcdefgh", "abcdefgh"),
     **{prefix: (f"GET said {issued(prefix)}.", issued(prefix)) for prefix in (
         "hf_", "ghp_", "gho_", "github_pat_", "glpat-", "sk-", "sk-proj-", "nvapi-", "gsk_", "r8_", "npm_", "pypi-",
         "dckr_pat_", "hvs.", "xoxb-", "AIza", "ya29.", "sk_live_", "LTAI")},
     "AKIA": ("key AKIAIOSFODNN7ABCDEFG", "AKIAIOSFODNN7ABCDEFG"),
-    "token of ModelScope": ("said ms-0a1b2c3d-4e5f-6789-abcd-ef0123456789", "0a1b2c3d-4e5f"),
+    "ModelScope token": ("said ms-0a1b2c3d-4e5f-6789-abcd-ef0123456789", "0a1b2c3d-4e5f"),
 }
 
 # Texts without a secret that resemble those above.
@@ -169,7 +169,7 @@ def test_secret_is_masked(kind):
     assert redact(redacted) == redacted
 
 
-def test_there_are_enough_kinds():
+def test_at_least_60_kinds_are_tested():
     assert len(KINDS) >= 60
 
 
@@ -236,7 +236,7 @@ LONGEST = ["PWD=/a ", "token: |\n a\n", 'cookie: a"', "-----BEGIN PRIVATE KEY---
 
 @pytest.mark.parametrize(("text", "characters"), [*((text, 100_000) for text in HOSTILE),
                                                   *((text, 1_000_000) for text in LONGEST)])
-def test_time_is_linear(text, characters):
+def test_redaction_time_is_linear(text, characters):
     """A million characters take half a second; the limit allows for a busy machine."""
     repeated = text * (characters // len(text))
     started = time.process_time()
@@ -267,5 +267,5 @@ def test_logs_without_secrets_are_not_changed(corpus):
 @pytest.mark.parametrize(("text", "masked"), [
     ("Invalid header value b'Bearer k3y\\n'", "Invalid header value b'Bearer (redacted)'"),
     ("sent k3y and 'k3y\\n'", "sent (redacted) and '(redacted)'"), ("nothing", "nothing")])
-def test_secrets_are_masked_as_exceptions_quote_them(text, masked):
+def test_secrets_are_masked_in_quotations_by_exceptions(text, masked):
     assert mask_known(text, ["k3y\n", "", None], 1) == masked

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate is usable only if clients would accept it, and the reason is one clause."""
+"""A certificate is usable only if clients would accept it. Otherwise, the problem is described in one clause."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def authority(tmp_path_factory):
     ("node1.example", 1, "node2.example", "Hostname mismatch, certificate is not valid for 'node2.example'"),
     ("10.0.0.1", 1, "10.0.0.2", "IP address mismatch, certificate is not valid for '10.0.0.2'"),
 ])
-def test_certificate_of_a_server(authority, host, days, name, problem):
+def test_server_certificate_must_be_current_and_valid_for_the_name(authority, host, days, name, problem):
     certificate, key = authority.issue("server", host, days)
     assert tls.certificate_problem((certificate, key), authority.path.read_text(), name) == problem
 
 
-def test_certificate_of_another_ca(authority):
+def test_certificate_from_an_untrusted_ca_is_refused(authority):
     files = authority.issue("server", "a.example")
     other = Authority(authority.folder, "other").path.read_text()
     for ca in (other, None, ""):
@@ -41,14 +41,14 @@ def test_certificate_of_another_ca(authority):
     assert "does not contain a certificate" in tls.certificate_problem(files, "none", "a.example")
 
 
-def test_key_that_every_user_can_read(authority):
+def test_key_that_every_user_can_read_is_refused(authority):
     certificate, key = authority.issue("server", "a.example")
     os.chmod(key, 0o644)
     assert tls.certificate_problem((certificate, key), authority.path.read_text(), "a.example") == (
         f"every user can read the key {key}; set its mode to 0600")
 
 
-def test_key_that_does_not_fit_or_cannot_be_read(authority):
+def test_key_that_does_not_match_or_cannot_be_read_is_refused(authority):
     ca, (certificate, key) = authority.path.read_text(), authority.issue("server", "a.example")
     _other, other_key = authority.issue("another", "a.example")
     assert tls.certificate_problem((certificate, other_key), ca, "a.example") == (

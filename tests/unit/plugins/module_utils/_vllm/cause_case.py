@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Effects of causes, for the tests of the log triage and of its data."""
+"""The effects of a cause, for the tests of the log triage and its data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 
 
 def effects_of(cause):
-    """Return the ids of the causes that this one produces, directly or through another."""
+    """Return the ids of all causes that this cause produces, directly or indirectly."""
     found = set()
     waiting = list(cause.effects)
     while waiting:

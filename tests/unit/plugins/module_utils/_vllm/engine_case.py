@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server for tests of health checks. It can hang: its counters stop, and completions get no response."""
+"""A server for tests of health checks. If it hangs, its counters stop, and completions get no response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The metrics and completions of vLLM. While the server hangs, no completion gets a response or is counted."""
+    """Fakes vLLM's metrics and completions. While the server hangs, no completion gets a response or is counted."""
 
     def do_GET(self):
         if self.server.metrics_key not in (None, self.headers.get("Authorization")):
@@ -42,10 +42,10 @@ class Handler(BaseHTTPRequestHandler):
 def hanging_server(certificate=None):
     """Yield a server with settable ``running``, ``generated`` and ``hangs``.
 
-    ``keys`` records the Authorization headers of completions. If ``metrics_key`` is set, requests for the metrics need
-    it as Authorization header.
+    ``keys`` records the Authorization headers of completions. If ``metrics_key`` is set, requests for metrics
+    need it as their Authorization header.
 
-    :param certificate: the paths of certificate and key of a server with TLS.
+    :param certificate: the paths of the certificate and its key, if the server uses TLS.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observation of a benchmark client and of the service that it measures."""
+"""A benchmark client and the service that it measures are observed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_service(observe, docker):
+def test_service_is_observed_or_none(observe, docker):
     service = observe()["service"]
     assert service == {
         "id": docker.containers["vllm"]["Id"], "image": "sha256:i1", "running": True, "started_at": STARTED,
@@ -44,7 +44,7 @@ def test_service(observe, docker):
 
 
 def test_link_to_the_model_is_resolved(observe, tmp_path, monkeypatch):
-    """The path of the manifest depends on the folder that the link points to."""
+    """The manifest's path depends on the folder to which the link points."""
     monkeypatch.setattr(files, "STATE_FOLDER", str(tmp_path / "state"))
     model = tmp_path / "store" / "model"
     model.mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_driver_is_the_digest_of_its_version_file(observe, tmp_path):
     assert observe(driver_version_file=path + "x")["service"]["driver"] is None
 
 
-def test_exited_client_has_a_result(observe, docker):
+def test_result_of_an_exited_client_is_read(observe, docker):
     docker.add("client", status="exited", ExitCode=3, log="50%|##\r100%|####\ntwo")
     docker.files[("client", "/tmp/result.json")] = b'{"completed": 1}'
     found = observe(client="client", result="/tmp/result.json")
@@ -75,7 +75,7 @@ def test_exited_client_has_a_result(observe, docker):
     assert observe(client="client", result="/tmp/none.json")["result"] is None
 
 
-def test_running_client_is_waited_for(observe, docker, monkeypatch):
+def test_observation_waits_for_a_running_client(observe, docker, monkeypatch):
     docker.add("client", log="10/20 [")
     started = time.monotonic()
     found = observe(client="client", result="/tmp/result.json", wait_s=0.2)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client with real HTTP on the loopback interface, with responses of vLLM and malformed responses."""
+"""The client with a real HTTP server on the loopback interface, which sends vLLM responses and malformed ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def deep(levels):
 
 @pytest.fixture
 def serve():
-    """Return a function that starts a server with one response, and returns its URL and the received requests."""
+    """Return a function that starts a server that always sends this response, and returns its URL and the requests."""
     servers = []
 
     def start(status, body):
@@ -75,7 +75,7 @@ def serve():
         server.server_close()
 
 
-def test_a_response(serve):
+def test_response_is_described_and_request_has_the_key(serve):
     url, got = serve(200, completion("red, yellow, blue"))
     response = Server(url, "secret").send(REQUEST)
     assert response.pop("latency_s") >= 0
@@ -97,7 +97,7 @@ def test_no_proxy_is_used(serve, monkeypatch):
 
 
 @pytest.mark.parametrize(("key", "header"), [("given", "Bearer secret"), ("none", None)])
-def test_key_of_a_request(serve, key, header):
+def test_request_can_omit_the_key(serve, key, header):
     url, got = serve(200, completion(""))
     Server(url, "secret").send(dict(REQUEST, key=key))
     assert got[0][1] == header
@@ -113,12 +113,12 @@ def test_the_wrong_key_differs_from_the_configured_key(serve):
 @pytest.mark.parametrize(("status", "body", "error"), [
     (404, {"error": {"message": "The model `m` does not exist.", "code": 404}}, "The model `m` does not exist."),
     (400, {"message": "too long"}, "too long"),
-    (500, "Internal Server Error", "no JSON object: Internal Server Error"),
+    (500, "Internal Server Error", "not a JSON object: Internal Server Error"),
     (302, {}, "{}"),
-    (200, "<html>", "no JSON object: <html>"),
-    (200, b"\xff\xfe", "no JSON object: \ufffd\ufffd"),
+    (200, "<html>", "not a JSON object: <html>"),
+    (200, b"\xff\xfe", "not a JSON object: \ufffd\ufffd"),
 ])
-def test_refusals_and_malformed_responses_are_observed(serve, status, body, error):
+def test_error_response_and_malformed_response_are_recorded(serve, status, body, error):
     url, got = serve(status, body)
     response = Server(url).send(REQUEST)
     assert (response["status"], response["error"]) == (status, error)
@@ -136,7 +136,7 @@ def test_texts_of_a_stream_are_joined(serve):
 @pytest.mark.parametrize(("body", "error"), [
     (event("cut"), None), (event("x") + 'data: {"error": {"message": "EngineCore died"}}\n\n', "EngineCore died"),
     ("data: {broken\n\n", None)])
-def test_an_interrupted_stream_has_not_ended(serve, body, error):
+def test_interrupted_stream_is_recorded_as_not_ended(serve, body, error):
     url, _got = serve(200, body)
     response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
     assert response["ended"] is False
@@ -155,7 +155,7 @@ def choice(message):
     ({"choices": [], "usage": {"prompt_tokens": 10**30}}, None), (b'{"choices": ' + b"9" * 5000 + b"}", None)])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [200, 500])
-def test_odd_response_is_an_observation(serve, body, text, stream, status):
+def test_odd_response_is_recorded(serve, body, text, stream, status):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     url, _got = serve(status, b"data: " + raw + b"\n\ndata: [DONE]\n\n" if stream else raw)
     response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
@@ -181,7 +181,7 @@ def test_odd_max_model_len_is_not_used(serve, limit):
 @pytest.mark.parametrize(("url", "key"), [
     ("http://127.0.0.1:9", "se same\n"), ("http://127.0.0.1:9", "\u4f60"), ("http://127.0.0.1:x", None),
     ("nonsense", None), ("http://[::1", None)])
-def test_request_that_cannot_be_sent_is_an_observation_without_the_key(url, key):
+def test_unsendable_request_is_recorded_without_the_key(url, key):
     response = Server(url, key).send(REQUEST)
     assert response["status"] is None
     assert "same" not in response["error"]
@@ -201,7 +201,7 @@ def test_stream_keeps_what_it_received_before_it_became_too_large(serve):
     assert "a line of the response has more than" in response["error"]
 
 
-def test_models_return_names_and_the_limit_of_prompts(serve):
+def test_models_returns_the_names_and_the_prompt_limit(serve):
     url, got = serve(200, CARD)
     server = Server(url)
     found = server.models()
@@ -210,13 +210,13 @@ def test_models_return_names_and_the_limit_of_prompts(serve):
     assert got[1][2] == {"prompt": [FILLER_TOKEN] * 30}
 
 
-def test_prompt_above_an_unknown_limit_is_not_sent(serve):
+def test_prompt_relative_to_an_unknown_limit_is_not_sent(serve):
     url, got = serve(200, CARD)
     response = Server(url).send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
     assert (response["sent"], got) == (False, [])
 
 
-def test_a_dead_server_is_an_observation():
+def test_dead_server_is_recorded():
     response = Server("http://127.0.0.1:9").send(REQUEST)
     assert response["status"] is None
     assert "refused" in response["error"]
@@ -232,7 +232,7 @@ def test_a_silent_server_causes_a_timeout():
     assert response["latency_s"] < 2
 
 
-def test_a_server_is_sent_its_requests_in_order(serve):
+def test_requests_are_sent_in_order(serve):
     url, got = serve(200, CARD)
     requests = [{"id": name, "endpoint": f"/{name}", "body": {}} for name in ("first", "second")]
     found = send_all("node1", Server(url), requests)
@@ -250,7 +250,7 @@ def test_routes_are_probed_with_head_and_without_the_key(serve, status):
 
 
 @pytest.mark.parametrize("key", ["sesame\n", "sesame\r\nX-Header: 1", "sesam\u00e9\u0142"])
-def test_key_that_cannot_be_sent_is_an_observation_without_the_key(serve, key):
+def test_unsendable_key_is_recorded_without_the_key(serve, key):
     url, got = serve(200, CARD)
     found = json.dumps(send_all("node1", Server(url, key), [dict(REQUEST, id="question")]))
     assert got == []
@@ -258,7 +258,7 @@ def test_key_that_cannot_be_sent_is_an_observation_without_the_key(serve, key):
     assert "its URL or API key is invalid" in found
 
 
-def test_a_dead_server_is_not_sent_more_requests():
+def test_no_more_requests_are_sent_to_a_dead_server():
     found = send_all("node1", Server("http://127.0.0.1:9"), [dict(REQUEST, id="question")], ["/pause"])
     assert found["routes"] == {"/pause": None}
     assert found["models"]["status"] is None

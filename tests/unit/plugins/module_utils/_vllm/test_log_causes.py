@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The data of the log triage; test_log_triage.py tests that every signature matches its example."""
+"""The data of the log triage is consistent. (test_log_triage.py tests that every signature matches its example.)"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHECK = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights)\.[a-z_
 
 
 @pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.level <= WARNING], ids=lambda cause: cause.id)
-def test_a_remedy_names_an_input_or_a_check_that_exists(cause, root):
+def test_remedy_names_only_inputs_checks_and_playbooks_that_exist(cause, root):
     specs = "\n".join(path.read_text("utf-8") for path in root.glob("roles/*/meta/argument_specs.yml"))
     checks = (root / "docs" / "checks.md").read_text("utf-8")
     named = [*INPUT.findall(cause.remedy), *CHECK.findall(cause.remedy)]

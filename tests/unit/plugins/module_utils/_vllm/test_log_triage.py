@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,13 +15,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_triag
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
     CAUSES,
     ENGINE,
-    REMEDIES,
+    NO_KNOWN_CAUSE,
     SIGNAL,
     UNKNOWN,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import effects_of
 
+REMEDIES = {**{cause.id: cause.remedy for cause in CAUSES}, UNKNOWN: NO_KNOWN_CAUSE}
 STARTED = "INFO:     Application startup complete."
 STOPPED = "(EngineCore pid=9) INFO 11-20 10:00:00 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM"
 DEAD = "(APIServer pid=8) RuntimeError: Engine core initialization failed. See root cause above."
@@ -146,7 +148,7 @@ def causes(*lines):
     ("driver_cann_mismatch", OLD_DRIVER),
     ("startup_ok", STARTED),
 ])
-def test_one_line_names_its_cause(cause, line):
+def test_one_line_identifies_its_cause(cause, line):
     found = diagnose("unrelated before\n  %s  \nunrelated after" % line)[0]
     assert {key: found[key] for key in ("cause", "evidence", "remedy", "line")} == {
         "cause": cause, "evidence": line.strip(), "remedy": REMEDIES[cause], "line": 2}
@@ -156,7 +158,7 @@ def test_one_line_names_its_cause(cause, line):
     ("timeouts follow the fault, in any order", [TASK_TIMEOUT, "err_type=4[fftsplus sdma error]"], "sdma_error"),
     ("peers of a dead rank time out", [LINK, HEARTBEAT, OUT_OF_MEMORY], "out_of_memory"),
     ("an error CQE explains the lost heartbeat", [HEARTBEAT, CQE], "roce_cqe_error"),
-    ("errno is more specific than the text of the message", ["EJ0003: the port is bound", "bind fail! x, error:99"],
+    ("the errno is more specific than the message text", ["EJ0003: the port is bound", "bind fail! x, error:99"],
      "bind_address_unavailable"),
     ("the engine's death is a consequence", [DEAD, OUT_OF_MEMORY], "out_of_memory"),
     ("a runtime code hides the cause below it",
@@ -184,12 +186,12 @@ def test_one_line_names_its_cause(cause, line):
     ("a vague message outranks the timeouts of peers", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
      "device_unavailable"),
     ("the hung engine explains a stop by the health check", [STARTED, HUNG, STOPPED, DEAD], "engine_hung"),
-    ("a port of HCCL is not a port of the API", ["EI0019: Failed to enable listening.", "Address already in use"],
+    ("an HCCL port is not the API port", ["EI0019: Failed to enable listening.", "Address already in use"],
      "hccl_port_in_use"),
-    ("the code of any uncaught exception is ignored", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
+    ("the code for any uncaught exception is ignored", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
      "module_missing"),
 ])
-def test_ranking(case, lines, first):
+def test_causes_are_ranked_before_their_consequences(case, lines, first):
     assert causes(*lines)[0] == first, case
 
 
@@ -238,7 +240,7 @@ def test_messages_of_a_healthy_server_that_look_like_errors_are_ignored():
     ([STARTED], "startup_ok"),
     ([], "out_of_memory"),
 ])
-def test_a_start_after_the_death_of_an_engine_has_its_own_cause(second_start, expected):
+def test_causes_before_the_last_start_are_ignored(second_start, expected):
     start = "(APIServer pid=1) INFO 11-20 10:00:01 [utils.py:233] non-default args: {'port': 8888}"
     assert causes(start, OUT_OF_MEMORY, DEAD, start, *second_start)[0] == expected
 
@@ -253,12 +255,20 @@ def test_color_codes_are_ignored():
     assert diagnose("\x1b[1;36m(EngineCore pid=1)\x1b[0;0m " + DEAD)[0]["evidence"] == "(EngineCore pid=1) " + DEAD
 
 
-SIGNATURES = [(cause, pattern, example) for cause in CAUSES for pattern, example in cause.signatures.items()]
+# {id of the cause: [an example of a line for each signature]}
+EXAMPLES = yaml.safe_load(Path(__file__).with_name("log_examples.yml").read_text("utf-8"))
+SIGNATURES = [(cause, pattern, example) for cause in CAUSES
+              for pattern, example in zip(cause.signatures, EXAMPLES[cause.id])]
+
+
+def test_every_signature_has_an_example():
+    assert {name: len(examples) for name, examples in EXAMPLES.items()} == {
+        cause.id: len(cause.signatures) for cause in CAUSES}
 
 
 @pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
 def test_every_signature_matches_its_example(cause, pattern, example):
-    alone = cause._replace(signatures={pattern: example})
+    alone = cause._replace(signatures=(pattern,))
     assert signature_hits([alone], "before\n%s\nafter" % example) == [example.split("\n")[-1].strip()]
 
 
@@ -268,7 +278,7 @@ def test_every_example_shows_its_cause(cause, pattern, example):
 
 
 def signature_hits(causes, text):
-    """Return the lines in which the signatures of these causes are found."""
+    """Return the lines that match the signatures of these causes."""
     scan = log_triage._Scan(log_triage.index(causes))
     scan.feed(text)
     return [hit.text for number, hit in scan.hits.items() if scan.index.signatures[number].cause]
@@ -285,9 +295,9 @@ def test_no_fault_matches_a_healthy_log():
     "2026-11-20T10:00:00.123Z DEBUG 11-20 10:00:00 [x.py:1] ", "Nov 20 10:00:00 node dockerd[7]: WARNING: ",
     "[INFO] HCCL(7,vllm):2026-11-20-10:00:00.0 ", "[rank0]:[W1120 10:00:00.000 x.cpp:1] ",
 ])
-def test_no_fault_is_found_in_lines_below_the_level_error(head):
+def test_no_fault_is_found_in_lines_logged_below_error(head):
     faults = [cause for cause in CAUSES if cause.level <= ENGINE]
-    lines = [head + example for cause in faults for example in cause.signatures.values() if "\n" not in example]
+    lines = [head + example for cause in faults for example in EXAMPLES[cause.id] if "\n" not in example]
     assert signature_hits(faults, "\n".join(["", *lines])) == []
     assert len(signature_hits(faults, "\n".join(["", *lines]).replace(head, ""))) > len(lines) * 0.9
 
@@ -297,14 +307,14 @@ def test_every_alternative_of_a_signature_contains_a_long_literal(cause, pattern
     assert min(len(longest) for longest, *_shorter in log_triage.literals(pattern)) >= 4
 
 
-@pytest.mark.parametrize(("pattern", "found"), [
+@pytest.mark.parametrize(("pattern", "literals"), [
     (r"plain text", [["plain text"]]), (r"Some(?:thing|body) failed", [[" failed", "some"]]),
     (r"a\[bc\]d", [["a[bc]d"]]), (r"first word|second", [["first word"], ["second"]]),
     (r"opt?ional", [["ional", "op"]]), (r"[abc]{3}def\w+ghij", [["ghij", "def"]]), (r"x(?:a|[)]b)yz\d+", [["yz", "x"]]),
     (r"frame[^\n]*\n[^\n]*Error: x", [["error: x"]]), (r"ab*c\Sd", [["a", "c", "d"]]),
 ])
-def test_literals(pattern, found):
-    assert log_triage.literals(pattern) == found
+def test_literals_of_a_pattern_are_sorted_by_length(pattern, literals):
+    assert log_triage.literals(pattern) == literals
 
 
 def found_entry(cause, place):
@@ -333,7 +343,7 @@ def test_any_text_gets_a_diagnosis(text):
     assert all(entry["cause"] in REMEDIES for entry in ranked)
 
 
-def test_corpus(corpus):
+def test_real_logs_match_their_labels(corpus):
     labels = sorted((corpus / "vllm-logs").glob("*.expected.json"))
     assert labels
     wrong = {}
@@ -375,22 +385,22 @@ EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that is new
     ("a traceback without its beginning", TRACEBACK.split("\n", 5)[5], NEW),
     ("an exception without a traceback", NEW, NEW),
     ("only exceptions of the newest start count", "\n".join([
-        STARTED, STOPPED, "ValueError: of the previous run",
+        STARTED, STOPPED, "ValueError: from the previous run",
         "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
-    ("an error block of CANN is quoted completely", "before\n" + BLOCK + "\nafter", BLOCK),
+    ("a CANN error block is quoted completely", "before\n" + BLOCK + "\nafter", BLOCK),
     ("an error block after a completed start", "\n".join([STARTED, BLOCK, DEAD]), BLOCK),
     ("blocks before and after a completed start",
      "\n".join([BLOCK, STARTED, BLOCK.replace("9999", "9998"), DEAD]), BLOCK.replace("9999", "9998")),
     ("a block before a completed start", "\n".join([BLOCK, STARTED, NEW, DEAD]), NEW),
-    ("an error block of CANN outranks an exception", TRACEBACK + "\n" + BLOCK, BLOCK),
-    ("a running server handles exceptions", STARTED + "\n" + NEW, None),
-    ("a running server whose engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
-    ("a stop explains exceptions", "\n".join([STARTED, STOPPED, NEW]), None),
+    ("a CANN error block outranks an exception", TRACEBACK + "\n" + BLOCK, BLOCK),
+    ("an exception that a running server handled is not the cause", STARTED + "\n" + NEW, None),
+    ("an exception before the engine of a running server dies", "\n".join([STARTED, NEW, DEAD]), NEW),
+    ("a stop explains the exceptions after it", "\n".join([STARTED, STOPPED, NEW]), None),
     ("a warning is not an exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
     ("the last resort is an [ERROR] line of a plog file", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
      "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz"),
 ])
-def test_unknown_cause_has_evidence(case, text, evidence):
+def test_evidence_of_an_unknown_cause_is_quoted(case, text, evidence):
     first = diagnose(text)[0]
     assert (first["cause"] == UNKNOWN and first["evidence"] is not None) == (evidence is not None), case
     assert evidence is None or first["evidence"] == evidence, case
@@ -400,14 +410,14 @@ def test_unknown_cause_has_evidence(case, text, evidence):
     ("EI9999", "HCCL"), ("EL9999", "driver"), ("EE9999", "runtime"), ("EH9999", "ACL"), ("E39999", "AI CPU"),
     ("WJ0001", "HCCP"), ("EQ1234", "a part of CANN"),
 ])
-def test_component_of_an_unknown_code_is_named(code, component):
+def test_remedy_for_an_unknown_code_names_the_component(code, component):
     assert component in diagnose("%s: [PID: 7] some text" % code)[0]["remedy"]
 
 
 def test_folded_lines_are_joined():
     line = "(EngineCore_DP0 pid=9) ERROR 11-20 10:00:00 [core.py:1] ValueError: Current node has no NPU available. x={}"
     filler = "(EngineCore_DP0 pid=9) INFO 11-20 10:00:00 [core.py:1] " + "y" * 50
-    width = 89  # within "Current node has"
+    width = 89  # the fold is within "Current node has"
     folded = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:width], each[width:]))
     assert diagnose(folded)[0]["cause"] == "ray_no_npu"
     assert diagnose(folded)[0]["evidence"].replace("\n", "") == line
@@ -423,7 +433,7 @@ def test_folded_lines_are_joined():
     ("[rank0]:[E612 08:09:10.164 x.cpp:1] x\nRuntimeError: NPU out of memory", 2, "06-12 08:09:10.164", None),
     ("RuntimeError: NPU out of memory", 1, None, None),
 ])
-def test_origin_of_a_cause(text, line, time, process):
+def test_cause_has_its_line_time_and_process(text, line, time, process):
     first = diagnose(text)[0]
     assert (first["line"], (first["time"] or "")[:len(time or "")] or None, first["process"]) == (line, time, process)
 
@@ -441,11 +451,11 @@ def test_a_link_timeout_outranks_exhausted_streams():
     assert causes("error code is 207005", LINK)[:2] == ["link_timeout", "graph_streams_exhausted"]
 
 
-def test_a_message_in_a_line_without_an_end_is_found():
+def test_a_message_in_a_very_long_line_is_found():
     assert causes("x" * 100_000 + " " + OUT_OF_MEMORY + " " + "y" * 100_000)[0] == "out_of_memory"
 
 
-def test_letters_whose_lower_case_is_longer_do_not_shift_the_line():
+def test_letters_that_are_longer_in_lower_case_do_not_shift_the_evidence():
     assert diagnose("\u0130" * 50 + "\n" + OUT_OF_MEMORY)[0]["evidence"] == OUT_OF_MEMORY
 
 
@@ -454,6 +464,6 @@ LOGS = [log for name in ("public_logs.txt", "constructed_logs.txt")
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.partition(" => ")[0])
-def test_labeled_logs(log):
+def test_public_and_constructed_logs_match_their_labels(log):
     title, _newline, text = log.partition("\n")
     assert diagnose(text)[0]["cause"] in title.partition(" => ")[2].split(", ")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load of a server according to its metrics."""
+"""The load of a server is computed from its metrics."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ vllm:kv_cache_usage_perc{engine="1"} 5e-01
     ("python_gc_objects_collected_total 1\n", None),
     ("", None),
 ])
-def test_load(metrics, expected):
+def test_load_combines_all_engines(metrics, expected):
     assert metrics_module.load(metrics) == expected

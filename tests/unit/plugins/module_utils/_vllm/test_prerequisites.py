@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The prerequisites of the planned containers are observed with the state, in one call."""
+"""The prerequisites and the state of the planned containers are observed in one call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PARAMS = {"instances": [], "image": "vllm:v1", "served_name": "q", "api_key": ""
 
 @pytest.fixture
 def observe(docker):
-    """Return a function (addresses=, **options) that returns the values of the module."""
+    """Return a function (addresses=, **options) that returns the return values of the module."""
     def run(addresses="", **options):
         return prerequisites.observe(DockerEngine(docker.path), dict(PARAMS, **options), addresses)
     return run
 
 
-def test_all_prerequisites_are_missing(observe, tmp_path):
+def test_missing_prerequisites_are_returned(observe, tmp_path):
     found = observe(weights=str(tmp_path / "none"), devices=["/dev/null", "/dev/davinci99"], mounts=[
         {"source": str(tmp_path), "type": "file"}, {"source": str(tmp_path), "type": "directory"}])
     assert found["missing_devices"] == ["/dev/davinci99"]
@@ -35,13 +35,13 @@ def test_all_prerequisites_are_missing(observe, tmp_path):
     assert (found["port_holders"], found["device_holders"], found["addresses"]) == ([], [], [])
 
 
-def test_an_image_for_another_architecture(docker, observe):
+def test_architecture_of_the_image_is_returned(docker, observe):
     docker.images["vllm:v1"] = {"Id": "sha256:i1", "Architecture": "arm64", "Size": 1, "Created": "now"}
     found = observe()
     assert (found["image"], found["image_architecture"]) == ("sha256:i1", "aarch64")
 
 
-def test_holders_of_ports_and_npus(docker, observe):
+def test_holders_of_ports_and_npus_are_returned(docker, observe):
     docker.add("other", devices=["/dev/davinci1"], ports=[8888])
     docker.add("exited", status="exited", devices=["/dev/davinci1"])
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -54,7 +54,7 @@ def test_holders_of_ports_and_npus(docker, observe):
             for each in found["device_holders"] if each["container"]] == [(1, "other")]
 
 
-def test_holders_of_planned_npus_only_and_one_per_container(docker, observe, monkeypatch):
+def test_only_holders_of_planned_npus_are_returned_and_one_per_container(docker, observe, monkeypatch):
     trainer = docker.add("trainer", devices=["/dev/davinci0", "/dev/davinci1"])
     processes = [{"pid": pid, "process": "python3", "cgroup": cgroup}
                  for pid, cgroup in ((1, trainer["Id"]), (2, trainer["Id"]), (3, "user"), (4, "user"))]
@@ -72,12 +72,12 @@ def test_other_npus_of_containers_of_this_collection(docker, observe, monkeypatc
         (0, "VLLMWorker"), (5, "VLLMWorker")]
 
 
-def test_addresses(observe):
+def test_addresses_of_the_host_are_returned(observe):
     shown = "2: eth0    inet 10.0.0.1/24 brd 10.0.0.255 scope global eth0\n"
     assert observe(shown)["addresses"] == [{"interface": "eth0", "address": "10.0.0.1"}]
 
 
-def test_facts_of_the_host_are_returned_without_docker(tmp_path):
+def test_host_facts_are_returned_even_without_docker(tmp_path):
     found = prerequisites.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, devices=["/dev/davinci99"]))
     assert "does not respond" in found["docker_engine_error"]
     assert found["missing_devices"] == ["/dev/davinci99"]

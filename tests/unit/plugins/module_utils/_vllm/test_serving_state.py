@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The states of an instance: ready, starting, failed or missing. The server is real, its Docker engine is a fake."""
+"""An instance is ready, starting, failed or missing. Its HTTP server is real, its Docker engine is a fake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The responses in `server.replies`, {path: (status, body)}; requests for other paths hang."""
+    """Sends the responses in ``server.replies``, {path: (status, body)}. Requests for other paths hang."""
 
     def do_GET(self):
         if self.path not in self.server.replies:
@@ -74,7 +74,7 @@ def observe(docker, server):
     return run
 
 
-def test_ready(observe, server):
+def test_instance_whose_checks_succeed_is_ready(observe, server):
     found = observe()
     assert (found["state"], found["reason"], found["completion"]["status"]) == ("ready", None, 200)
     assert server.keys == ["Bearer sesame"]
@@ -87,7 +87,7 @@ def test_instance_without_a_port_is_ready_when_its_container_runs(observe, serve
     assert server.keys == []
 
 
-def test_missing(docker):
+def test_instance_without_a_container_is_missing(docker):
     observer = serving_state.Observer(DockerEngine(docker.path), "qwen25_vl")
     assert observer.observe({"name": "vllm", "port": 1, "bind": "0.0.0.0"})["state"] == "missing"
 
@@ -98,7 +98,7 @@ def test_missing(docker):
     ({"status": "exited", "ExitCode": 137, "OOMKilled": True}, "killed because memory ran out"),
     ({"status": "exited", "ExitCode": 137}, "exit code 137, killed by SIGKILL"),
 ])
-def test_exited_container_fails_at_once_with_the_cause(observe, changes, reason):
+def test_exited_container_has_failed_and_its_log_shows_the_cause(observe, changes, reason):
     found = observe(log="line\nkey sesame\n" + OUT_OF_MEMORY, **changes)
     assert found["state"] == "failed"
     assert reason in found["reason"]
@@ -113,7 +113,7 @@ def test_exited_container_fails_at_once_with_the_cause(observe, changes, reason)
     ({MODELS: (401, {"error": "no"})}, "failed", "refuses our API key (401)"),
     ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
 ])
-def test_responses_of_the_server(observe, server, replies, state, reason):
+def test_state_follows_from_the_responses_of_the_server(observe, server, replies, state, reason):
     server.replies.update(replies)
     found = observe(log="Loading weights took 3 seconds")
     assert found["state"] == state
@@ -127,7 +127,7 @@ def test_hung_engine_is_not_ready(observe, server):
     assert "not answered within 0.5 s" in found["reason"]
 
 
-def test_progress_of_a_start(observe, server):
+def test_starting_instance_has_the_progress_from_its_log(observe, server):
     server.replies[HEALTH] = (503, None)
     assert observe(log="Loading weights took 3 seconds")["progress"] == "weights loaded"
 
@@ -143,7 +143,7 @@ def test_crash_loop_is_detected_between_two_crashes(observe, server, restarts, k
     assert observe(restarts=restarts, known=known)["state"] == state
 
 
-def test_container_that_could_not_be_started_fails_with_the_error_of_docker(observe):
+def test_container_that_could_not_be_started_has_failed_with_the_docker_error(observe):
     error = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
     found = observe(status="created", ExitCode=128, Error=error)
     assert (found["state"], found["reason"], found["causes"][0]["cause"]) == ("failed", error, "device_node_missing")
@@ -155,20 +155,20 @@ def test_unhealthy_container_that_does_not_respond_has_failed(observe, server):
     found = observe(health="unhealthy")
     assert (found["state"], found["container"]["health"]["failures"]) == ("failed", 3)
     assert "unhealthy" in found["reason"]
-    assert observe(health="healthy")["state"] == "starting"  # busy
+    assert observe(health="healthy")["state"] == "starting"  # it is only busy
 
 
 def test_unhealthy_container_that_responds_is_ready(observe):
     assert observe(health="unhealthy")["state"] == "ready"
 
 
-def test_cause_is_in_the_log_since_the_container_started(observe):
+def test_cause_is_searched_first_in_the_log_since_the_last_start(observe):
     earlier = "ModuleNotFoundError: No module named 'x'\n"
     assert observe(OUT_OF_MEMORY, earlier, status="exited")["causes"][0]["cause"] == "out_of_memory"
     assert observe("nothing", earlier, status="exited")["causes"][0]["cause"] == "module_missing"
 
 
-def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch):
+def test_crash_between_two_observations_of_one_wait_is_detected(docker, server, monkeypatch):
     server.replies[HEALTH] = (503, None)
     docker.add("vllm", log=OUT_OF_MEMORY)
     restarts = iter([4, 4, 5])
@@ -185,7 +185,7 @@ def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch)
     assert (found["state"], found["causes"][0]["cause"], found["health"]) == ("failed", "out_of_memory", None)
 
 
-def test_instance_whose_log_cannot_be_read_has_a_state(docker, observe):
+def test_instance_whose_log_cannot_be_read_still_has_a_state(docker, observe):
     name = docker.add("vllm")["Id"]
     docker.responses[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
     found = observe(status="exited", ExitCode=1)
@@ -208,7 +208,7 @@ def test_containers_are_listed_without_a_request_to_their_servers(docker, server
     assert (found["name"], found["port"], "load" in found) == ("vllm", server.server_address[1], False)
 
 
-def test_load_of_running_containers(docker, server):
+def test_load_is_read_only_from_running_containers(docker, server):
     server.replies["/metrics"] = (200, METRICS)
     add_instance(docker, server, "b")
     add_instance(docker, server, "a", "exited")
@@ -220,18 +220,18 @@ def test_load_of_running_containers(docker, server):
     assert found[1]["load"]["error"] == "/metrics does not contain the number of requests"  # JSON
 
 
-def test_load_of_a_server_that_accepts_no_connection(server):
+def test_load_is_none_if_the_server_accepts_no_connection(server):
     server.shutdown()
     server.server_close()
     assert serving_state.request_load(f"http://127.0.0.1:{server.server_address[1]}", None) is None
 
 
-def test_load_of_a_hung_server(server, monkeypatch):
+def test_load_of_a_hung_server_is_an_error(server, monkeypatch):
     monkeypatch.setattr(serving_state, "STATUS_TIMEOUT_S", 0.2)
     assert "timed out" in serving_state.request_load(f"http://127.0.0.1:{server.server_address[1]}", None)["error"]
 
 
-def test_load_of_a_server_that_demands_its_key_also_for_metrics(docker, tmp_path):
+def test_load_is_read_with_the_key_if_metrics_require_it(docker, tmp_path):
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY=sesame\nASCEND_VLLM_API_KEY_2=other\n")
     with hanging_server() as running:
         running.metrics_key = "Bearer sesame"
@@ -248,7 +248,7 @@ def test_load_of_a_server_that_demands_its_key_also_for_metrics(docker, tmp_path
 PARAMS = {"image": "vllm:v1", "served_name": "qwen25_vl", "api_key": "", "ca": None, "server_name": None}
 
 
-def test_state_of_a_node(docker, server):
+def test_state_of_a_node_is_observed(docker, server):
     add_instance(docker, server, "vllm")
     add_instance(docker, server, "vllm-previous", "exited")
     docker.images["vllm:v1"] = {"Id": "sha256:i1", "Architecture": "arm64", "Size": 1, "Created": "now"}
@@ -260,8 +260,8 @@ def test_state_of_a_node(docker, server):
     assert abs(state["now_s"] - time.time()) < 60
 
 
-def test_server_with_tls_is_verified_with_the_name_of_the_service(docker, tmp_path):
-    """Its certificate is that of the address for clients, not of the loopback interface."""
+def test_tls_server_is_verified_with_the_service_name(docker, tmp_path):
+    """The certificate is valid for the address that clients use, not for the loopback interface."""
     authority = Authority(tmp_path)
     ca, other = authority.path.read_text(), Authority(tmp_path, "other").path.read_text()
     with hanging_server(authority.issue("server", "a.example")) as running:
@@ -282,7 +282,7 @@ def test_server_with_tls_is_verified_with_the_name_of_the_service(docker, tmp_pa
             assert (seen["state"], seen["reason"]) == ("failed", message)
 
 
-def test_error_of_a_docker_engine_that_does_not_respond_is_returned(tmp_path):
+def test_docker_engine_that_does_not_respond_is_returned_as_an_error(tmp_path):
     state = serving_state.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, instances=[]))
     assert "none.sock does not respond" in state["docker_engine_error"]
     assert (state["image"], state["containers"], state["instances"]) == (None, [], [])

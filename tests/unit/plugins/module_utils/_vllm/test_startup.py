@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The progress of a start, from the log of the server."""
+"""The progress of a start is read from the server log."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import startup
     ("init engine (profile, create kv cache, warmup model) took 33.21 seconds", "engine initialized"),
     ("Application startup complete.", "API server started"),
 ])
-def test_progress(log, step):
+def test_progress_is_the_last_step_in_the_log(log, step):
     assert startup.progress(log) == step

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The content of a model: its shards and index, its configuration, and the description of its quantization."""
+"""The shards, index, configuration and quantization description of a model are checked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def model(weight_map, total_size=3):
 COMPLETE = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
 
 
-def test_a_complete_model(tmp_path):
+def test_a_complete_model_has_no_faults(tmp_path):
     content = write(tmp_path, **model(COMPLETE), **{
         "config.json": {"architectures": ["Qwen"], "vision_config": {}, "transformers_version": "4.49.0",
                         "quantization_config": {"quant_method": "ascend"}},
@@ -60,15 +60,15 @@ def test_a_complete_model(tmp_path):
 
 
 @pytest.mark.parametrize(("weight_map", "fault", "tensor_bytes"), [
-    ({"x": "a.safetensors", "z": "b.safetensors"}, "a.safetensors has 1 tensors that model.safetensors.index.json does "
-     "not assign to it (first: y)", 3),
-    ({**COMPLETE, "w": "b.safetensors"}, "b.safetensors lacks 1 tensors that model.safetensors.index.json assigns to "
-     "it (first: w)", 3),
+    ({"x": "a.safetensors", "z": "b.safetensors"}, "a.safetensors has tensors that model.safetensors.index.json does "
+     "not assign to it (1, first: y)", 3),
+    ({**COMPLETE, "w": "b.safetensors"}, "b.safetensors lacks tensors that model.safetensors.index.json assigns to it "
+     "(1, first: w)", 3),
     ({**COMPLETE, "w": "c.safetensors"}, "model.safetensors.index.json names the shard c.safetensors, which does not "
      "exist", None),
     ({}, "model.safetensors.index.json has no weight_map", None),
 ])
-def test_an_index_that_differs_from_the_shards(tmp_path, weight_map, fault, tensor_bytes):
+def test_index_that_differs_from_the_shards_is_a_fault(tmp_path, weight_map, fault, tensor_bytes):
     (index,) = write(tmp_path, **model(weight_map))["index"]
     assert index["faults"] == [fault]
     assert index["tensor_bytes"] == tensor_bytes
@@ -83,7 +83,7 @@ def test_file_that_cannot_be_read_is_a_fault(tmp_path):
     assert content["quantization"] == {"type": None, "version": None, "types": {}, "prefixes": {}, "mixed": []}
 
 
-def test_the_parts_of_a_fused_layer_have_one_type():
+def test_fused_layer_with_parts_of_different_types_is_reported():
     description = {"model_quant_type": "W8A8", "version": "1.0.0", "group_size": 0}
     for number, kinds in enumerate((("W8A8", "W8A8", "W8A8"), ("W8A8", "FLOAT", "W8A8"))):
         for part, kind in zip(("q_proj", "k_proj", "v_proj"), kinds):
@@ -100,7 +100,7 @@ def test_the_parts_of_a_fused_layer_have_one_type():
 @pytest.mark.parametrize("config", [
     {"architectures": 5}, {"architectures": [5, None]}, {"architectures": "x", "quantization_config": "ascend"},
     {"quantization_config": [1]}])
-def test_odd_values_of_the_configuration_are_left_out(config):
+def test_odd_values_in_the_configuration_are_omitted(config):
     found = describe_config(config)
     assert (found["architectures"], found["quantization_method"]) == ([], None)
 
@@ -110,5 +110,5 @@ def test_odd_index_is_a_fault(index):
     assert describe_index("i", index, {}, {})["faults"] == ["i has no weight_map"]
 
 
-def test_odd_total_of_an_index_is_left_out():
+def test_odd_total_size_in_an_index_is_omitted():
     assert describe_index("i", {"weight_map": {"x": "a"}, "metadata": 5}, {}, {})["total_size"] is None

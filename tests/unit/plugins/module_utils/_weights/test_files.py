@@ -61,7 +61,7 @@ def test_hidden_files_and_dangling_links_are_excluded(model):
     assert set(listed(model)) == {"a", "b", "link", "sub/c"}
 
 
-def test_digests_are_those_of_sha256sum(model, tmp_path):
+def test_digests_are_sha256_and_hashed_bytes_are_counted(model, tmp_path):
     found = digests(model, cache_of(tmp_path))
     assert found.sha256 == {name: hashlib.sha256((model / name).read_bytes()).hexdigest()
                             for name in ("a", "b", "sub/c")}
@@ -93,7 +93,7 @@ def test_a_changed_file_is_hashed_again(model, tmp_path, change):
     assert found.hashed_bytes == 5
 
 
-def test_a_file_changed_just_now_is_not_cached(model, tmp_path, monkeypatch):
+def test_digest_of_a_recently_changed_file_is_not_cached(model, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_SETTLED_S", SETTLED_S)
     os.utime(model / "a", (1_600_000_000, 1_600_000_000))
     digests(model, cache_of(tmp_path))
@@ -103,7 +103,7 @@ def test_a_file_changed_just_now_is_not_cached(model, tmp_path, monkeypatch):
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 0
 
 
-def test_keys_of_earlier_versions_are_removed_from_the_cache(model, tmp_path):
+def test_keys_written_by_earlier_versions_are_removed_from_the_cache(model, tmp_path):
     digests(model, cache_of(tmp_path))
     path = next((tmp_path / "cache").iterdir())
     content = weights.read_json(str(path))
@@ -128,18 +128,18 @@ def test_a_cache_that_cannot_be_written_is_ignored(model, tmp_path):
 @pytest.mark.parametrize(("target", "outside"), [
     ("a", False), ("sub/../a", False), ("../blob", True), ("{model}/a", False), ("{root}/blob", True),
     ("{root}/other/a", True)])
-def test_links_out_of_the_folder(model, tmp_path, target, outside):
+def test_links_out_of_the_folder_are_found(model, tmp_path, target, outside):
     (tmp_path / "blob").write_bytes(b"1")
     (tmp_path / "other").symlink_to(model)
     (model / "link").symlink_to(target.format(model=model, root=tmp_path))
     assert outside_of(model) == (["link"] if outside else [])
 
 
-def test_only_the_same_file_system_has_the_same_identity(model, tmp_path):
+def test_identity_is_the_same_only_on_the_same_file_system(model, tmp_path):
     shutil.copytree(model, tmp_path / "copy")
     (tmp_path / "mount").symlink_to(model)
-    of = {name: weights.identify(listed(tmp_path / name)) for name in ("model", "mount", "copy")}
-    assert of["model"] == of["mount"] != of["copy"]
+    identities = {name: weights.identify(listed(tmp_path / name)) for name in ("model", "mount", "copy")}
+    assert identities["model"] == identities["mount"] != identities["copy"]
 
 
 def test_only_hashing_all_files_finds_silent_corruption(model, tmp_path):
@@ -151,12 +151,12 @@ def test_only_hashing_all_files_finds_silent_corruption(model, tmp_path):
     assert digests(model, cache_of(tmp_path), full=True).sha256 == before.sha256
 
 
-def test_a_cache_that_is_only_read_is_not_written(model, tmp_path):
+def test_a_read_only_cache_is_not_written(model, tmp_path):
     digests(model, weights.DigestCache.of(str(model), str(tmp_path / "cache"), write=False))
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_digest_of_a_model_is_that_of_its_sha256sums():
+def test_the_digest_of_a_model_is_computed_from_its_sorted_sha256sums():
     sums = {"b": "2" * 64, "a": "1" * 64}
     text = "%s  a\n%s  b\n" % ("1" * 64, "2" * 64)
     assert weights.model_digest(sums) == hashlib.sha256(text.encode()).hexdigest()
@@ -180,7 +180,7 @@ def test_compare_reports_every_fault(model, tmp_path):
     ]
 
 
-def test_the_git_blob_id(tmp_path):
+def test_the_git_blob_id_is_computed_as_git_does(tmp_path):
     (tmp_path / "f").write_bytes(b"hello\n")
     with open_existing(str(tmp_path)) as folder:
         assert weights.git_blob_sha1(folder, "f") == "ce013625030ba8dba906f756967f9e9ca394464a"
@@ -203,7 +203,7 @@ MANIFEST = {
 }
 
 
-def test_manifest_is_checked_without_a_change():
+def test_valid_manifest_is_returned_unchanged():
     assert weights.check_manifest(MANIFEST) == MANIFEST
 
 
@@ -216,10 +216,10 @@ def test_manifest_is_checked_without_a_change():
     ({"files": [{"path": "/etc/passwd", "size": 2, "sha256": "1" * 64}]}, "outside the folder"),
     ({"files": [{"path": "a", "size": -1, "sha256": "1" * 64}]}, "size -1"),
     ({"files": [{"path": "a", "size": 2, "sha256": ""}]}, "64 hex digits"),
-    # Only the list of a hub can contain a git blob ID instead.
+    # Only a hub's list of files can contain a git blob ID instead.
     ({"files": [{"path": "a", "size": 2, "sha256": None, "git_sha1": "1" * 40}]}, "64 hex digits"),
 ])
-def test_manifest_that_is_not_valid_is_refused(change, reason):
+def test_invalid_manifest_is_refused(change, reason):
     with pytest.raises(ValueError, match=reason):
         weights.check_manifest(dict(MANIFEST, **change))
 
@@ -230,7 +230,7 @@ def test_manifest_that_is_not_an_object_is_refused(content):
         weights.check_manifest(content)
 
 
-def test_model_folder(tmp_path):
+def test_model_folder_is_summarized(tmp_path):
     assert weights.folder_summary(str(tmp_path / "none")) == {"folder": False, "config": False, "shards": 0}
     for name in ("config.json", "a-1.safetensors", "a-2.safetensors", "a.safetensors.index.json"):
         (tmp_path / name).touch()

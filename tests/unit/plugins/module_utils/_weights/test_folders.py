@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root must not use links, pipes and files of another user who can write to the folder of the models."""
+"""Root must not use links, pipes and files of another user who can write to the models folder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Web:
 
 
 class Node:
-    """A node whose folder of models all users can write to, and files of root that must not change."""
+    """A node on which all users can write to the models folder, but root's files must not change."""
 
     def __init__(self, root):
         self.data, self.host = root / "data", root / "host"
@@ -87,7 +87,7 @@ class Node:
         self.before = self.snapshot()
 
     def snapshot(self):
-        """Return every file of the host with its content, mode and owner."""
+        """Return the content, mode and owner of every file in the host folder."""
         return {str(path): (path.read_bytes() if path.is_file() else sorted(os.listdir(path)),
                             path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_nlink)
                 for path in [self.host, *self.host.rglob("*")]}
@@ -104,14 +104,14 @@ class Node:
         return staging, work
 
     def download(self, work):
-        """Do the same as the client, which is root in its container."""
+        """Write the files as the download client does, which runs as root in its container."""
         for path in work["download"]:
             target = self.work / "staging" / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self.web.files[path])
 
     def stage(self, between=None, **options):
-        """Stage the model; ``between`` is called when the client has downloaded it."""
+        """Stage the model. ``between`` is called after the client has downloaded it."""
         staging, work = self.prepare(**options)
         self.download(work)
         if between:
@@ -139,7 +139,7 @@ def node(no_hang, monkeypatch):
 
 
 def evil_manifest(**change):
-    """Return a manifest of an earlier version, which claims that the role wrote a file outside the folder."""
+    """Return an earlier version's manifest that claims that the role wrote a file outside the folder."""
     entries = [{"path": path, "size": 2, "sha256": "0" * 64, "sha256_from": "hub", "written": True}
                for path in ("../../host/secret", "config.json")]
     return json.dumps({"schema": files.MANIFEST_SCHEMA, "source": "modelscope", "repository": "o/m",
@@ -183,17 +183,17 @@ def manifest_pipe(node):
     os.mkfifo(node.work / "manifest.json")
 
 
-CONTROLLED = "can be written by other users than root"
+WRITABLE_BY_OTHERS = "can be written by other users than root"
 
 
 @pytest.mark.parametrize(("prepare", "reason"), [
-    (own_work_folder, CONTROLLED),
-    (lock_link, CONTROLLED),
-    (lock_pipe, CONTROLLED),
+    (own_work_folder, WRITABLE_BY_OTHERS),
+    (lock_link, WRITABLE_BY_OTHERS),
+    (lock_pipe, WRITABLE_BY_OTHERS),
     (work_link, "is not a folder; remove it"),
     (model_link, "is a link that belongs to the user id 65534"),
-    (manifest(evil_manifest()), CONTROLLED),
-    (manifest_pipe, CONTROLLED),
+    (manifest(evil_manifest()), WRITABLE_BY_OTHERS),
+    (manifest_pipe, WRITABLE_BY_OTHERS),
 ])
 def test_files_that_another_user_prepared_before_the_first_run_are_refused(node, prepare, reason):
     with another_user():
@@ -217,7 +217,7 @@ def test_local_model_does_not_use_files_that_another_user_prepared(node, prepare
 
 
 def replace_work_folder(node):
-    """The folder of the models is writable, so folders of root in it can be renamed."""
+    """All users can write to the models folder, so they can rename root's folders in it."""
     (node.data / ".ascend-vllm").rename(node.data / "moved")
     (node.work / "staging").mkdir(parents=True)
     for path in CONTENT:
@@ -237,7 +237,7 @@ def replace_model_by_a_link(node):
 
 
 def replace_model_by_links(node):
-    """Link `sub` of the model to a folder of the host that contains a file of the same name."""
+    """Replace the model by one whose `sub` links to a host folder that contains a file of the same name."""
     if node.model.exists():
         node.model.rename(node.data / "moved-model")
     node.model.mkdir()
@@ -263,13 +263,13 @@ def test_obsolete_file_is_not_removed_through_a_link(node):
     del node.web.files["sub/model.safetensors"]
     with another_user():
         replace_model_by_links(node)
-    # The model now belongs to another user, so its content is undefined, but no file of the host is removed.
+    # The model now belongs to another user, so its content is undefined. But no file outside it may be removed.
     node.stage(revision="v2")
     assert node.snapshot() == node.before
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
-def test_only_regular_files_of_the_client_are_published(node, kind):
+def test_only_regular_files_from_the_client_are_published(node, kind):
     path = node.work / "staging" / "config.json"
 
     def between():
@@ -308,7 +308,7 @@ def test_list_of_files_is_not_read_from_the_work_folder(node):
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_observation_reads_regular_files_of_the_folder_only(node, kind):
+def test_observation_reads_only_regular_files_in_the_folder(node, kind):
     node.stage()
     with another_user():
         node.model.rename(node.data / "moved-model")
@@ -343,14 +343,14 @@ def test_state_folder_that_others_can_write_to_is_refused(node, mode, group, ref
     state.mkdir(parents=True)
     state.parent.chmod(mode)
     os.chown(state.parent, 0, group)
-    with pytest.raises(StagingError, match=CONTROLLED) if refused else contextlib.nullcontext():
+    with pytest.raises(StagingError, match=WRITABLE_BY_OTHERS) if refused else contextlib.nullcontext():
         node.stage()
 
 
 # -- folders
 
 
-def test_path_is_resolved_through_links_of_root(tmp_path):
+def test_path_is_resolved_through_links_that_root_created(tmp_path):
     (tmp_path / "disk" / "model").mkdir(parents=True)
     (tmp_path / "data").symlink_to("disk")
     assert resolve(str(tmp_path / "data" / "model" / "new" / "folder")) == str(
@@ -365,7 +365,7 @@ def test_path_is_resolved_through_links_of_root(tmp_path):
     ("a", True), ("sub/../a", True), ("./a", True), ("{folder}/a", True), ("sub/back/a", True), ("dir/b", True),
     ("../folder/a", False), ("{root}/host", False), ("../host", False), ("sub/../../host", False), ("..", False),
     ("sub", False), ("pipe", False)])
-def test_links_are_followed_inside_the_folder_only(tmp_path, no_hang, target, inside):
+def test_links_are_followed_only_inside_the_folder(tmp_path, no_hang, target, inside):
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "a").write_text("a")
@@ -386,7 +386,7 @@ def test_links_are_followed_inside_the_folder_only(tmp_path, no_hang, target, in
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", ".", "..", ""])
 @pytest.mark.parametrize("use", ["file", "unlink", "move"])
-def test_paths_out_of_a_folder_are_refused(tmp_path, use, path):
+def test_paths_that_lead_out_of_a_folder_are_refused(tmp_path, use, path):
     (tmp_path / "folder" / "a").mkdir(parents=True)
     (tmp_path / "x").write_text("x")
     with Folder.open(str(tmp_path / "folder")) as folder:
@@ -437,7 +437,7 @@ def test_failed_write_keeps_the_old_file(tmp_path):
 
 
 def test_folder_on_a_file_system_that_maps_root_to_another_user_is_accepted(tmp_path, monkeypatch):
-    """NFS with root_squash: new folders of root belong to another user."""
+    """On NFS with root_squash, the folders that root creates belong to another user."""
     (tmp_path / "work").mkdir()
     user = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
@@ -445,14 +445,14 @@ def test_folder_on_a_file_system_that_maps_root_to_another_user_is_accepted(tmp_
         with parent.own_folder("work", False) as folder:
             assert folder.path == str(tmp_path / "work")
         monkeypatch.setattr(Folder, "_uid_of_new_folders", lambda _self: user + 2)
-        with pytest.raises(UnsafePathError, match=CONTROLLED):
+        with pytest.raises(UnsafePathError, match=WRITABLE_BY_OTHERS):
             parent.own_folder("work", False)
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
 @pytest.mark.parametrize(("content", "message"), [
     ("[" * 100_000, "nested too deeply"), ("[" + " " * 100 + "]", "Unterminated|Expecting"), ("{broken", "Expecting")])
-def test_state_file_that_is_too_large_or_damaged(tmp_path, monkeypatch, content, message):
+def test_state_file_that_is_too_large_or_damaged_is_an_error(tmp_path, monkeypatch, content, message):
     monkeypatch.setattr(folders, "MAX_JSON_CHARACTERS", 50 if " " in content else 1 << 20)
     (tmp_path / "x.json").write_text(content)
     with Folder.open(str(tmp_path)) as folder, pytest.raises(ValueError, match=message):

@@ -38,19 +38,19 @@ def query(source, response, **options):
     return listing, urls
 
 
-def test_modelscope():
+def test_modelscope_lists_sizes_and_sha256_digests():
     listing, urls = query("modelscope", MODELSCOPE)
     assert urls == ["https://www.modelscope.cn/api/v1/models/o/m/repo/files?Revision=master&Recursive=True"]
     assert listing == ("master", (("config.json", 2, SHA, None), ("sub/x.safetensors", 12, SHA, None)))
 
 
-def test_huggingface_states_sha256_for_lfs_and_the_blob_id_for_the_rest():
+def test_huggingface_lists_sha256_for_lfs_and_blob_ids_for_other_files():
     listing, urls = query("huggingface", HUGGINGFACE, endpoint="http://mirror:8090/", revision="v1/x")
     assert urls == ["http://mirror:8090/api/models/o/m/revision/v1%2Fx?blobs=true"]
     assert listing == ("c0ffee", (("config.json", 2, None, "22" * 20), ("model.safetensors", 12, SHA, None)))
 
 
-def test_a_folder_over_http():
+def test_web_server_lists_the_files_in_sha256sums():
     listing, urls = query("http", "%s  ./a b.bin\n%s *c\n%s  .x\n" % (SHA, SHA, SHA), endpoint="http://h/m")
     assert urls == ["http://h/m/SHA256SUMS"]
     assert listing.files == (("a b.bin", len("http://h/m/a%20b.bin"), SHA, None), ("c", len("http://h/m/c"), SHA, None))
@@ -74,7 +74,7 @@ def test_unexpected_response_is_an_error(source, response, reason):
 
 
 def listing(source, entries):
-    """Return the response of a hub with files ``(path, size, digest)``; the digest of Hugging Face is a git blob id."""
+    """Return a hub's response that lists files ``(path, size, digest)``. For Hugging Face, digests are git blob IDs."""
     if source == "modelscope":
         return {"Code": 200, "Data": {"Files": [
             {"Path": path, "Type": "blob", "Size": size, "Sha256": digest} for path, size, digest in entries]}}
@@ -85,7 +85,7 @@ def listing(source, entries):
 @pytest.mark.parametrize("path", [
     "../../etc/cron.d/x", "/etc/passwd", "a/../../b", "--token", "", "./a", "a//b", None, 5])
 @pytest.mark.parametrize("source", ["modelscope", "huggingface"])
-def test_a_hub_cannot_write_outside_the_folder(source, path):
+def test_path_from_a_hub_that_leads_out_of_the_folder_is_refused(source, path):
     with pytest.raises(hub.HubError, match="outside"):
         query(source, listing(source, [(path, 2, SHA if source == "modelscope" else "22" * 20)]))
 
@@ -115,7 +115,7 @@ NAMES = "control character, a backslash or a wildcard"
     ([("a\x1b[2J", 2, "ok")], NAMES),
     ([("a\\b", 2, "ok")], NAMES),
     ([("\ud800", 2, "ok")], "not valid Unicode"),
-    ([("a", 2, ""), ("b", -1, "ok")], "and 1 other files are not valid"),
+    ([("a", 2, ""), ("b", -1, "ok")], "2 files are not valid"),
 ])
 @pytest.mark.parametrize("source", ["modelscope", "huggingface"])
 def test_a_file_that_cannot_be_verified_is_refused(source, entries, reason):
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_verified_is_refused(source, entries, reason):
 
 @pytest.mark.parametrize("lfs", [{}, {"sha256": None}, {"sha256": ""}, {"sha256": "12"}, {"size": 3}, ["sha256"], "x"])
 def test_a_file_in_lfs_needs_a_sha256(lfs):
-    """The listed blob ID is that of the LFS pointer, so it does not verify the content."""
+    """The listed blob ID belongs to the LFS pointer, so it cannot verify the content."""
     entry = {"rfilename": "model.safetensors", "size": 12, "blobId": "11" * 20, "lfs": lfs}
     if lfs == {}:  # It is not in LFS.
         assert query("huggingface", dict(HUGGINGFACE, siblings=[entry]))[0].files[0].git_sha1 == "11" * 20
@@ -143,7 +143,7 @@ def test_an_invalid_commit_is_refused(commit):
 
 @pytest.mark.parametrize("line", [
     "xy" * 32 + "  a", "ab" * 31 + "  a", "\\" + SHA + "  a\\nb", f"{SHA}  a\n{SHA}  a", f"{SHA}  *.json", f"{SHA}  "])
-def test_sums_that_cannot_be_used_are_refused(line):
+def test_invalid_line_of_sha256sums_is_refused(line):
     with pytest.raises(hub.HubError, match=r"SHA256SUMS has the line|the hub lists the file|with the SHA-256"):
         query("http", line, endpoint="http://h/m")
 
@@ -160,14 +160,14 @@ def test_no_request_is_sent_for_a_path_that_is_refused():
     assert requested == []
 
 
-def test_a_refused_token():
+def test_a_token_that_the_hub_rejects_is_an_error():
     hub.check_login('{"Code": 200}')
     with pytest.raises(hub.HubError, match="rejected the token in weights_hub_token: invalid access token"):
         hub.check_login('{"Code": 10010205010, "Message": "invalid access token"}')
 
 
 @pytest.mark.parametrize("source", ["modelscope", "huggingface", "http"])
-def test_the_client_gets_no_token_in_argv_or_environment(source):
+def test_the_token_is_not_in_argv_or_environment_of_the_client(source):
     command = hub.download_command(source, "http://mirror:8090", "o/m", "r", ["a", "b"], "/data/x", 3)
     environment = hub.download_environment(source, "http://mirror:8090")
     assert "--token" not in command
@@ -183,5 +183,5 @@ def test_the_client_gets_no_token_in_argv_or_environment(source):
                      "3"]),
     ("http", ["http", "http://mirror", "/data/x", "3", "a", "b"]),
 ])
-def test_command_of_the_client(source, expected):
+def test_download_command_is_built_for_each_client(source, expected):
     assert hub.download_command(source, "http://mirror/", "o/m", "r", ["a", "b"], "/data/x", 3) == expected

@@ -12,7 +12,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors i
 
 
 def write(path, entries, data=b"", header=None):
-    """Write a safetensors file with this header (entries or raw bytes) and these tensor bytes; return its path."""
+    """Write a safetensors file with this header (entries or raw bytes) and these tensor bytes, and return its path."""
     raw = header if header is not None else json.dumps(entries).encode()
     path.write_bytes(struct.pack("<Q", len(raw)) + raw + data)
     return path

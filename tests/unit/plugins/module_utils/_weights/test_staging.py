@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-"""Staging in a real folder; the tests write the files that a hub's client would download."""
+"""Models are staged in real folders. The tests write the files that a hub's client would download."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
 
 
 class Hub:
-    """ModelScope's list of files, with a counter of requests."""
+    """A fake ModelScope that lists files and counts requests."""
 
     def __init__(self, files=None):
         self.files = dict(FILES if files is None else files)
@@ -78,7 +78,7 @@ class Site:
         target.write_bytes(self.hub.files[path] if content is None else content)
 
     def stage(self, **options):
-        """Do the same as the role: plan, prepare, download with the client, publish."""
+        """Stage the model as the role does: plan, prepare, download with the client, publish."""
         staging = self.staging(**options)
         work = staging.plan(self.hub)
         if work["changed"]:
@@ -128,7 +128,7 @@ def test_a_second_run_sends_no_request_and_changes_nothing(site):
     assert site.hub.requests == requests
 
 
-def test_other_files_of_the_client_are_not_published(site):
+def test_files_of_the_client_that_do_not_belong_to_the_model_are_not_published(site):
     staging = site.staging()
     prepare(staging, staging.plan(site.hub))
     for path in FILES:
@@ -150,7 +150,7 @@ def test_an_incomplete_download_is_not_published(site):
     assert site.content() == FILES
 
 
-def test_a_damaged_file_is_named_and_downloaded_again(site):
+def test_a_damaged_download_is_an_error_and_is_removed(site):
     staging = site.staging()
     prepare(staging, staging.plan(site.hub))
     site.fetch("config.json")
@@ -196,7 +196,7 @@ def test_an_existing_model_is_adopted(site):
     assert site.stage()["changed"] is False
 
 
-def test_another_repository_is_another_model(site):
+def test_another_revision_is_another_model(site):
     site.stage()
     site.hub.files["config.json"] = b"{ }"
     staging = site.staging(repository="o/m")
@@ -230,12 +230,12 @@ def test_a_local_model_gets_its_own_manifest(site):
     assert staging.plan(None)["changed"] is False
 
 
-def test_a_local_model_that_does_not_exist(site):
+def test_a_missing_local_model_is_an_error(site):
     with pytest.raises(StagingError, match=r"weights_source is local and there is no model in .*/data/model; copy"):
         site.staging("local", "").plan(None)
 
 
-def test_a_hub_without_repository(site):
+def test_a_hub_without_a_repository_is_refused(site):
     with pytest.raises(StagingError, match="set weights_repository"):
         site.staging(repository="").plan(site.hub)
 
@@ -271,7 +271,7 @@ def test_the_token_is_only_readable_by_root_and_is_removed(site):
     assert not credentials.exists()
 
 
-def test_variables_of_the_client_are_in_the_same_file(site):
+def test_environment_variables_of_the_client_are_in_the_same_file(site):
     proxy = {"HTTPS_PROXY": "http://someone:hunter22@proxy:3128"}
     staging = site.staging(environment=proxy)
     work = staging.plan(site.hub)
@@ -300,7 +300,7 @@ def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
     assert list((other.state / "transfer").iterdir()) == []
 
 
-def test_two_runs_do_not_stage_one_model(site):
+def test_two_runs_do_not_stage_the_same_model_at_once(site):
     first, second = site.staging(), site.staging()
     reason = r"Another run is staging .*\(preparing since 20"
     with hold_lock(first.paths, 0, "preparing"), pytest.raises(StagingError, match=reason), \
@@ -315,7 +315,7 @@ QUANTIZED_FILES = {
 
 
 def quantize(site, files=None):
-    """Do the same as the role with weights_source quantize; ``files`` are those that the tool writes."""
+    """Quantize the model as the role does. ``files`` are the files that the tool writes."""
     staging = site.staging("quantize", "")
     work = staging.plan(None)
     if work["pending"]:
@@ -326,7 +326,7 @@ def quantize(site, files=None):
     return work
 
 
-def test_the_files_of_the_quantization_become_the_model(site):
+def test_the_files_that_the_quantization_wrote_become_the_model(site):
     assert quantize(site)["pending"] is True
     assert site.content() == QUANTIZED_FILES
     manifest = site.manifest()
@@ -336,7 +336,7 @@ def test_the_files_of_the_quantization_become_the_model(site):
 
 @pytest.mark.parametrize("missing", sorted(set(QUANTIZED_FILES) - {"config.json"}))
 def test_an_incomplete_quantization_is_not_published(site, missing):
-    with pytest.raises(StagingError, match="The quantization wrote 2 files, among them"):
+    with pytest.raises(StagingError, match="The quantization did not write a whole model"):
         quantize(site, {path: content for path, content in QUANTIZED_FILES.items() if path != missing})
     assert not site.model.exists()
 
@@ -357,7 +357,7 @@ def test_a_foreign_model_is_not_replaced_by_a_quantized_one(site):
         quantize(site)
 
 
-def test_a_model_from_another_node(site, tmp_path):
+def test_a_model_is_copied_from_another_node(site, tmp_path):
     site.stage()
     manifest = site.manifest()
     other = Site(tmp_path / "other")
@@ -373,18 +373,18 @@ def test_a_model_from_another_node(site, tmp_path):
 
 
 def test_a_node_holds_a_model_if_it_is_complete_and_from_this_source(site):
-    def held(files, identity):
+    def incomplete(files, identity):
         return {"holds": False, "files": files, "manifest": None, "identity": identity, "state": str(site.state),
                 "folder": str(site.work)}
 
-    assert site.staging().held() == held(0, None)
+    assert site.staging().held() == incomplete(0, None)
     site.stage()
     assert site.staging().held()["holds"] is True
     assert site.staging("huggingface").held()["holds"] is False
     assert site.staging("local", "").held()["holds"] is True
     (site.model / "config.json").unlink()
     found = site.model.stat()
-    assert site.staging().held() == held(1, f"{found.st_dev}:{found.st_ino}")
+    assert site.staging().held() == incomplete(1, f"{found.st_dev}:{found.st_ino}")
 
 
 def test_a_foreign_file_is_not_replaced(site):
@@ -429,10 +429,10 @@ def test_files_of_another_revision_are_removed_if_the_role_wrote_them(site):
 
 def test_a_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
     disk = tmp_path / "disk"
-    (disk / "there").mkdir(parents=True)
+    (disk / "target").mkdir(parents=True)
     site.model.parent.mkdir()
-    site.model.symlink_to(disk / "there")
-    site.work = disk / ".ascend-vllm" / "there"
+    site.model.symlink_to(disk / "target")
+    site.work = disk / ".ascend-vllm" / "target"
     site.stage()
     assert site.content() == FILES
     assert site.model.is_symlink()
@@ -447,7 +447,7 @@ def test_links_out_of_the_folder_are_refused(site, tmp_path):
     site.model.mkdir(parents=True)
     for name in ("config.json", "tokenizer.json"):
         (site.model / name).symlink_to(blobs / "1")
-    with pytest.raises(StagingError, match=r"config.json in .* and 1 other files are links out of the folder.*cp -rL"):
+    with pytest.raises(StagingError, match=r"has links out of the folder \(2, first: config\.json\).*cp -rL"):
         site.staging("local", "").plan(None)
 
 
@@ -478,7 +478,7 @@ def test_nothing_is_downloaded_to_a_read_only_mount(read_only):
         prepare(staging, work)
 
 
-def test_a_mount_point_is_refused(site, monkeypatch):
+def test_a_model_folder_that_is_a_mount_point_is_refused(site, monkeypatch):
     staging = site.staging()
     monkeypatch.setattr("os.path.ismount", lambda path: path == str(site.model))
     with pytest.raises(StagingError, match="is a mount point"):
@@ -495,7 +495,7 @@ def test_each_run_has_its_own_marker_in_the_work_folder(site):
 
 
 @pytest.mark.parametrize("content", [b"", b"{\"files\": [", b"[]", b"{}", b"\xff"])
-def test_a_damaged_manifest_counts_as_missing_and_is_named(site, content):
+def test_a_damaged_manifest_counts_as_missing_and_causes_a_warning(site, content):
     site.stage()
     (site.state / "manifest.json").write_bytes(content)
     staging = site.staging()
@@ -506,7 +506,7 @@ def test_a_damaged_manifest_counts_as_missing_and_is_named(site, content):
     assert site.staging().warning is None
 
 
-def test_a_damaged_manifest_is_a_fault_of_the_observed_model(site):
+def test_a_damaged_manifest_is_reported_as_a_fault_of_the_model(site):
     site.stage()
     (site.state / "manifest.json").write_bytes(b"")
     with site.on_this_node():
@@ -515,7 +515,7 @@ def test_a_damaged_manifest_is_a_fault_of_the_observed_model(site):
     assert f"{site.state}/manifest.json is damaged" in observed["content_faults"][0]
 
 
-def test_names_with_spaces_and_files_without_bytes(site):
+def test_names_with_spaces_and_empty_files_are_staged(site):
     site.hub.files = {"a b.json": b"{}", "empty": b""}
     site.stage()
     assert site.content() == site.hub.files
@@ -526,7 +526,7 @@ def test_names_with_spaces_and_files_without_bytes(site):
 
 
 def record_like_an_earlier_version(site, change=None, **options):
-    """Stage a model, and move its manifest to where an earlier version recorded it; ``change`` alters its files."""
+    """Stage a model and move its manifest to where an earlier version stored it. ``change`` alters its files."""
     site.stage(**options)
     manifest = site.manifest()
     (site.state / "manifest.json").unlink()
@@ -539,7 +539,7 @@ def record_like_an_earlier_version(site, change=None, **options):
     return manifest
 
 
-def test_source_is_queried_again_after_an_upgrade_and_nothing_is_downloaded(site):
+def test_source_is_queried_again_after_an_upgrade_but_nothing_is_downloaded(site):
     record_like_an_earlier_version(site)
     requests = site.hub.requests
     assert site.staging().held()["holds"] is False
@@ -567,7 +567,7 @@ def test_files_that_an_earlier_version_wrote_are_replaced_by_a_later_revision(si
 @pytest.mark.parametrize("change", [
     lambda files: [dict(entry, sha256="0" * 64) for entry in files],
     lambda files: [dict(entry, path="notes.txt") for entry in files[:1]]])
-def test_manifest_of_an_earlier_version_does_not_claim_other_files(site, change):
+def test_manifest_of_an_earlier_version_cannot_claim_other_files(site, change):
     record_like_an_earlier_version(site, change)
     (site.model / "notes.txt").write_bytes(b"not ours")
     site.stage()
@@ -619,7 +619,7 @@ def test_manifest_of_an_earlier_version_cannot_hide_files(site):
     assert len(site.manifest()["files"]) == 2
 
 
-def test_quantized_model_of_an_earlier_version_is_kept_if_all_its_files_match(site):
+def test_model_quantized_by_an_earlier_version_is_kept_if_all_files_match(site):
     quantize(site)
     manifest = site.manifest()
     (site.state / "manifest.json").unlink()
@@ -630,7 +630,7 @@ def test_quantized_model_of_an_earlier_version_is_kept_if_all_its_files_match(si
 
 
 @pytest.mark.parametrize("change", ["content", "another file"])
-def test_quantized_model_of_an_earlier_version_that_differs_is_refused(site, change):
+def test_model_quantized_by_an_earlier_version_is_refused_if_it_differs(site, change):
     quantize(site)
     manifest = site.manifest()
     (site.state / "manifest.json").unlink()
@@ -663,7 +663,7 @@ def test_manifest_of_another_node_is_checked(site, use):
         staging.plan(None, manifest=manifest) if use == "plan" else staging.record(manifest, None)
 
 
-def test_another_node_that_stages_in_the_same_folder_is_waited_for(site, tmp_path):
+def test_staging_waits_for_another_node_that_stages_in_the_same_folder(site, tmp_path):
     """Each node has its own lock, and all nodes share the lock in the work folder."""
     other = Site(tmp_path / "other")
     other.model = site.model
@@ -675,8 +675,8 @@ def test_another_node_that_stages_in_the_same_folder_is_waited_for(site, tmp_pat
     assert site.stage()["changed"] is True
 
 
-def test_manifest_that_is_published_has_the_digests_of_the_source(site, monkeypatch):
-    """A file that is changed between the verification and the rename is not published as verified."""
+def test_file_that_is_changed_during_publication_is_an_error(site, monkeypatch):
+    """A file that is changed between its verification and its rename must not be recorded as verified."""
     staging = site.staging()
     site.model.mkdir(parents=True)
     prepare(staging, staging.plan(site.hub))
@@ -695,12 +695,12 @@ def test_manifest_that_is_published_has_the_digests_of_the_source(site, monkeypa
     assert not (site.state / "manifest.json").exists()
 
 
-def test_a_web_server_without_an_address(site):
+def test_a_web_server_without_an_address_is_refused(site):
     with pytest.raises(StagingError, match="weights_source is http and weights_hub_endpoint is empty; set it"):
         site.staging("http", "").plan(site.hub)
 
 
-def test_a_local_model_with_an_invalid_name(site):
+def test_a_local_model_with_an_invalid_file_name_is_refused(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
     (site.model / "a\nb.json").write_bytes(b"{}")
@@ -708,7 +708,7 @@ def test_a_local_model_with_an_invalid_name(site):
         publish(site.staging("local", ""))
 
 
-def test_a_state_folder_that_cannot_be_created_is_named(site):
+def test_error_names_the_state_folder_that_cannot_be_created(site):
     staging = site.staging()
     path = Path(staging.paths.state)
     path.parent.parent.mkdir(parents=True, exist_ok=True)

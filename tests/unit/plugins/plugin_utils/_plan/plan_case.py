@@ -41,7 +41,7 @@ COMMAND_BF16 = [
 
 
 def plan_with(overlay=None, **inputs):
-    """Return the plan of the role defaults with changed inputs and an overlay of the catalogue."""
+    """Return the plan for the role defaults, with changed inputs and a catalogue overlay."""
     return resolve(merge(CATALOGUE, overlay or {}), dict(DEFAULTS, **inputs))
 
 
@@ -53,21 +53,21 @@ def valid(overlay=None, **inputs):
 
 
 def refusals(overlay=None, **inputs):
-    """Return the messages of a plan, and assert that it is refused."""
+    """Return the messages of all refusals of a plan, and assert that there is at least one."""
     messages = [found["message"] for found in plan_with(overlay, **inputs)["refusals"]]
     assert messages
     return messages
 
 
 def refusal(overlay=None, **inputs):
-    """Return the only message of a plan, and assert that it is a sentence."""
+    """Return the message of a plan's only refusal, and assert that it ends with a period."""
     (message,) = refusals(overlay, **inputs)
     assert message.endswith(".")
     return message
 
 
 def inputs_of(topology, hosts=("node1", "node2"), changes=None, **inputs):
-    """Return ``{host: inputs}`` of a group; ``changes`` is ``{host: inputs of this host only}``."""
+    """Return ``{host: inputs}`` of a group. ``changes`` is ``{host: inputs that only this host has}``."""
     return {host: {**DEFAULTS, "serving_topology": topology, "serving_hosts": list(hosts), **inputs,
                    "serving_address": f"192.0.2.{11 + number}", "serving_group_address": f"192.0.2.{11 + number}",
                    **(changes or {}).get(host, {})}
@@ -89,7 +89,7 @@ def valid_group(topology, **case):
 
 
 def options(resolved, index=0):
-    """Return ``{option: its values}`` of the command of an instance."""
+    """Return ``{option: its values}`` from the command of an instance."""
     found = {}
     for word in resolved["instances"][index]["command"][3:]:
         if word.startswith("--"):

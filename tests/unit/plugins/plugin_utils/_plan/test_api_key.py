@@ -20,7 +20,7 @@ KEYS = ["a%20$HOME\"b'c\\d", "second key", "`id`"]
 
 
 @pytest.mark.parametrize("before", ["", "/opt/cann:/opt/tools"])
-def test_launcher_exports_the_keys_and_extends_the_path_of_the_image(tmp_path, before):
+def test_launcher_exports_the_keys_and_extends_the_pythonpath_of_the_image(tmp_path, before):
     (tmp_path / "secrets.env").write_text(api_key.environment_file(KEYS))
     command = ["/bin/bash", "-c", api_key.LAUNCHER[2], str(tmp_path / "secrets.env"), "env", "-0"]
     environment = {"PATH": "/usr/bin:/bin", **({"PYTHONPATH": before} if before else {})}
@@ -30,7 +30,7 @@ def test_launcher_exports_the_keys_and_extends_the_path_of_the_image(tmp_path, b
     assert found["PYTHONPATH"] == "/run/ascend-vllm/python" + (":" + before if before else "")
 
 
-def test_file_of_one_key_has_the_format_of_earlier_versions():
+def test_file_with_one_key_has_the_format_of_earlier_versions():
     assert api_key.environment_file(["sesame"]) == "VLLM_API_KEY=sesame\n"
 
 
@@ -50,7 +50,7 @@ def test_settings_that_bypass_the_key_are_refused(inputs, part):
     {"serving_env": {"VLLM_SERVER_DEV_MODE": "1"}, "serving_bind": "127.0.0.1"},
     {"serving_args": {"grpc": True}, "plan_release": "v0.30.0"},
 ])
-def test_the_same_settings_without_exposure_are_accepted(inputs):
+def test_same_settings_are_accepted_if_they_do_not_bypass_a_key(inputs):
     assert valid(**inputs)
 
 
@@ -74,7 +74,7 @@ def warnings(resolved):
      {"weights_hub_token.plaintext"}),
     ({"serving_bind": "127.0.0.1", "weights_hub_endpoint": "http://hub.example"}, set()),
 ])
-def test_warnings_of_open_servers_and_of_secrets_without_encryption(inputs, expected):
+def test_open_servers_and_unencrypted_secrets_cause_warnings(inputs, expected):
     assert warnings(valid(weights_source="huggingface", **inputs)) == expected
 
 

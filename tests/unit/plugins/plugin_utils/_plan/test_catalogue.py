@@ -43,8 +43,8 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 RELEASES = CATALOGUE["releases"]
 
 
-def of_releases(key):
-    """Return ``[(release, name, entry)]`` of all entries of a section of the releases."""
+def entries_of_releases(key):
+    """Return ``[(release, name, entry)]`` for all entries in this section of the releases."""
     return [(release, name, each) for release, entry in RELEASES.items() for name, each in entry[key].items()]
 
 
@@ -104,20 +104,20 @@ def test_schema_rejects_a_broken_catalogue(change, where):
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_models_name_releases_of_the_catalogue(model):
+def test_every_model_lists_every_release(model):
     releases = CATALOGUE["models"][model]["releases"]
     named = releases["documented"] + releases["undocumented"]
     assert sorted(named) == sorted(RELEASES)
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_quantized_models_name_their_original_in_the_catalogue(model):
+def test_original_of_a_quantized_model_is_in_the_catalogue(model):
     quantize = CATALOGUE["models"][model]["sources"].get("quantize")
     assert quantize is None or quantize["from"] in CATALOGUE["models"]
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_options_of_the_vllm_of_every_release_are_known(release):
+def test_options_are_known_for_the_vllm_version_of_every_release(release):
     assert RELEASES[release]["vllm"] in CATALOGUE["vllm_versions"]
 
 
@@ -141,7 +141,7 @@ def test_options_are_added_before_they_are_removed_and_in_known_versions():
     ("/sleep", "control", "0.11.0"), ("/collective_rpc", "control", "0.11.0"), ("/pause", "control", "0.12.0"),
     ("/update_weights", "control", "0.15.0"), ("/generative_scoring", "inference", "0.20.2"),
     ("/metrics", "metrics", "0.11.0"), ("/health", "health", "0.11.0")])
-def test_routes_of_a_version(path, kind, first):
+def test_route_exists_from_the_version_that_added_it(path, kind, first):
     found = {version: routes(CATALOGUE, version).get(path) for version in CATALOGUE["vllm_versions"]}
     assert found == {version: kind if version_key(version) >= version_key(first) else None for version in found}
 
@@ -163,11 +163,11 @@ def test_routes_of_a_version(path, kind, first):
     ("swap-space", "0.17.0", VALUE),
     ("swap-space", "0.18.0", None),
 ])
-def test_serve_options(option, vllm, kind):
+def test_serve_option_has_the_expected_kind_in_this_version(option, vllm, kind):
     assert serve_options(CATALOGUE, vllm).get(option) == kind
 
 
-def test_serve_options_of_an_unknown_version():
+def test_options_of_an_unknown_version_are_an_error():
     with pytest.raises(KeyError, match=r"9\.9\.9"):
         serve_options(CATALOGUE, "9.9.9")
     with pytest.raises(KeyError, match=r"9\.9\.9"):
@@ -183,7 +183,7 @@ def test_serve_options_of_an_unknown_version():
     ("endpoint-type", "0.23.0", None),
     ("sonnet-input-len", "0.32.0", None),
 ])
-def test_options_of_bench_serve(option, vllm, kind):
+def test_bench_option_has_the_expected_kind_in_this_version(option, vllm, kind):
     assert bench_options(CATALOGUE, vllm, "serve").get(option) == kind
 
 
@@ -199,7 +199,7 @@ def test_engine_options_exclude_those_of_the_api_server():
     ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
     ({"a": {"b": 1}}, {"a": None}, {"a": None}),
 ])
-def test_merge(base, overlay, merged):
+def test_overlay_is_merged_into_a_copy_of_the_base(base, overlay, merged):
     before = copy.deepcopy(base)
     assert merge(base, overlay) == merged
     assert base == before
@@ -207,20 +207,20 @@ def test_merge(base, overlay, merged):
 
 @pytest.mark.parametrize(("text", "release"), [
     ("0.11.0rc1", "v0.11.0rc1"), ("v0.18.0", "v0.18.0"), ("", ""), ("main", "main")])
-def test_release_id(text, release):
+def test_image_tag_is_converted_to_a_release_id(text, release):
     assert release_id(text) == release
 
 
 @pytest.mark.parametrize(("name", "known"), [
     ("max-num-seq", "max-num-seqs"), ("tensor-paralel-size", "tensor-parallel-size"), ("zzz", None)])
-def test_nearest(name, known):
+def test_nearest_option_is_found(name, known):
     assert nearest(name, CATALOGUE["serve_options"]) == known
 
 
 @pytest.mark.parametrize("release", [name for name, entry in RELEASES.items()
                                      if entry["patches"]["mrotary_embedding"]["policy"] != "fixed"])
-def test_patch_comments_one_line_out(release):
-    """The pattern matches the entry of a file like utils.py once, and keeps its indentation."""
+def test_patch_comments_out_one_line(release):
+    """The pattern matches one line of a file such as utils.py, and the replacement keeps its indentation."""
     patch = RELEASES[release]["patches"]["mrotary_embedding"]
     source = 'OPS = {\n        "RotaryEmbedding": A,\n        "MRotaryEmbedding": AscendMRotaryEmbedding,\n}\n'
     patched, count = re.subn(patch["pattern"], patch["replacement"], source, flags=re.MULTILINE)
@@ -229,7 +229,7 @@ def test_patch_comments_one_line_out(release):
     assert re.subn(patch["pattern"], patch["replacement"], patched, flags=re.MULTILINE)[1] == 0
 
 
-# --- What each entry changes in the plan. `make coverage` reads which entries these tests have shown.
+# --- The effect of each entry on the plan. `make coverage` counts the entries that these tests visit.
 
 
 @pytest.mark.parametrize("hardware", CATALOGUE["hardware"])
@@ -247,8 +247,8 @@ def test_every_release_is_planned_for_all_hardware(release, hardware):
             assert resolved["npus"] == list(range(8 * CATALOGUE["hardware"][hardware]["chips_per_npu"]))
 
 
-@pytest.mark.parametrize(("release", "name", "bug"), of_releases("known_bugs"))
-def test_every_known_bug_is_a_warning_or_mitigated(release, name, bug):
+@pytest.mark.parametrize(("release", "name", "bug"), entries_of_releases("known_bugs"))
+def test_every_known_bug_causes_a_warning_or_is_mitigated(release, name, bug):
     architectures = bug.get("architectures", RELEASES[release]["architectures"])
     for architecture in RELEASES[release]["architectures"]:
         resolved = valid(plan_release=release, plan_architecture=architecture)
@@ -265,20 +265,20 @@ def test_every_known_bug_is_a_warning_or_mitigated(release, name, bug):
 @pytest.mark.parametrize(("release", "conflict", "topology"), [
     (release, conflict, topology) for release, entry in RELEASES.items() for conflict in entry["conflicts"]
     for topology in conflict["topologies"]])
-def test_every_conflict_is_removed_from_the_defaults_and_refused_in_serving_args(release, conflict, topology):
+def test_every_conflicting_option_is_removed_from_the_defaults_and_refused_in_serving_args(release, conflict, topology):
     option, value = conflict["option"], conflict["value"]
     for resolved in group_plans(topology, plan_release=release).values():
         assert resolved["model"]["arguments"].get(option) != value
-    asked = value if value is True else json.dumps({"cudagraph_mode": value})
-    for resolved in group_plans(topology, plan_release=release, serving_args={option: asked}).values():
+    requested = value if value is True else json.dumps({"cudagraph_mode": value})
+    for resolved in group_plans(topology, plan_release=release, serving_args={option: requested}).values():
         found = [each["message"] for each in resolved["refusals"] if conflict["reason"] in each["message"]]
         assert bool(found) != conflict.get("left_to_vllm", False)
         if conflict.get("left_to_vllm"):
             assert resolved["model"]["arguments"][option] is True
 
 
-@pytest.mark.parametrize(("release", "name", "patch"), of_releases("patches"))
-def test_every_patch_is_applied_as_its_policy_says(release, name, patch):
+@pytest.mark.parametrize(("release", "name", "patch"), entries_of_releases("patches"))
+def test_every_patch_is_applied_according_to_its_policy(release, name, patch):
     automatic = valid(plan_release=release, plan_architecture="aarch64")["patch"]
     assert (automatic["id"] if automatic else None) == (name if patch["policy"] == "required" else None)
     if patch["policy"] == "fixed":
@@ -292,22 +292,22 @@ def test_every_patch_is_applied_as_its_policy_says(release, name, patch):
             plan_release=release, plan_architecture=architecture, serving_patches=[name])
 
 
-@pytest.mark.parametrize(("release", "name", "reason"), of_releases("environment_unwanted"))
-def test_every_unwanted_variable_is_a_warning(release, name, reason):
+@pytest.mark.parametrize(("release", "name", "reason"), entries_of_releases("environment_unwanted"))
+def test_every_unwanted_variable_causes_a_warning(release, name, reason):
     resolved = valid(plan_release=release, serving_env={name: "1"})
     assert reason in texts(resolved)["serving_env.unwanted"]
     assert resolved["instances"][0]["environment"][name] == "1"
 
 
-@pytest.mark.parametrize(("release", "name", "reason"), of_releases("additional_config_ignored"))
-def test_every_ignored_key_is_a_warning(release, name, reason):
+@pytest.mark.parametrize(("release", "name", "reason"), entries_of_releases("additional_config_ignored"))
+def test_every_ignored_key_causes_a_warning(release, name, reason):
     resolved = valid(plan_release=release, serving_args={"additional-config": {name: True}})
     assert reason in texts(resolved)["serving_args.ignored"]
     assert name in options(resolved)["--additional-config"][0]
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_topologies_that_a_model_does_not_support_are_refused_and_untested_ones_are_a_warning(model):
+def test_unsupported_topologies_are_refused_and_untested_ones_cause_a_warning(model):
     entry = CATALOGUE["models"][model]
     for topology, reason in entry["unsupported"].items():
         assert any(reason in message for message in refusals(plan_model=model, serving_topology=topology))

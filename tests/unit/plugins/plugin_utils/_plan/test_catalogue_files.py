@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue is loaded with overlays of the site, and a mistake in an overlay is reported."""
+"""The catalogue is loaded with the site's overlays, and a mistake in an overlay is reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ releases:
 
 
 @pytest.mark.parametrize("overlays", [(), [], "", [""]])
-def test_catalogue_of_the_collection(overlays):
+def test_catalogue_of_the_collection_is_loaded_without_overlays(overlays):
     assert load_catalogue(overlays) == CATALOGUE
 
 
@@ -43,7 +43,7 @@ def test_overlay_is_merged(tmp_path, as_folder):
     ("models: {mine: {name: Mine}}", ["site.yml", "models.mine", "required"]),
     ("modles: {}", ["site.yml", "the top level", "modles"]),
 ])
-def test_broken_overlay_is_named(tmp_path, content, parts):
+def test_mistake_in_an_overlay_is_named(tmp_path, content, parts):
     (tmp_path / "site.yml").write_text(content)
     with pytest.raises(AnsibleError) as failure:
         load_catalogue([str(tmp_path / "site.yml")])

@@ -39,13 +39,13 @@ def test_replicas_auto_uses_every_device_of_the_hardware(hardware, devices):
     ({"serving_tensor_parallel_size": "1"}, [[0]]),
     ({"serving_tensor_parallel_size": 4, "serving_replicas": "2"}, [[0, 1, 2, 3], [4, 5, 6, 7]]),
 ])
-def test_placement(inputs, npus):
+def test_instances_are_placed_on_the_npus(inputs, npus):
     resolved = valid(**inputs)
     assert [instance["npus"] for instance in resolved["instances"]] == npus
     assert options(resolved)["--tensor-parallel-size"] == [str(len(npus[0]))]
 
 
-def test_replicas_share_nothing():
+def test_replicas_share_no_npu_name_or_port():
     resolved = valid(serving_replicas="auto")
     instances = resolved["instances"]
     assert [instance["npus"] for instance in instances] == [[0, 1], [2, 3], [4, 5], [6, 7]]
@@ -75,7 +75,7 @@ def test_environment_is_merged_by_name(env, expected):
         assert environment.get(name) == expected.get(name)
 
 
-def test_site_mounts():
+def test_mounts_of_the_site_are_added():
     resolved = valid(serving_mounts=[{"source": "/srv/cache", "target": "/root/.cache", "read_only": False},
                                      {"source": "/etc/ssl/ca.pem", "type": "file"}])
     assert resolved["instances"][0]["mounts"][6:8] == [
@@ -84,32 +84,33 @@ def test_site_mounts():
     ]
 
 
-def plog(instance):
+def plog_mounts(instance):
     return [mount for mount in instance["mounts"] if mount["origin"] == "plog"]
 
 
 def test_plog_of_every_container_is_kept_in_a_separate_folder():
     for instance in valid(serving_replicas=2, serving_state_path="/srv/state")["instances"]:
-        assert plog(instance) == [{"source": f"/srv/state/plog/{instance['name']}", "target": "/root/ascend/log",
-                                   "type": "directory", "read_only": False, "origin": "plog"}]
-        assert instance["plog_path"] == plog(instance)[0]["source"]
+        assert plog_mounts(instance) == [
+            {"source": f"/srv/state/plog/{instance['name']}", "target": "/root/ascend/log", "type": "directory",
+             "read_only": False, "origin": "plog"}]
+        assert instance["plog_path"] == plog_mounts(instance)[0]["source"]
         assert instance["launcher"][-2:] == ["/root/ascend/log", str(1024 << 20)]
 
 
-def test_folder_of_plog_is_where_cann_writes_it():
+def test_plog_folder_is_mounted_where_cann_writes():
     (instance,) = valid(serving_env={"ASCEND_PROCESS_LOG_PATH": "/logs"})["instances"]
-    assert (plog(instance)[0]["target"], instance["launcher"][-2]) == ("/logs", "/logs")
+    assert (plog_mounts(instance)[0]["target"], instance["launcher"][-2]) == ("/logs", "/logs")
 
 
 @pytest.mark.parametrize("inputs", [
     {"serving_plog_max_mb": 0}, {"serving_mounts": [{"source": "/srv/plog", "target": "/root/ascend/log"}]}])
-def test_plog_that_is_not_kept_or_that_the_site_keeps(inputs):
+def test_plog_folder_is_not_mounted_if_it_is_disabled_or_mounted_by_the_site(inputs):
     (instance,) = valid(**inputs)["instances"]
-    assert (plog(instance), instance["plog_path"], instance["launcher"]) == ([], None, [])
+    assert (plog_mounts(instance), instance["plog_path"], instance["launcher"]) == ([], None, [])
 
 
-def test_without_the_folder_of_plog_the_hash_is_that_of_earlier_versions():
-    """A cluster that must not be replaced by an upgrade of the collection sets serving_plog_max_mb to 0."""
+def test_hash_without_a_plog_folder_is_the_same_as_in_earlier_versions():
+    """If serving_plog_max_mb is 0, an upgrade of the collection does not replace the containers of a cluster."""
     (instance,) = valid(serving_plog_max_mb=0, serving_health_interval_s=0)["instances"]
     hashed = {key: instance[key] for key in instance if key not in {
         "index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls", "plog_path"}}
@@ -117,7 +118,7 @@ def test_without_the_folder_of_plog_the_hash_is_that_of_earlier_versions():
     assert instance["hash"] == digest([valid()["image"]["reference"], "", hashed])
 
 
-def test_launcher_keeps_the_newest_files_of_plog_and_starts_the_server(tmp_path):
+def test_launcher_keeps_the_newest_plog_files_and_starts_the_server(tmp_path):
     (instance,) = valid(serving_plog_max_mb=1)["instances"]
     for age, name in enumerate(("run/plog/plog-9_3.log", "plog-9 2.log", "debug/plog/plog-9_1.log", "plog-9_0.log")):
         file = tmp_path / name
@@ -131,7 +132,7 @@ def test_launcher_keeps_the_newest_files_of_plog_and_starts_the_server(tmp_path)
     assert sorted(file.name for file in tmp_path.rglob("*.log")) == ["plog-9 2.log", "plog-9_3.log"]
 
 
-def test_server_starts_without_the_folder_of_plog():
+def test_server_starts_without_a_plog_folder():
     (instance,) = valid()["instances"]
     launcher = ["/none" if word == "/root/ascend/log" else word for word in instance["launcher"]]
     assert subprocess.run([*launcher, "echo", "started"], capture_output=True, text=True,
@@ -153,7 +154,7 @@ def test_api_key_is_read_from_a_mounted_file():
     assert instance["command"] == [*COMMAND_W8A8, "--middleware", "ascend_vllm_api_key.ApiKey"]
 
 
-def test_middleware_is_the_last_and_can_leave_metrics_open():
+def test_our_middleware_is_the_last_one_and_can_leave_metrics_open():
     resolved = valid(serving_api_key="set", serving_args={"middleware": ["site.A", "site.B"]},
                      serving_metrics_key_required=False)
     command = resolved["instances"][0]["command"]
@@ -165,7 +166,7 @@ def test_hash_without_a_key_does_not_depend_on_the_middleware():
     assert valid(serving_metrics_key_required=False)["hash"] == valid()["hash"]
 
 
-def test_health_check_of_every_instance():
+def test_every_instance_has_a_health_check():
     resolved = valid(serving_replicas=2, serving_bind="0.0.0.0", serving_ready_timeout_s=900)
     assert resolved["health_check"]["host_path"].startswith("/var/lib/ascend-vllm/health/")
     first, second = (instance["health"] for instance in resolved["instances"])
@@ -177,7 +178,7 @@ def test_health_check_of_every_instance():
     assert valid(serving_restart_hung=True)["instances"][0]["health"]["test"][-2:] == ["--restart-after", "10"]
 
 
-def test_no_health_check():
+def test_health_check_can_be_disabled():
     resolved = valid(serving_health_interval_s=0)
     assert (resolved["health_check"], resolved["instances"][0]["health"]) == (None, None)
     assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
@@ -218,7 +219,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("inputs", "parts"), REFUSED)
-def test_refusals(inputs, parts):
+def test_unsuitable_input_is_refused(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []
 
@@ -230,7 +231,7 @@ def test_environment_that_an_input_controls_is_refused(name, variable):
     assert sentence == f"serving_env sets {name}, which {variable} controls; set that variable instead."
 
 
-def test_rotation_of_the_log():
+def test_log_rotation_can_be_configured():
     (default,) = valid()["instances"]
     (changed,) = valid(serving_log_max_size="5m", serving_log_max_files=2)["instances"]
     assert (changed["log_max_size"], changed["log_max_files"]) == ("5m", 2)
@@ -243,7 +244,7 @@ def test_files_of_the_service_are_in_its_state_folder():
     assert resolved["instances"][0]["secrets_path"] == "/srv/state/secrets.env"
 
 
-def test_ports_of_hccl_on_the_npus():
+def test_hccl_port_ranges_on_the_npus_start_at_their_base():
     def ranges(**inputs):
         instances = valid(serving_replicas=2, serving_hccl_npu_port_base=20000, **inputs)["instances"]
         return [instance["environment"].get("HCCL_NPU_SOCKET_PORT_RANGE") for instance in instances]

@@ -28,12 +28,12 @@ def test_text_contains_the_whole_plan():
         assert warning["message"] in text
 
 
-def test_health_check():
+def test_health_check_is_described():
     assert "no health check" in describe(valid(serving_health_interval_s=0), "node1")
     assert "checked every 30 s, unhealthy after 10 failures" in describe(valid(), "node1")
 
 
-def test_group():
+def test_group_is_described():
     resolved = valid_group("data_parallel")
     head, other = (describe(found, host) for host, found in resolved.items())
     assert "data_parallel of node1 (192.0.2.11), node2 (192.0.2.12); this host has rank 1" in other

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image of a plan has the planned reference; unsuitable tags and patches are refused."""
+"""The inputs determine the image reference, and unsuitable tags and patches are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
     ({"image_tag": "0.11.0rc1-openeuler"}, "quay.io/ascend/vllm-ascend:v0.11.0rc1-openeuler"),
     ({"image_tag": "v0.11.0rc1-site7", "plan_hardware": "atlas_800_a3"}, "quay.io/ascend/vllm-ascend:v0.11.0rc1-site7"),
 ])
-def test_image_reference(inputs, reference):
+def test_inputs_determine_the_image_reference(inputs, reference):
     assert valid(**inputs)["image"]["reference"] == reference
 
 
@@ -35,7 +35,7 @@ def test_image_reference(inputs, reference):
     ("atlas_800_a3", "", "v0.18.0-a3"),
     ("atlas_800_a3", "openeuler", "v0.18.0-a3-openeuler"),
 ])
-def test_hardware_and_variant_decide_the_tag(hardware, variant, tag):
+def test_hardware_and_variant_determine_the_tag(hardware, variant, tag):
     assert valid(plan_release="v0.18.0", plan_hardware=hardware, image_variant=variant)["image"]["tag"] == tag
 
 
@@ -57,7 +57,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("inputs", "parts"), REFUSED)
-def test_refusals(inputs, parts):
+def test_unsuitable_input_is_refused(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []
 

@@ -27,7 +27,7 @@ def read(method, value, *arguments):
     ("mapping", {"a": 1}, (), {"a": 1}), ("mapping", None, (), {}), ("mapping", "", (), {}),
     ("items", [1], (), [1]), ("items", None, (), []),
 ])
-def test_value(method, value, arguments, found):
+def test_valid_value_is_converted(method, value, arguments, found):
     assert read(method, value, *arguments) == (found, [])
 
 

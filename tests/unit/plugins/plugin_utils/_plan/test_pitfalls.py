@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan avoids the pitfalls of the tutorial. The numbers of the tests are the row numbers in docs/pitfalls.md."""
+"""The plan avoids the pitfalls of the tutorial. The number in a test name is the row number in docs/pitfalls.md."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_01_tags_start_with_v():
     assert valid(plan_release="0.11.0rc1")["image"]["tag"] == "v0.11.0rc1"
 
 
-def test_02_one_port_for_server_and_clients():
+def test_02_server_and_clients_use_the_same_port():
     resolved = valid(serving_port=9001)
     assert options(resolved)["--port"] == ["9001"]
     assert resolved["instances"][0]["url"].endswith(":9001")
@@ -47,7 +47,7 @@ def test_04_abbreviated_options_are_refused():
     assert "the nearest is max-num-seqs" in refusals(serving_args={"max-num-seq": 3})[0]
 
 
-def test_05_no_option_twice():
+def test_05_no_option_is_set_twice():
     command = instance()["command"]
     assert command.count("--max-num-batched-tokens") == 1
     assert command[command.index("--max-num-batched-tokens") + 1] == "50000"
@@ -74,7 +74,7 @@ def test_08_the_patch_is_mounted_where_the_release_needs_it():
     assert valid(plan_release="v0.11.0")["patch"] is None
 
 
-def test_09_detached_with_the_entrypoint_of_the_image():
+def test_09_container_is_detached_with_the_entrypoint_of_the_image():
     planned = instance()
     assert planned["command"][:2] == ["vllm", "serve"]
     assert planned["restart_policy"] == "always"
@@ -82,7 +82,7 @@ def test_09_detached_with_the_entrypoint_of_the_image():
 
 
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
-def test_10_jemalloc_only_where_the_image_has_it(release):
+def test_10_jemalloc_is_preloaded_only_if_the_image_has_it(release):
     assert ("LD_PRELOAD" in instance(plan_release=release)["environment"]) is (release not in WITHOUT_JEMALLOC)
 
 
@@ -105,7 +105,7 @@ def test_13_hccn_tool_is_mounted_on_request():
     assert "/etc/hccn.conf" in [mount["source"] for mount in member["mounts"]]
 
 
-def test_14_every_mount_has_the_required_type_of_its_source():
+def test_14_every_mount_has_the_type_that_its_source_must_have():
     planned = instance(serving_npu_smi_path="/usr/local/sbin/npu-smi")
     types = {mount["source"]: mount["type"] for mount in planned["mounts"]}
     assert types["/usr/local/sbin/npu-smi"] == "file"
@@ -119,19 +119,19 @@ def test_15_no_hub_is_used():
 
 
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
-def test_16_no_ignored_additional_config(release):
+def test_16_ignored_additional_config_is_not_set(release):
     assert "--additional-config" not in options(valid(plan_release=release))
 
 
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
-def test_17_no_vllm_use_v1(release):
+def test_17_vllm_use_v1_is_not_set(release):
     assert "VLLM_USE_V1" not in instance(plan_release=release)["environment"]
     warned = valid(plan_release=release, serving_env={"VLLM_USE_V1": 1})["warnings"]
     assert "serving_env.unwanted" in [warning["id"] for warning in warned]
 
 
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
-def test_18_no_remote_code(release):
+def test_18_remote_code_is_not_trusted(release):
     assert "--trust-remote-code" not in options(valid(plan_release=release))
 
 
@@ -151,12 +151,12 @@ def test_20_a_server_without_a_key_causes_a_warning():
     assert instance(serving_bind="192.0.2.11")["command"][4] == "192.0.2.11"
 
 
-def test_21_disaggregation_is_refused_by_name():
+def test_21_disaggregation_is_refused():
     assert "models.qwen2_5_vl_32b_instruct_w8a8.unsupported.prefill_decode" in refusals(
         serving_topology="prefill_decode")[0]
 
 
-def test_22_weights_without_a_public_source():
+def test_22_weights_have_no_public_source():
     sources = valid()["model"]["sources"]
     assert sources["quantize"]["from"] == "qwen2_5_vl_32b_instruct"
     assert not {"modelscope", "huggingface"} & set(sources)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Old names of inputs are refused with their new names."""
+"""Inputs with an old name are refused, and the message contains the new name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ INPUTS = {name for path in (ROOT / "roles").glob("*/defaults/main.yml")
         "The variable hccl_record_baseline is now named hccl_baseline_save; rename it in the inventory. Nothing was "
         "changed."]),
 ])
-def test_sentences(variables, sentences):
+def test_message_contains_the_old_and_the_new_name(variables, sentences):
     assert renamed(variables) == sentences
 
 
-def test_order_does_not_depend_on_the_inventory():
+def test_order_of_the_messages_does_not_depend_on_the_inventory():
     old = ["serving_balancer_port", "hccl_record_baseline", "serving_balancer_enabled"]
     assert renamed(old) == renamed(reversed(old))
     assert [sentence.split()[2] for sentence in renamed(dict.fromkeys(old))] == sorted(old)

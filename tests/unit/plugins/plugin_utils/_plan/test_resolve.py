@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans are resolved with every release and model, and wrong inputs are refused."""
+"""Plans are resolved for every release and model, and unsuitable inputs are refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_table_contains_every_release():
 
 @pytest.mark.parametrize("model", [W8A8, BF16])
 @pytest.mark.parametrize("release", BY_RELEASE)
-def test_every_release_with_every_model(release, model):
+def test_plan_is_as_expected_for_every_release_and_model(release, model):
     environment, patched = BY_RELEASE[release]
     resolved = valid(plan_release=release, plan_model=model)
     (instance,) = resolved["instances"]
@@ -73,7 +73,7 @@ def test_every_release_with_every_model(release, model):
         assert name in known or known[name.replace("no-", "", 1)] == SWITCH
 
 
-def test_default_plan():
+def test_default_plan_contains_the_expected_container():
     resolved = valid()
     assert resolved["schema"] == "ascend.vllm/plan/v1"
     assert resolved["hardware"]["id"] == "atlas_800_a2"
@@ -117,14 +117,14 @@ def test_server_on_the_loopback_interface_has_a_loopback_url():
     assert resolved["instances"][0]["url"] == "http://127.0.0.1:8888"
 
 
-def test_docker_socket_of_the_node():
+def test_docker_socket_can_be_configured():
     assert valid()["docker_socket"] == "/var/run/docker.sock"
     assert valid(plan_docker_socket="/run/user/1000/docker.sock")["docker_socket"] == "/run/user/1000/docker.sock"
     assert "plan_docker_socket must be an absolute path" in refusals(plan_docker_socket="unix:///x")[0]
 
 
 @pytest.mark.parametrize(("hardware", "devices"), [("atlas_800_a2", 8), ("atlas_800_a3", 16)])
-def test_hardware_of_the_node(hardware, devices):
+def test_hardware_determines_the_devices(hardware, devices):
     found = valid(plan_release="v0.18.0", plan_hardware=hardware, serving_driver_path="/opt/driver/")["hardware"]
     assert found["npu_devices"] == list(range(devices))
     assert found["shared_devices"] == ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]
@@ -137,7 +137,7 @@ def test_hardware_of_the_node(hardware, devices):
     ({"weights_quantize_from": "/bf16"}, "/bf16"),
     ({"plan_model": BF16}, None),
 ])
-def test_path_of_the_original_of_a_quantized_model(inputs, path):
+def test_original_of_a_quantized_model_is_in_the_same_folder_by_default(inputs, path):
     assert valid(**inputs)["model"]["quantize_from_path"] == path
 
 
@@ -163,7 +163,7 @@ def test_hash_of_an_instance_does_not_change_with_other_inputs(name):
     assert valid(**{name: KEEPS_THE_HASH[name]})["instances"][0]["hash"] == valid()["instances"][0]["hash"]
 
 
-def test_overlay_adds_a_model_as_data():
+def test_overlay_can_add_a_model():
     entry = dict(CATALOGUE["models"][BF16], name="Tiny", directory="tiny", weights_bytes=2000000, npus=1)
     resolved = valid({"models": {"tiny": entry}}, plan_model="tiny")
     assert resolved["model"]["path"] == "/data/tiny"
@@ -184,7 +184,7 @@ def test_overlay_adds_a_model_as_data():
     ({"serving_env": {"VLLM_USE_MODELSCOPE": "true"}}, "serving_env.unwanted"),
     ({"serving_args": {"additional-config": {"enable_weight_nz_layout": True}}}, "serving_args.ignored"),
 ])
-def test_warnings(inputs, warning):
+def test_input_causes_a_warning(inputs, warning):
     assert warning in [found["id"] for found in valid(**inputs)["warnings"]]
 
 
@@ -196,7 +196,7 @@ def test_warnings(inputs, warning):
     ({"serving_bind": "127.0.0.1"}, "serving_api_key"),
     ({"plan_release": "v0.18.0", "plan_architecture": "aarch64"}, "known_bug.cann_8_5_1_x86"),
 ])
-def test_no_warning_without_cause(inputs, warning):
+def test_input_does_not_cause_a_warning(inputs, warning):
     assert warning not in [found["id"] for found in valid(**inputs)["warnings"]]
 
 
@@ -227,7 +227,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("inputs", "parts"), REFUSED)
-def test_refusals(inputs, parts):
+def test_unsuitable_input_is_refused(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []
 
@@ -242,7 +242,7 @@ def test_refused_plan_of_an_unknown_release_has_no_hash():
     assert resolved["instances"] == []
 
 
-def test_release_with_unknown_vllm_is_refused():
+def test_release_with_an_unknown_vllm_version_is_refused():
     overlay = {"releases": {"v0.11.0rc1": {"vllm": "0.99.0"}}}
     assert "vLLM 0.99.0" in refusal(overlay)
 
@@ -261,7 +261,7 @@ def test_release_that_the_model_does_not_list_is_refused():
     ("::1", "fd00::1", "http://[::1]:8888", "::1", "::1"),
     ("127.0.0.1", "fd00::1", "http://127.0.0.1:8888", "127.0.0.1", "127.0.0.1"),
 ])
-def test_addresses_of_either_family(bind, address, url, listens, checked):
+def test_url_command_and_health_check_use_addresses_of_either_family(bind, address, url, listens, checked):
     (instance,) = valid(serving_bind=bind, serving_address=address)["instances"]
     command, check = instance["command"], instance["health"]["test"]
     assert instance["url"] == url

@@ -41,24 +41,24 @@ def test_arguments_are_merged_by_name(arguments, expected):
     ({"enable-prefix-caching": None}, "--no-enable-prefix-caching"),
     ({"max-num-seqs": None}, "--max-num-seqs"),
 ])
-def test_null_removes_an_argument(arguments, removed):
+def test_argument_that_is_null_is_removed(arguments, removed):
     before, after = options(valid()), options(valid(serving_args=arguments))
     assert set(before) - set(after) == {removed}
 
 
-def test_false_flag_is_not_written():
+def test_flag_that_is_false_is_omitted():
     command = valid(serving_args={"disable-log-stats": False})["instances"][0]["command"]
     assert command == COMMAND_W8A8
 
 
-@pytest.mark.parametrize(("given", "domains", "warned"), [
+@pytest.mark.parametrize(("arguments", "domains", "warned"), [
     ({}, ["none.invalid"], False),
     ({"allowed-media-domains": ["a.example.com", "b.example.com"]}, ["a.example.com", "b.example.com"], False),
     ({"allowed_media_domains": None}, None, True),
     ({"allowed-media-domains": []}, None, True),
 ])
-def test_media_of_other_hosts(given, domains, warned):
-    found = valid(serving_args=given)
+def test_media_is_loaded_only_from_allowed_domains(arguments, domains, warned):
+    found = valid(serving_args=arguments)
     assert options(found).get("--allowed-media-domains") == domains
     assert ("serving_args.media" in {warning["id"] for warning in found["warnings"]}) == warned
 
@@ -86,13 +86,13 @@ def test_shutdown_timeout_is_set_if_the_release_has_it(release, inputs, expected
     ("v0.13.0", "2", "2", None),
     ("v0.23.0", 0, None, ['{"weight_nz_mode":0}']),
 ])
-def test_weight_nz_is_set_as_the_release_reads_it(release, mode, environment, config):
+def test_weight_nz_is_set_in_the_way_that_the_release_supports(release, mode, environment, config):
     resolved = valid(plan_release=release, serving_weight_nz=mode)
     assert resolved["instances"][0]["environment"].get("VLLM_ASCEND_ENABLE_NZ") == environment
     assert options(resolved).get("--additional-config") == config
 
 
-def test_weight_nz_is_added_to_additional_config_of_the_site():
+def test_weight_nz_is_added_to_the_additional_config_of_the_site():
     resolved = valid(plan_release="v0.23.0", serving_weight_nz=2, serving_args={"additional-config": '{"x": 1}'})
     assert options(resolved)["--additional-config"] == ['{"weight_nz_mode":2,"x":1}']
 
@@ -122,6 +122,6 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("inputs", "parts"), REFUSED)
-def test_refusals(inputs, parts):
+def test_unsuitable_input_is_refused(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []

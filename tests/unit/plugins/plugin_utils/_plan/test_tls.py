@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The changes of a plan by a certificate, and inputs that are refused."""
+"""A certificate changes the plan as expected, and unsuitable inputs are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_api_with_a_certificate_uses_https():
     assert secure["hash"] != plain["hash"]
 
 
-def test_middleware_of_the_key_remains_the_last_option():
+def test_api_key_middleware_remains_the_last_option():
     (instance,) = valid(serving_api_key="set", **FILES)["instances"]
     assert instance["command"][-2] == "--middleware"
 
@@ -59,18 +59,18 @@ def test_key_over_https_causes_no_warning():
     ({"serving_args": {"ssl-ca-certs": "/c"}}, "sets ssl-ca-certs, which serving_tls_ca controls"),
     ({"serving_args": {"ssl-cert-reqs": 2}}, "sets ssl-cert-reqs, which serving_tls_ca controls"),
 ])
-def test_refused_inputs(inputs, part):
+def test_unsuitable_input_is_refused(inputs, part):
     assert part in refusal(**inputs)
     assert "sesame" not in str(plan_with(**inputs))
 
 
-def test_content_of_the_ca_file(tmp_path):
+def test_ca_file_is_refused_unless_it_contains_certificates(tmp_path):
     authority = Authority(tmp_path)
     assert tls.ca_certificates("") is None
     assert tls.ca_certificates(str(authority.path)) == authority.path.read_text()
     (tmp_path / "large").write_text(authority.path.read_text() + "#" * tls.MAX_CA_BYTES)
     (tmp_path / "empty").write_text("")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    for name in ("none", "empty", "binary", ".", "large"):
+    for name in ("missing", "empty", "binary", ".", "large"):
         with pytest.raises(tls.BadCertificates, match=r"^serving_tls_ca must be a file o"):
             tls.ca_certificates(str(tmp_path / name))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Groups are planned with every release and model, and unsuitable settings are refused."""
+"""Groups are planned for every release and model, and unsuitable settings are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 THREE = ("node1", "node2", "node3")
 W8A8 = "qwen2_5_vl_32b_instruct_w8a8"
 FULL_DECODE_ONLY = {"compilation-config": {"cudagraph_mode": "FULL_DECODE_ONLY"}}
-# Releases without --nnodes, which refuse pipelines.
+# Releases without --nnodes. Pipelines are refused for them.
 NO_NNODES = ("v0.11.0rc1", "v0.11.0rc2", "v0.11.0rc3", "v0.11.0")
 # Releases in which asynchronous scheduling works in a pipeline without Ray.
 ASYNC_PIPELINE = ("v0.18.0rc1", "v0.18.0", "v0.23.0", "v0.26.0rc1", "v0.30.0")
@@ -42,7 +42,7 @@ def refused(topology, **case):
 @pytest.mark.parametrize("model", CATALOGUE["models"])
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
 @pytest.mark.parametrize("topology", GROUPED)
-def test_every_release_with_every_model_and_topology(topology, release, model):
+def test_group_is_planned_for_every_release_model_and_topology(topology, release, model):
     if topology == "pipeline" and release in NO_NNODES:
         message = refused(topology, plan_release=release)["node1"]
         assert "has no option --nnodes; set it to ray, or plan_release to one of v0.12.0rc1, " in message
@@ -63,7 +63,7 @@ def test_every_release_with_every_model_and_topology(topology, release, model):
         assert rendered["--tensor-parallel-size"] == ["2"]
 
 
-def test_data_parallel():
+def test_data_parallel_members_have_consecutive_ranks():
     rendered = [options(found) for found in valid_group("data_parallel", hosts=THREE).values()]
     for rank, one in enumerate(rendered):
         assert one["--data-parallel-size"] == ["3"]
@@ -73,7 +73,7 @@ def test_data_parallel():
         assert one.get("--data-parallel-start-rank") == ([str(rank)] if rank else None)
 
 
-def test_data_parallel_ranks_of_a_node_are_one_container():
+def test_data_parallel_ranks_of_a_node_run_in_one_container():
     resolved = valid_group("data_parallel", hosts=THREE, changes={
         "node1": {"serving_replicas": "auto"}, "node2": {"serving_replicas": 1}, "node3": {"serving_replicas": 2}})
     rendered = [options(found) for found in resolved.values()]
@@ -86,7 +86,7 @@ def test_data_parallel_ranks_of_a_node_are_one_container():
     assert "/dev/davinci4" not in found["node3"]["devices"]
 
 
-def test_pipeline():
+def test_pipeline_members_have_consecutive_ranks():
     rendered = [options(found) for found in valid_group("pipeline", hosts=THREE, plan_release="v0.18.0").values()]
     for rank, one in enumerate(rendered):
         assert one["--pipeline-parallel-size"] == one["--nnodes"] == ["3"]
@@ -95,7 +95,7 @@ def test_pipeline():
         assert one["--distributed-executor-backend"] == ["mp"]
 
 
-def test_ray():
+def test_ray_head_starts_the_server_and_the_worker_joins():
     head, worker = instances(valid_group("ray", serving_api_key="set", serving_plog_max_mb=0)).values()
     assert worker["command"] == ["ray", "start", "--address=192.0.2.11:6379", "--node-ip-address=192.0.2.12", "--block"]
     script, secrets = head["launcher"].index("ray-head"), head["launcher"].index("/run/ascend-vllm/secrets.env")
@@ -115,12 +115,12 @@ def test_ray():
 
 
 @pytest.mark.parametrize("topology", GROUPED)
-def test_container_of_every_member(topology):
+def test_container_of_every_member_is_set_up_for_the_group(topology):
     resolved = valid_group(topology, plan_release="v0.18.0", serving_api_key="set")
     for rank, instance in enumerate(instances(resolved).values()):
         environment, sources = instance["environment"], {mount["source"] for mount in instance["mounts"]}
         assert environment["HCCL_IF_IP"] == environment["VLLM_HOST_IP"] == instance["address"] == f"192.0.2.{11 + rank}"
-        assert not {"GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"} & set(environment), "the node looks them up"
+        assert not {"GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"} & set(environment), "the node determines them"
         assert environment["HCCL_CONNECT_TIMEOUT"] == "600"
         assert {"/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf"} <= sources
         assert (instance["shm_size"], instance["restart_policy"]) == ("16g", "no")
@@ -152,7 +152,7 @@ def test_api_server_count_is_set_on_the_head_only():
     ("data_parallel", "v0.11.0rc2", {"compilation-config": '{"cudagraph_mode":"FULL_DECODE_ONLY"}'}, "request 4393"),
     ("ray", "v0.11.0rc2", {"enable-expert-parallel": True}, "Ray with expert parallelism does not work"),
 ])
-def test_argument_that_does_not_work_with_the_topology_is_refused(topology, release, arguments, message):
+def test_argument_that_is_incompatible_with_the_topology_is_refused(topology, release, arguments, message):
     assert message in refused(topology, plan_release=release, serving_args=arguments)["node2"]
 
 
@@ -163,7 +163,7 @@ def test_argument_that_does_not_work_with_the_topology_is_refused(topology, rele
     ("ray", "v0.11.0rc1", {"async-scheduling": False}),
     ("ray", "v0.23.0", {"async-scheduling": True}),
 ])
-def test_argument_that_works_with_the_topology_is_accepted(topology, release, arguments):
+def test_argument_that_is_compatible_with_the_topology_is_accepted(topology, release, arguments):
     assert valid_group(topology, plan_release=release, serving_args=arguments)
 
 
@@ -188,16 +188,16 @@ def test_invalid_group_is_refused(case, message):
     assert message in refused("data_parallel", **case)["node1"]
 
 
-def test_port_of_ray_is_not_one_of_its_worker_ports():
+def test_ray_port_must_not_be_one_of_its_worker_ports():
     assert "Ray uses the ports from 10002 to 19999 for its workers" in refused("ray", serving_group_port=13389)["node1"]
     assert valid_group("ray", serving_group_port=20000)["node1"]["group"]["port"] == 20000
 
 
-def test_a_pipeline_has_one_engine_on_each_node():
+def test_pipeline_has_one_engine_on_each_node():
     assert "serving_replicas must be 1 with serving_topology ray" in refused("ray", serving_replicas=2)["node1"]
 
 
-def test_weights_are_spread_over_the_stages_of_a_pipeline():
+def test_weights_are_spread_across_the_stages_of_a_pipeline():
     case = {"plan_model": "qwen2_5_vl_32b_instruct", "serving_tensor_parallel_size": 1}
     assert "need 62.3 GiB" in refused("data_parallel", **case)["node1"]
     assert valid_group("ray", **case)
@@ -210,7 +210,7 @@ def test_untested_topology_causes_a_warning(topology):
 
 
 def hashes(**case):
-    """Return the hashes of the members, which are the labels of the containers and in the plan of every member."""
+    """Return the hashes of the members, and assert that the container labels and every member's plan contain them."""
     resolved = valid_group("data_parallel", **case)
     planned = {tuple(member["hash"] for member in found["group"]["members"]) for found in resolved.values()}
     found = [instance["labels"]["ascend.vllm.instance-hash"] for instance in instances(resolved).values()]
@@ -218,7 +218,7 @@ def hashes(**case):
     return found
 
 
-def test_a_change_of_one_member_changes_all_hashes():
+def test_change_of_one_member_changes_all_hashes():
     before = hashes()
     assert hashes() == before
     assert len(set(before)) == 2
@@ -226,7 +226,7 @@ def test_a_change_of_one_member_changes_all_hashes():
         assert not set(hashes(changes={"node2": changes})) & set(before)
 
 
-def test_another_list_of_hosts_changes_all_hashes():
+def test_different_list_of_hosts_changes_all_hashes():
     assert not set(hashes(hosts=THREE)) & set(hashes())
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The types of plans and of the catalogue have the keys of a plan and of the schema of the catalogue."""
+"""The plan types have the same keys as a plan, and the catalogue types have the same keys as the catalogue schema."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keys(kind):
     return sorted(kind.__annotations__)
 
 
-def test_plan():
+def test_plan_types_have_the_keys_of_a_plan():
     plan = valid(serving_replicas=2)
     (instance, second), health = plan["instances"], plan["health_check"]
     found = {types.Plan: plan, types.Hardware: plan["hardware"], types.Model: plan["model"], types.Image: plan["image"],
@@ -39,7 +39,7 @@ def test_plan():
     assert sorted(plan_with(plan_release="v9.9.9")) == keys(types.Plan)
 
 
-def test_group():
+def test_group_types_have_the_keys_of_a_group():
     plan = valid_group("data_parallel")["node1"]
     assert sorted(plan["group"]) == keys(types.Group)
     assert sorted(plan["group"]["members"][0]) == keys(types.Member)
@@ -63,7 +63,7 @@ def test_group():
     (types.Hub, "$defs/hub/properties"),
     (types.Option, "$defs/options/additionalProperties/properties"),
 ])
-def test_catalogue(kind, path):
+def test_catalogue_types_have_the_keys_of_the_schema(kind, path):
     found = SCHEMA
     for part in Path(path).parts:
         found = found[int(part)] if part.isdigit() else found[part]

@@ -63,7 +63,7 @@ INSTALL = "UserName=hwsupport\nUserGroup=HwHiAiUser\nDriver_Install_Path_Param=/
 VERSION = "Version=24.1.0.3\nascendhal_version=7.35.23\ncompatible_version_fw=[7.0.0.1,7.5.99.1]\n"
 ERROR = ("no answer from 10.20.1.17 to pluto17.example.com, device 001E-102a-3B4C, fe80::21e:10ff:fe2a:3b4c, "
          "0000:0000:0000:0000:0000:ffff:0a14:0111, 1025c9048791\n")
-# What must not be left, in lower case and without separators.
+# Parts of the values that must be replaced, in lower case and without separators.
 IDENTIFYING = ("1025c9048791", "42c711d4", "001e102a3b4c", "021e10000001", "1020117", "1020118", "102001", "pluto",
                "berlin", "acme", "v8bd6h25033", "hwsupport", "fe8021e10fffe2a3b4c", "0a140111", "rack", "routing")
 
@@ -97,7 +97,7 @@ def test_no_identifying_value_is_left_in_any_form():
         assert {each for each in IDENTIFYING if each in plain} == expected
 
 
-def test_what_the_parsers_read_is_kept():
+def test_values_that_the_parsers_read_are_kept():
     texts = anonymized(*EVERYTHING, files=FILES)
     board, lldp, processes, tls, optical = (each["stdout"] for each in texts["commands"])
     (read,) = npu_smi.parse_blocks(board)
@@ -105,10 +105,10 @@ def test_what_the_parsers_read_is_kept():
         "24.1.0.3", "7.5.0.5.220", "NA", "0000:C1:00.0")
     assert re.fullmatch("[0-9]{4}[A-F][0-9]{7}", read["Serial Number"])
     assert re.fullmatch("(?:[0-9A-F]{8} ?){5}", read["VDie ID"])
-    answer = hccn_tool.parse("lldp", lldp)
-    assert answer["ifname"] == "400GE1/0/5:1"
-    assert answer["tlvs"].keys() == hccn_tool.parse("lldp", LLDP)["tlvs"].keys()
-    assert re.match(r"MAC: 02:00:00:", answer["tlvs"]["Chassis ID TLV"])
+    neighbor = hccn_tool.parse("lldp", lldp)
+    assert neighbor["ifname"] == "400GE1/0/5:1"
+    assert neighbor["tlvs"].keys() == hccn_tool.parse("lldp", LLDP)["tlvs"].keys()
+    assert re.match(r"MAC: 02:00:00:", neighbor["tlvs"]["Chassis ID TLV"])
     assert [len(line) for line in processes.splitlines()] == [98] * 6
     assert "| VLLMWorker_TP0           |" in processes
     assert hccn_tool.parse("tls", tls) == {"enabled": True}
@@ -120,7 +120,7 @@ def test_what_the_parsers_read_is_kept():
     assert texts["kernel"].startswith("5.10.0-1.host-")
 
 
-def test_same_value_is_replaced_by_the_same_one_on_every_node():
+def test_value_has_the_same_replacement_on_every_node():
     by = Anonymizer(["pluto17", "pluto18"])
     first, second = (anonymized(command(BOARD + LLDP, "-lldp"), files=FILES, by=by) for _node in range(2))
     assert first == second
@@ -129,19 +129,19 @@ def test_same_value_is_replaced_by_the_same_one_on_every_node():
     assert text_of("::ffff:10.20.1.17", by=by) == "::ffff:" + text_of("10.20.1.17", by=by)
     assert text_of("pluto17 PLUTO17.example.com", by=by).split()[0] == text_of("Pluto17", by=by)
     assert len({text_of(name, by=by) for name in ("pluto17", "pluto18")}) == 2
-    assert text_of(BOARD) != text_of(BOARD), "another run cannot be compared"
+    assert text_of(BOARD) != text_of(BOARD), "two runs must not use the same replacements"
 
 
 @pytest.mark.parametrize("prefix", range(5, 33))
-def test_addresses_keep_their_subnets(prefix):
+def test_addresses_in_the_same_subnet_remain_in_the_same_subnet(prefix):
     addresses = ["10.20.1.17", "10.20.1.18", "10.20.3.17", "10.21.1.17", "10.148.1.1", "10.20.1.1", "14.20.1.17"]
-    moved = text_of(" ".join(addresses)).split()
-    assert len(set(moved)) == len(addresses)
-    assert all(ipaddress.ip_address(each) in ipaddress.ip_network("240.0.0.0/5") for each in moved)
+    replaced = text_of(" ".join(addresses)).split()
+    assert len(set(replaced)) == len(addresses)
+    assert all(ipaddress.ip_address(each) in ipaddress.ip_network("240.0.0.0/5") for each in replaced)
 
     def networks(found):
         return [str(ipaddress.ip_network(f"{each}/{prefix}", strict=False)) for each in found]
-    before, after = networks(addresses), networks(moved)
+    before, after = networks(addresses), networks(replaced)
     same = [[one == other for other in before] for one in before]
     assert [[one == other for other in after] for one in after] == same
 
@@ -151,7 +151,7 @@ def test_addresses_keep_their_subnets(prefix):
     "0000:C1:00.0", "10:20:30", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "Serial Number : NA", "400.1.2.3", "a::b::c",
     "Mon Nov 23 12:00:00 2026", "link status: UP", "Error Code : 80E01801",
 ])
-def test_other_texts_are_kept(text):
+def test_text_that_identifies_nothing_is_kept(text):
     assert text_of(text) == text
 
 
@@ -160,21 +160,21 @@ def test_other_texts_are_kept(text):
     "IPv6:fd00::7", "fd00:1:2:3:4:5:6:7", "MAC:aa:bb:cc:dd:ee:0f", "aabb.ccdd.ee0f", "00:11:22:33:44:55:66:77",
     "serial_number=ABC123456", "SN: ABC123456", "UUID : 123e4567-e89b-12d3-a456-426614174000",
 ])
-def test_texts_that_identify_are_replaced(text):
+def test_identifying_text_is_replaced(text):
     value = re.search(r"[0-9A-Fa-f]+(?:[.:-]{1,2}[0-9A-Fa-f]+)+|ABC123456", text).group()
     assert value not in text_of(text)
 
 
-def test_words_of_the_tools_are_kept_although_a_host_has_this_name():
+def test_words_in_tool_output_are_kept_even_if_they_are_host_names():
     assert text_of("| NPU | node |", by=Anonymizer(["npu", "node", "10.0.0.1"])) == "| NPU | node |"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"names": []}', "{}", json.dumps({"names": [], "commands": [7]})])
-def test_damaged_recording_says_so_and_has_nothing_else(text):
+def test_damaged_recording_is_replaced_by_an_error(text):
     assert list(json.loads(Anonymizer().recording(text))) == ["error"]
 
 
-def test_time_of_a_hostile_output_is_linear():
+def test_processing_time_of_hostile_output_is_linear():
     for piece in (":", "a:", "1.", "| 1 ", "serial ", "a-", "/home/", "subject["):
         started = time.monotonic()
         text_of(piece * (200_000 // len(piece)))

@@ -32,18 +32,18 @@ def failed(host):
                                              duration_s=0.0, collection_version="1")}
 
 
-def test_first_fault_of_several_nodes():
+def test_first_fault_is_determined_across_nodes():
     notes = {"node1": note(cause("link_timeout", "11-20 10:02:00")),
              "node2": note(cause("engine_dead", "11-20 10:00:00", "containers/a.log"),
                            cause("out_of_memory", "11-20 10:00:10"), offset=5.0),
              "node3": note()}
     assert bundle.first_fault_of(notes) == (
         "The first fault is on node2 (11-20 10:00:05): out_of_memory: line *of* containers/vllm.log. Repair it. "
-        "Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
+        "Consequences: node1 (link_timeout, 11-20 10:02:00).")
     assert bundle.first_fault_of({"node3": notes["node3"]}) == "The logs do not show a fault."
 
 
-def test_causes_of_a_node_are_ranked_over_its_logs():
+def test_causes_on_a_node_are_ranked_across_its_logs():
     found = bundle.causes(note(cause("engine_dead"), cause("link_timeout", source="plog/a.log"),
                                cause("out_of_memory"), cause("link_timeout", source="plog/b.log"), cause("unknown")))
     assert [(each["cause"], each["source"]) for each in found] == [
@@ -51,10 +51,10 @@ def test_causes_of_a_node_are_ranked_over_its_logs():
         ("engine_dead", "containers/vllm.log"), ("unknown", "containers/vllm.log")]
 
 
-def test_index_has_failed_checks_causes_and_missing_files():
+def test_index_lists_failed_checks_causes_and_missing_files():
     hung = dict.fromkeys(("npu-smi/1.txt", "npu-smi/2.txt", "npu-smi/3.txt"), "not run, since `npu-smi info` hung")
     lines = bundle.index("Diagnostics of today", {
-        "node1": note(cause("out_of_memory", "11-20 10:00:00"), **hung, **{"docker/info.json": "no answer"}),
+        "node1": note(cause("out_of_memory", "11-20 10:00:00"), **hung, **{"docker/info.json": "no response"}),
         "node2": note(failure="not reachable")}, {"node1": failed("node1"), "node2": {}, "node3": failed("node3")})
     text = "\n".join(lines)
     assert lines[0] == "# Diagnostics of today"
@@ -64,20 +64,20 @@ def test_index_has_failed_checks_causes_and_missing_files():
     assert "The first fault is on node1 (11-20 10:00:00): out_of_memory: line \\*of\\*" in text
     assert "1. **node1: out_of_memory** (node1/containers/vllm.log, line 7, 11-20 10:00:00)" in lines
     assert lines[lines.index("## Missing files") + 2:lines.index("## Files") - 1] == [
-        "- node3: the results only, since no data were collected there",
+        "- node3: only the results, because nothing was collected there",
         "- node1/npu-smi/1.txt and 2 more, up to npu-smi/3.txt: not run, since \\`npu-smi info\\` hung",
-        "- node1/docker/info.json: no answer",
+        "- node1/docker/info.json: no response",
         "- node2: everything: not reachable"]
     assert lines[-1] == "- node1/host/memory.txt (7 bytes)"
 
 
-def test_index_without_a_fault():
+def test_index_states_if_nothing_failed_and_nothing_is_missing():
     lines = bundle.index("x", {"node1": note()}, {})
     for sentence in ("No check failed in the last results.", "The logs do not show a fault.", "Nothing."):
         assert sentence in lines
 
 
-def packed(path, *members):
+def write_archive(path, *members):
     with tarfile.open(path, "w:gz") as archive:
         for name, content, kind in members:
             entry = tarfile.TarInfo(name)
@@ -87,21 +87,22 @@ def packed(path, *members):
 
 
 def test_archive_of_a_node_is_not_trusted(tmp_path):
-    path = packed(tmp_path / "a.tar.gz", ("host/a.txt", b"a", tarfile.REGTYPE), ("/etc/a", b"a", tarfile.REGTYPE),
-                  ("../../a", b"a", tarfile.REGTYPE), ("a/../b", b"a", tarfile.REGTYPE),
-                  ("link", b"", tarfile.SYMTYPE), ("fifo", b"", tarfile.FIFOTYPE), ("b.txt", b"b" * 9, tarfile.REGTYPE))
+    path = write_archive(
+        tmp_path / "a.tar.gz", ("host/a.txt", b"a", tarfile.REGTYPE), ("/etc/a", b"a", tarfile.REGTYPE),
+        ("../../a", b"a", tarfile.REGTYPE), ("a/../b", b"a", tarfile.REGTYPE), ("link", b"", tarfile.SYMTYPE),
+        ("fifo", b"", tarfile.FIFOTYPE), ("b.txt", b"b" * 9, tarfile.REGTYPE))
     assert list(bundle.members(path, 100)) == [("host/a.txt", "a"), ("b.txt", "b" * 9)]
     assert list(bundle.members(path, 9)) == [("host/a.txt", "a")]
     content = path.read_bytes()
     path.write_bytes(content[:len(content) // 2])
     assert list(bundle.members(path, 100)) in ([], [("host/a.txt", "a")])
-    assert list(bundle.members(tmp_path / "none", 100)) == []
+    assert list(bundle.members(tmp_path / "missing", 100)) == []
     path.write_bytes(b"")
     assert list(bundle.members(path, 100)) == []
 
 
-def test_causes_in_our_archive_are_those_of_its_logs(tmp_path):
-    """Its index and its results quote them."""
+def test_only_the_logs_in_our_archive_are_searched_for_causes(tmp_path):
+    """The index and the results in the archive only repeat these causes."""
     path, fault = tmp_path / "a.tar.gz", "RuntimeError: NPU out of memory"
     path.write_bytes(pack([(bundle.INDEX, fault), ("diagnostics/node1/results/serving.json", fault),
                            ("diagnostics/node1/containers/vllm.log", fault)]))

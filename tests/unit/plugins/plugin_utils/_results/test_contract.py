@@ -52,7 +52,7 @@ def test_stage_status_is_the_worst_status(outcomes, status):
     assert stage_status(checks(*outcomes)) == status
 
 
-def test_unsupported_check_is_not_passed():
+def test_unsupported_check_does_not_count_as_passed():
     found = Checks(TABLE)
     found.expect("count", True)
     found.unsupported("speed", "This tool has no such query.")
@@ -82,7 +82,7 @@ def test_waiver_of_an_unknown_check_suggests_a_similar_one():
         apply_waivers([], ["cuont"], "npu_driver", TABLE)
 
 
-def test_second_part_of_a_stage_renews_only_its_checks():
+def test_second_part_of_a_stage_renews_only_its_own_checks():
     first = stage_result("npu_driver", "n1", checks(("count", True), ("temperature", None)))
     second = checks(("count", False), ("temperature", True), ("temperature", False))
     found = renewed(first, second, ["temperature"])
@@ -123,5 +123,5 @@ def test_selected_stages_follow_the_tags(run, skip, stages):
     (["npu-driver", "hccl"], {"npu-driver": "npu_driver"}),
     (["all"], {}), (["benchmark"], {}), (["site_network"], {}), (None, {}),
 ])
-def test_mistyped_tags(tags, similar):
+def test_similar_stage_is_suggested_for_a_mistyped_tag(tags, similar):
     assert mistyped_tags(tags) == similar

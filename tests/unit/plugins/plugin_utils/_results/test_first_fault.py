@@ -19,7 +19,7 @@ def node(host, line, time="", offset=0.0):
 
 
 @pytest.mark.parametrize(("case", "nodes", "expected"), [
-    ("a peer that times out is a consequence, even if its clock is slow",
+    ("a timeout while waiting for a peer is a consequence, even if its node's clock is slow",
      [node("node1", LINK, "02:00", -600.0), node("node2", MEMORY, "01:00")],
      [("node2", "out_of_memory", False), ("node1", "link_timeout", True)]),
     ("the earlier of two faults is the first", [node("node1", MEMORY, "02:00"), node("node2", MEMORY, "01:00")],
@@ -27,20 +27,20 @@ def node(host, line, time="", offset=0.0):
     ("the offsets of the clocks are subtracted",
      [node("node1", MEMORY, "02:00", 90.0), node("node2", MEMORY, "01:00", 0.0)],
      [("node1", "out_of_memory", False), ("node2", "out_of_memory", False)]),
-    ("if all nodes wait, the one that times out first",
+    ("if all nodes wait for each other, the first timeout is the first fault",
      [node("node1", LINK, "02:00"), node("node2", HEARTBEAT, "01:00")],
      [("node2", "heartbeat_lost", False), ("node1", "link_timeout", True)]),
     ("a fault without a time comes after a fault with a time",
      [node("node1", "EI0006: x"), node("node2", HEARTBEAT, "01:00")],
      [("node2", "heartbeat_lost", False), ("node1", "link_timeout", True)]),
-    ("healthy nodes have no fault", [node("node1", HEALTHY), node("node2", "all is well")], []),
-    ("several logs of a node have one fault", [node("node1", LINK, "00:30"), node("node1", MEMORY, "01:00")],
+    ("healthy nodes have no fault", [node("node1", HEALTHY), node("node2", "INFO: ready")], []),
+    ("each node has at most one fault", [node("node1", LINK, "00:30"), node("node1", MEMORY, "01:00")],
      [("node1", "out_of_memory", False)]),
     ("an unknown exception is a consequence",
      [node("node1", "ValueError: x"), node("node2", MEMORY, "01:00")],
      [("node2", "out_of_memory", False), ("node1", "unknown", True)]),
 ])
-def test_order_of_faults(case, nodes, expected):
+def test_faults_are_ordered_by_kind_and_time(case, nodes, expected):
     found = [(fault["host"], fault["cause"]["cause"], fault["is_consequence"]) for fault in faults_in_order(nodes)]
     assert found == expected, case
 
@@ -48,5 +48,5 @@ def test_order_of_faults(case, nodes, expected):
 def test_description_names_node_process_time_and_consequences():
     text = describe(faults_in_order([node("node1", LINK, "02:00"), node("node2", MEMORY, "01:00", 10.0)]))
     assert text.startswith("The first fault is on node2 (Worker_TP3 pid=9, 11-20 10:00:50): out_of_memory: (Worker_TP3")
-    assert text.endswith(" Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
+    assert text.endswith(" Consequences: node1 (link_timeout, 11-20 10:02:00).")
     assert describe([]) == ""

@@ -34,7 +34,7 @@ def shown(found):
     return [(cause["cause"], cause["file"], cause["line"]) for cause in found[0]]
 
 
-def test_causes_of_a_folder_are_ranked_over_all_files(logs):
+def test_causes_in_a_folder_are_ranked_across_all_files(logs):
     found = find_causes(logs)
     assert shown(found) == [("out_of_memory", "node2/b.log", 3), ("link_timeout", "a.log", 2),
                             ("unknown", "d.log.gz", 1)]
@@ -52,19 +52,19 @@ def test_archive_is_read_like_the_folder(logs, tmp_path, form):
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["logs", Path(path).name])
 
 
-def test_one_file(logs):
+def test_single_file_is_read(logs):
     assert shown(find_causes(logs / "a.log")) == [("link_timeout", "a.log", 2)]
 
 
 def test_path_that_does_not_exist_is_named(logs):
-    with pytest.raises(LogFilesError, match=r"none does not exist; set diagnostics_from"):
-        find_causes(logs / "none")
+    with pytest.raises(LogFilesError, match=r"missing does not exist; set diagnostics_from"):
+        find_causes(logs / "missing")
 
 
-def test_a_damaged_file_does_not_prevent_the_others_from_being_read(logs):
-    whole = (logs / "d.log.gz").read_bytes()
-    (logs / "cut.log.gz").write_bytes(whole[:-9])
+def test_damaged_file_does_not_prevent_the_others_from_being_read(logs):
+    complete = (logs / "d.log.gz").read_bytes()
+    (logs / "truncated.log.gz").write_bytes(complete[:-9])
     (logs / "wrong.gz").write_bytes(b"not gzip")
     causes, _names, unreadable = find_causes(logs)
     assert causes[0]["cause"] == "out_of_memory"
-    assert [entry.partition(":")[0] for entry in unreadable] == ["cut.log.gz", "wrong.gz"]
+    assert [entry.partition(":")[0] for entry in unreadable] == ["truncated.log.gz", "wrong.gz"]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waivers with old names of checks are refused with the new names."""
+"""Waivers that name a check by its old name are refused, and the message contains the new name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry impor
 
 
 @pytest.mark.parametrize("old", RENAMED)
-def test_waiver_of_an_old_name_is_refused_with_the_new_name(old):
+def test_waiver_with_an_old_name_is_refused_with_the_new_name(old):
     stage = old.partition(".")[0]
     with pytest.raises(UnknownCheck) as failure:
         apply_waivers([], [old], stage, JUDGES[stage].CHECKS)

@@ -60,9 +60,14 @@ def summary(*results, hosts=("node1", "node2"), last=None):
      "1 of 8 stages passed on all 2 hosts, with warnings"),
     ([result("npu_driver", "node1", ok=False), result("npu_driver", "node2")], "failed", "1 of 2 hosts failed: node1"),
 ])
-def test_headline(results, status, headline):
+def test_headline_summarizes_the_results(results, status, headline):
     found = summary(*results)
     assert (found["status"], report.headline(found)) == (status, headline)
+
+
+def test_headline_names_a_single_host():
+    found = summary(result("npu_driver", "node1"), hosts=("node1",))
+    assert report.headline(found) == "1 of 8 stages passed on node1"
 
 
 def test_stage_without_a_result_is_not_run():
@@ -77,7 +82,7 @@ def test_host_without_results_is_neither_passing_nor_failing():
     assert (found["passing_hosts"], found["failing_hosts"]) == ([], ["node1"])
 
 
-def test_markdown_has_host_check_and_remedy():
+def test_markdown_contains_host_check_and_remedy():
     text = report.to_markdown(summary(result("npu_driver", "node1", ok=False), serving("node2"), benchmark("node2")))
     assert "- **node1** npu_driver.health (npu 3): expected OK, found Alarm. Replace the card." in text
     assert f"- {SERVICE}, since 2026-11-23T10:00:00Z\n" in text
@@ -98,7 +103,7 @@ def test_service_that_has_run_since_the_last_report_is_unchanged(started, expect
     assert report.services(summary(serving("node2", started=started), last=last)) == [SERVICE + expected]
 
 
-def test_balancer_that_responded_is_a_service():
+def test_balancer_that_responded_is_listed_as_a_service():
     url = "http://192.0.2.11:8080"
     checks = contract.Checks([contract.Check("balancer", contract.CRITICAL, "It responds", "Read its journal.")])
     checks.expect("balancer", True, 200, 200, url)
@@ -141,21 +146,21 @@ def weights(host, ok=True, digest=MODEL):
         ("image_digest", IMAGE, ["node1", "node2"]), ("weights_digest", MODEL, ["node1", "node2"])]),
     ([image("node1", digests=["mirror.example/a/b@sha256:" + "8" * 64])], [
         ("image_digest", "sha256:" + "8" * 64, ["node1"])]),
-    # An image from an archive has no digest of a registry.
+    # An image loaded from an archive has no registry digest.
     ([image("node1", digests=[])], [("image_digest", "sha256:" + "9" * 64, ["node1"])]),
     ([image("node1"), image("node2", digests=[])], [
         ("image_digest", IMAGE, ["node1"]), ("image_digest", "sha256:" + "9" * 64, ["node2"])]),
     ([image("node1", ok=False), weights("node1", ok=False)], []),
     ([weights("node1", digest="`x`\n"), weights("node2", digest=None), result("image", "node1", observed={})], []),
 ])
-def test_pins_are_the_digests_that_passed(results, expected):
+def test_only_digests_from_stages_that_passed_are_pinned(results, expected):
     found = summary(*results)
     assert [(pin["name"], pin["value"], pin["hosts"]) for pin in found["pins"]] == expected
     jsonschema.validate(found, SCHEMA)
 
 
 @pytest.mark.parametrize("observed", [{"image": "x"}, {"image": {"digests": [5]}}, {"image": {"digests": 7}}])
-def test_image_in_an_unknown_format_is_not_pinned(observed):
+def test_image_observation_in_an_unknown_format_is_not_pinned(observed):
     found = summary(result("image", "node1", observed=observed), weights("node1"))
     assert [(pin["name"], pin["hosts"]) for pin in found["pins"]] == [("weights_digest", ["node1"])]
     assert [(finding["id"], finding["host"], finding["status"]) for finding in found["findings"]
@@ -186,7 +191,7 @@ def test_report_matches_its_schema():
         jsonschema.validate(dict(found, status="fine"), SCHEMA)
 
 
-def test_types_have_the_keys_of_the_report_and_of_its_schema():
+def test_types_have_the_same_keys_as_the_report_and_its_schema():
     found = summary(result("npu_driver", "node1", ok=False), serving("node2"), accuracy("node1"), benchmark("node1"))
     jsonschema.validate(found, SCHEMA)
     parts = SCHEMA["properties"]
@@ -235,7 +240,7 @@ def with_hostile(data, hostile, path=()):
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_in_any_field_does_not_change_the_structure(hostile):
-    """The report keeps its lines and columns, and no line is forged, if one of its strings is hostile."""
+    """Even if one of its strings is hostile, the report keeps its lines and columns, and no line is forged."""
     good = summary(result("npu_driver", "node1", ok=False), result("hccl", "node1", cool=False), serving("node2"),
                    accuracy("node1"), benchmark("node1"))
     lines = report.to_markdown(good).split("\n")

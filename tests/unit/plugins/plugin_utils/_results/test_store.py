@@ -100,7 +100,7 @@ def test_failed_observations_are_left_out(records):
     assert records.read_observation("n2", "hccl").failure == "n2 is not reachable"
 
 
-def test_plan_of_another_run_is_an_error(records):
+def test_plan_of_another_run_is_refused(records):
     inputs = {"serving_port": "digest"}
     with pytest.raises(NoPlan, match=r"plan.json does not exist"):
         records.read_plan("n1", inputs)
@@ -120,7 +120,7 @@ def test_damaged_file_is_ignored(records, content):
         records.read_plan("n1", {})
 
 
-def test_check_mode_writes_files_of_the_run_but_no_result(tmp_path):
+def test_check_mode_saves_the_observation_but_no_result(tmp_path):
     dry = Records(tmp_path, dry=True)
     dry.write_observation("n1", "hccl", ObservationRecord(observed={"own": 1}))
     path = dry.write_result({"host": "n1", "stage": "hccl"})
@@ -165,20 +165,20 @@ BAD_NAMES = ["../../x", "/etc/x", "..", ".", "", "a/b", ".hidden", "a\nb", "a\x1
 
 
 @pytest.mark.parametrize("host", BAD_NAMES)
-def test_host_name_that_leaves_the_results_folder_is_refused(records, host):
+def test_unsafe_host_name_is_refused(records, host):
     before = sorted(records.root.parent.rglob("*"))
-    for write in (lambda: records.write_result(contract.stage_result("serving", host, [])),
-                  lambda: records.write_plan(host, {}, {}), lambda: records.write_note(host, "group", {}),
-                  lambda: records.write_observation(host, "serving", ObservationRecord()),
-                  lambda: records.remove_results(["n1", host], ["hccl"]), lambda: records.read_results(host, ["hccl"]),
-                  lambda: records.survey(host, [host], "hccl", "task 1", SurveyMaker())):
+    for access in (lambda: records.write_result(contract.stage_result("serving", host, [])),
+                   lambda: records.write_plan(host, {}, {}), lambda: records.write_note(host, "group", {}),
+                   lambda: records.write_observation(host, "serving", ObservationRecord()),
+                   lambda: records.remove_results(["n1", host], ["hccl"]), lambda: records.read_results(host, ["hccl"]),
+                   lambda: records.survey(host, [host], "hccl", "task 1", SurveyMaker())):
         with pytest.raises(BadHostName, match="rename the host"):
-            write()
+            access()
     assert sorted(records.root.parent.rglob("*")) == before
 
 
 @pytest.mark.parametrize("host", ["node1", "10.0.0.1", "fe80::1", "Knoten-Ä", "节点 1", "a%2fb", "report", "n" * 255])
-def test_other_names_of_hosts_are_folders(records, host):
+def test_any_other_host_name_becomes_a_folder(records, host):
     assert records.folder(host).parent == records.root
 
 
@@ -226,10 +226,10 @@ def test_secrets_are_masked_in_results_and_known_secrets_in_reports(tmp_path):
 def test_interrupted_write_keeps_the_old_content(records, monkeypatch):
     records.write_note("n1", "group", {"state": "ready"})
 
-    def fails(*_paths):
+    def fail(*_paths):
         raise OSError("no space")
 
-    monkeypatch.setattr(os, "replace", fails)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no space"):
         records.write_note("n1", "group", {"state": "failed"})
     assert records.read_notes(["n1"], "group") == {"n1": {"state": "ready"}}
@@ -244,15 +244,15 @@ def test_lone_surrogate_does_not_prevent_a_result(records):
 LEASE = ".lease.json"
 
 
-def held(folder, age_s=0, **changes):
-    """Let another run hold the lease of a folder."""
+def hold_by_another_run(folder, age_s=0, **changes):
+    """Make another run hold the lease on a folder, and return the path of the lease."""
     path = folder / LEASE
     path.write_text(json.dumps({**run.RUN, "run": "a", **changes}))
     os.utime(path, (time.time() - age_s, time.time() - age_s))
     return path
 
 
-def test_lease_is_taken_renewed_and_ended(tmp_path):
+def test_lease_is_acquired_renewed_and_released(tmp_path):
     records = Records(tmp_path)
     records.hold_lease()
     os.utime(tmp_path / LEASE, (0, 0))
@@ -264,11 +264,11 @@ def test_lease_is_taken_renewed_and_ended(tmp_path):
     assert not (tmp_path / LEASE).exists()
 
 
-def test_lease_of_another_run_refuses_this_one(tmp_path):
-    path = held(tmp_path, user="anna", controller="laptop", since="2026-01-02T03:04:05Z")
+def test_run_is_refused_while_another_run_holds_the_lease(tmp_path):
+    path = hold_by_another_run(tmp_path, user="anna", controller="laptop", since="2026-01-02T03:04:05Z")
     before = path.read_text()
     with pytest.raises(LeaseHeld, match=(
-            f"The results folder {tmp_path} is in use by the run a of anna on laptop \\(process {run.RUN['pid']}, "
+            f"The results folder {tmp_path} is in use by run a, started by anna on laptop \\(process {run.RUN['pid']}, "
             "since 2026-01-02T03:04:05Z\\); wait until it finishes, or stop it. If that process no longer exists, "
             "remove "
             f"{path}")):
@@ -278,18 +278,18 @@ def test_lease_of_another_run_refuses_this_one(tmp_path):
 
 
 @pytest.mark.parametrize(("age_s", "changes"), [
-    (0, {"pid": 2**22 + 1}),  # more than any process id
-    (0, {"pid_started": "1"}),  # another process has the id now
-    (lease.LIMIT_S + 1, {"processes": "of another controller", "pid": 2**22 + 1}),
+    (0, {"pid": 2**22 + 1}),  # higher than any process id
+    (0, {"pid_started": "1"}),  # another process now has this id
+    (lease.LIMIT_S + 1, {"processes": "another controller", "pid": 2**22 + 1}),
 ])
-def test_lease_of_a_run_that_is_over_is_taken(tmp_path, age_s, changes):
-    held(tmp_path, age_s, **changes)
+def test_lease_of_a_finished_run_is_taken_over(tmp_path, age_s, changes):
+    hold_by_another_run(tmp_path, age_s, **changes)
     Records(tmp_path).hold_lease()
     assert json.loads((tmp_path / LEASE).read_text())["run"] == run.RUN_ID
 
 
-def test_process_of_another_controller_may_be_alive(tmp_path):
-    held(tmp_path, lease.LIMIT_S - 60, processes="of another controller", pid=2**22 + 1)
+def test_lease_of_another_controller_is_not_taken_over_before_it_expires(tmp_path):
+    hold_by_another_run(tmp_path, lease.LIMIT_S - 60, processes="another controller", pid=2**22 + 1)
     with pytest.raises(LeaseHeld):
         Records(tmp_path).hold_lease()
 
@@ -301,8 +301,8 @@ def test_damaged_lease_counts_as_missing(tmp_path, content):
     assert json.loads((tmp_path / LEASE).read_text())["run"] == run.RUN_ID
 
 
-def test_another_process_of_this_controller_sees_the_same_processes(tmp_path):
-    """The lease of a run that was killed is taken at once by a run that another process executes."""
+def test_process_on_the_same_controller_recognizes_that_a_run_has_ended(tmp_path):
+    """A run in another process on this controller can take over a killed run's lease at once."""
     collections = next(folder for folder in (ROOT / "playbooks" / "collections", ROOT / ".." / ".." / "..")
                        if (folder / "ansible_collections" / "ascend" / "vllm").is_dir())
     script = ("import json\n"

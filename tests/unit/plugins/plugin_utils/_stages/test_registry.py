@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every stage has a judge with the whole interface, and the request of the judge is valid for a module."""
+"""Every stage has a judge that implements the full interface, and the module that it names accepts its request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_stage_has_a_judge():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_judge_has_the_complete_interface(stage):
+def test_judge_implements_the_full_interface(stage):
     assert [name for name in INTERFACE if not hasattr(JUDGES[stage], name)] == []
 
 
@@ -58,6 +58,6 @@ def test_request_is_accepted_by_the_module(stage, phase):
     inputs = {**defaults(stage), "functional_image": PICTURE, "functional_api_key": ""}
     request = JUDGES[stage].request(context(valid(), {"phase": phase}, inputs))
     if stage in ("accuracy", "benchmark"):
-        assert request is None  # these stages have actions that measure
+        assert request is None  # these stages measure with their own action plugins
     else:
         validated(request.module, request.arguments)

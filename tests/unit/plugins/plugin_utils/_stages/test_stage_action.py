@@ -94,7 +94,7 @@ def recorded(model, monkeypatch):
                  plan_architecture="aarch64")
     image_observed = copy.deepcopy(image.CONTEXT["observed"])
     probe = json.dumps(image_observed.pop("probe"))
-    of_model = weights.context(model)
+    weights_context = weights.context(model)
     measured = copy.deepcopy(benchmark.MEASURED)
     measured["summary"] = benchmark.statistics.summarize(measured["runs"])
     snapshots = [{"vllm": benchmark.identity(benchmark.SERVICE)}] * 2
@@ -102,8 +102,9 @@ def recorded(model, monkeypatch):
         "npu_driver": (npu_case.healthy(), npu_case.PLAN, npu_case.INPUTS, {}),
         "hccl": (hccl_case.observation(1, 2), valid(), dict(hccl_case.INPUTS, hccl_host_port=22), {}),
         "image": (image_observed, image.CONTEXT["plan"], image.CONTEXT["inputs"], {"probe": probe}),
-        "weights": (dict(of_model.observed), of_model.plan, dict(defaults("weights"), **of_model.inputs), {}),
-        "serving": (serving.of_node(plan), plan, defaults("serving"), {}),
+        "weights": (dict(weights_context.observed), weights_context.plan,
+                    dict(defaults("weights"), **weights_context.inputs), {}),
+        "serving": (serving.node_observation(plan), plan, defaults("serving"), {}),
         "functional": ({"servers": [functional.SERVER]}, functional.PLAN, functional.INPUTS, {}),
         "accuracy": (accuracy.OBSERVED, {"model": {"id": "m"}}, accuracy.INPUTS, {}),
         "benchmark": ({"instances": [dict(benchmark.INSTANCE)], "measurements": [measured], "snapshots": snapshots},
@@ -113,7 +114,7 @@ def recorded(model, monkeypatch):
 
 @pytest.fixture
 def new_action(recorded, tmp_path, monkeypatch):
-    """Return a function (stage, observations of n1 and n2) -> the action of n1."""
+    """Return a function (stage, observation of n1) -> the action on n1. The observation of n2 is healthy."""
     monkeypatch.setattr(stage_action, "validated", lambda stage, inputs: inputs)
 
     def make(stage, observed):
@@ -138,7 +139,7 @@ def record_of(action, observed, tmp_path):
 
 
 @pytest.mark.parametrize("stage", contract.STAGES)
-def test_every_mutated_observation_gives_a_valid_result_and_report(recorded, new_action, tmp_path, stage):
+def test_every_mutated_observation_results_in_a_valid_result_and_report(recorded, new_action, tmp_path, stage):
     healthy, chance, last = recorded[stage][0], random.Random(stage), None
     outcome, result = record_of(new_action(stage, healthy), healthy, tmp_path)
     assert result["error"] is None, "the recorded observation itself has to be judged"
@@ -162,7 +163,7 @@ def test_every_mutated_observation_gives_a_valid_result_and_report(recorded, new
     assert judged > MUTATIONS / 20, "too few mutated observations reach the judge"
 
 
-def test_error_of_the_judge_names_host_error_and_line(new_action, recorded, tmp_path):
+def test_error_in_the_judge_is_reported_with_host_error_and_line(new_action, recorded, tmp_path):
     observed = dict(recorded["weights"][0], config={"architectures": 5})
     outcome, result = record_of(new_action("weights", observed), observed, tmp_path)
     assert outcome["failed"]
@@ -173,7 +174,7 @@ def test_error_of_the_judge_names_host_error_and_line(new_action, recorded, tmp_
 
 @pytest.mark.parametrize("error", [TypeError("no iterable"), RecursionError("maximum depth"), KeyError("npus"),
                                    MemoryError(), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates")])
-def test_error_of_the_observation_is_a_failed_check(new_action, recorded, tmp_path, error):
+def test_error_in_the_observation_is_recorded_as_a_failed_check(new_action, recorded, tmp_path, error):
     def observation():
         raise error
 
@@ -187,7 +188,7 @@ def test_error_of_the_observation_is_a_failed_check(new_action, recorded, tmp_pa
 
 
 @pytest.mark.parametrize("stage", contract.STAGES)
-def test_failure_of_another_task_is_a_failed_check_of_every_stage(new_action, recorded, tmp_path, stage):
+def test_failure_of_another_task_is_recorded_as_a_failed_check_by_every_stage(new_action, recorded, tmp_path, stage):
     action = new_action(stage, recorded[stage][0])
     action.context = replace(action.context, failure="pip could not reach the index")
     for observed in ({}, recorded[stage][0]):
@@ -229,7 +230,7 @@ def test_timeout_of_the_task_is_not_replaced(monkeypatch):
     ("ascend.vllm.npu_info", {}, 600), ("ascend.vllm.serving_info", {"wait_s": 15, "completion_timeout_s": 60.0}, 675),
     ("ascend.vllm.weights_info", {}, 21600),
     ("ascend.vllm.chat_info", {"servers": [1, 2], "requests": [1, 2, 3], "timeout_s": 120}, 600 + 8 * 120)])
-def test_limit_of_a_call_follows_its_arguments(module, arguments, limit_s):
+def test_time_limit_of_a_call_depends_on_its_arguments(module, arguments, limit_s):
     assert stage_action.call_limit_s(module, arguments) == limit_s
 
 

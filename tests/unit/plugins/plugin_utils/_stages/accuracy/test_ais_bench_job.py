@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run of AISBench is started, watched until its end or timeout, and always removed."""
+"""An AISBench run is started, watched until its end or timeout, and always removed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ARGUMENTS = {"api_key": "hunter22", "executable": "/bin/ais_bench",
              "server": {"url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}}
 RESULTS = {"exit_code": 0, "rows": [{"dataset": "own"}], "answers": {"own": {"answered": 10, "failed": 0}},
            "performance": {"totals": None, "latencies": None}, "log": ["the end"]}
-END = {"running": False, "changed": False, **RESULTS}
+FINISHED = {"running": False, "changed": False, **RESULTS}
 
 
-def running(finished=None):
+def running(finish_count=None):
     """Return the result of the module while the run is in progress."""
-    return {"running": True, "progress": {} if finished is None else {
-        "own": {"status": "inferring", "finish_count": finished, "total_count": 10}}}
+    return {"running": True, "progress": {} if finish_count is None else {
+        "own": {"status": "inferring", "finish_count": finish_count, "total_count": 10}}}
 
 
 class Host:
-    """A host whose module returns ``started``, and then one of ``watched`` after ``wait_s`` seconds each."""
+    """A host on which the module returns ``started``, and then the items of ``watched``, each after ``wait_s``."""
 
     def __init__(self, monkeypatch, started, *watched):
         self.started, self.watched, self.calls, self.printed, self.now = started, list(watched), [], [], 0.0
@@ -54,30 +54,30 @@ class Host:
 
 
 def test_results_are_returned_and_the_job_is_removed(monkeypatch):
-    host = Host(monkeypatch, STARTED, running(), END)
+    host = Host(monkeypatch, STARTED, running(), FINISHED)
     assert host.run() == {"problem": None, "data": {"own": "5ha"}, **RESULTS}
     assert host.calls == [("started", None, 0), ("watched", JOB, 20), ("watched", JOB, 20), ("absent", JOB, 0)]
 
 
-def test_each_progress_is_printed_once(monkeypatch):
-    host = Host(monkeypatch, STARTED, running(), running(1), running(1), running(7), END)
+def test_unchanged_progress_is_printed_once(monkeypatch):
+    host = Host(monkeypatch, STARTED, running(), running(1), running(1), running(7), FINISHED)
     host.run()
     assert host.printed == ["own: inferring, 1 of 10", "own: inferring, 7 of 10"]
 
 
-def test_a_run_that_takes_too_long_is_removed(monkeypatch):
+def test_run_that_exceeds_the_timeout_is_removed(monkeypatch):
     host = Host(monkeypatch, STARTED, *[running()] * 4)
     assert host.run(50) == {"problem": "AISBench took longer than accuracy_timeout_s (50 s)", "data": {"own": "5ha"}}
     assert host.calls[1:] == [*[("watched", JOB, wait_s) for wait_s in (20, 20, 10, 0)], ("absent", JOB, 0)]
 
 
-def test_a_run_that_cannot_be_started_is_not_watched(monkeypatch):
+def test_run_that_cannot_be_started_is_not_watched(monkeypatch):
     host = Host(monkeypatch, {"job": None, "problem": "gsm8k lacks test.jsonl", "data": {}})
     assert host.run() == {"problem": "gsm8k lacks test.jsonl", "data": {}}
     assert host.calls == [("started", None, 0)]
 
 
-def test_the_job_is_removed_if_watching_fails(monkeypatch):
+def test_job_is_removed_if_watching_it_fails(monkeypatch):
     host = Host(monkeypatch, STARTED, RuntimeError("the host is not reachable"))
     with pytest.raises(RuntimeError):
         host.run()

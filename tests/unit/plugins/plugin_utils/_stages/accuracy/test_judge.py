@@ -27,7 +27,7 @@ def statuses(**arguments):
     return {name: check["status"] for name, check in judge(**arguments).items()}
 
 
-def test_a_good_score_passes():
+def test_score_above_the_minimum_passes():
     assert statuses() == dict.fromkeys(("data", "answered", "score", "reference", "gate"), "passed")
 
 
@@ -35,19 +35,19 @@ def test_disabled_measurement_is_not_run():
     assert statuses(not_run="accuracy_enabled is false") == {"score": "not_run"}
 
 
-def test_without_the_data_nothing_else_is_judged():
+def test_nothing_else_is_judged_without_the_data():
     assert statuses(problem="gsm8k lacks test.jsonl") == {"data": "failed"}
 
 
 @pytest.mark.parametrize("scores", [[], [dict(SCORE, score=None, printed="-")]])
-def test_a_dash_is_not_a_score(scores):
+def test_dash_does_not_count_as_a_score(scores):
     found = judge(scores=scores, answers={}, log=["warmup failed", "Task state is error"])
     assert (found["score"]["status"], found["answered"]["status"]) == ("failed", "failed")
     assert "Task state is error" in found["score"]["actual"]
     assert "gate" not in found
 
 
-def test_failed_requests_fail_with_any_score():
+def test_failed_requests_fail_the_checks_with_any_score():
     found = statuses(answers={"own": {"answered": 9, "failed": 1}})
     assert (found["answered"], found["gate"]) == ("failed", "failed")
 
@@ -57,7 +57,7 @@ def test_score_is_compared_with_the_minimum(score, status):
     assert statuses(scores=[dict(SCORE, score=score)])["gate"] == status
 
 
-def test_score_without_a_reference_has_no_gate():
+def test_gate_is_not_judged_without_a_reference():
     found = statuses(inputs={"accuracy_datasets": [{"name": "own", "path": "/own.jsonl"}]})
     assert found["reference"] == "not_run"
     assert "gate" not in found
@@ -74,13 +74,13 @@ def test_answers_to_the_parts_of_a_dataset_are_counted():
 
 
 @pytest.mark.parametrize(("delta", "status"), [(0.5, "passed"), (-1.0, "passed"), (-1.1, "failed")])
-def test_the_difference_to_another_model(delta, status):
+def test_difference_from_another_model_is_judged(delta, status):
     row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta,
            "within": status == "passed"}
     found = statuses(comparison=[row], compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == status
 
 
-def test_scores_on_other_data_are_not_compared():
+def test_scores_on_different_data_are_not_compared():
     found = statuses(compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == "not_run"

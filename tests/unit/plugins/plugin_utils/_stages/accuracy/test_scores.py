@@ -18,16 +18,16 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
     ([{"name": "gsm8k", "path": "/d"}, {"name": "gsm8k", "path": "/e"}], "contains gsm8k twice"),
     ([{"name": "gsm8k", "path": "/d", "minimum": "80 %"}], "minimum of gsm8k has to be a number"),
 ])
-def test_bad_input_is_refused(datasets, sentence):
+def test_invalid_input_is_refused(datasets, sentence):
     with pytest.raises(BadInput, match=sentence):
         scores.check_inputs({"accuracy_datasets": datasets})
 
 
-def test_good_input_is_accepted():
+def test_valid_input_is_accepted():
     scores.check_inputs({"accuracy_datasets": [{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]})
 
 
-def test_the_server_is_the_planned_instance():
+def test_server_is_the_planned_instance():
     assert scores.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
                          {"accuracy_concurrency": 4, "accuracy_maximum_tokens": 16}) == {
         "url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}
@@ -37,7 +37,7 @@ def row(dataset, score, version="1a"):
     return {"dataset": dataset, "version": version, "metric": "accuracy", "mode": "gen", "model": score}
 
 
-def test_scores_contain_the_counts_of_requests_and_the_digest_of_the_data():
+def test_scores_contain_the_request_counts_and_the_data_digest():
     datasets = [{"name": "own"}, {"name": "missing"}]
     found = scores.scores([row("own", "50.00"), row("missing", "-")], {"own": {"answered": 2, "failed": 0}}, datasets,
                           {"own": "5ha"})
@@ -47,7 +47,7 @@ def test_scores_contain_the_counts_of_requests_and_the_digest_of_the_data():
 
 
 @pytest.mark.parametrize(("printed", "score"), [("61.50", 61.5), ("-", None)])
-def test_a_dataset_with_many_parts_has_one_score(printed, score):
+def test_dataset_with_many_parts_has_one_score(printed, score):
     def total(name, value, metric):
         return dict(row(name, value, "-"), metric=metric if value != "-" else "-")
 
@@ -71,11 +71,11 @@ KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source
 @pytest.mark.parametrize(("dataset", "at_least"), [
     ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
     ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
-def test_scores_of_the_inventory_precede_known_scores(dataset, at_least):
+def test_scores_in_the_inventory_take_precedence_over_known_scores(dataset, at_least):
     assert scores.reference(dataset, "m", KNOWN)["at_least"] == at_least
 
 
-def test_a_known_score_is_for_one_model_and_dataset():
+def test_known_score_applies_to_one_model_and_dataset():
     assert scores.reference({"name": "gsm8k"}, "other", KNOWN) is None
     assert scores.reference({"name": "mmlu"}, "m", KNOWN) is None
 
@@ -92,17 +92,17 @@ def test_two_models_are_compared_on_the_same_data():
 
 @pytest.mark.parametrize("other", [{"dataset": "x"}, {"metric": "pass@1"}, {"version": "2b"}, {"answered": 9},
                                    {"score": None}, {"data": "6ha"}])
-def test_scores_on_other_data_are_not_compared(other):
+def test_scores_on_different_data_are_not_compared(other):
     assert scores.compare([score(80.0)], [dict(score(79.0), **other)]) == []
 
 
 @pytest.mark.parametrize(("after", "within"), [(80.5, True), (79.0, True), (78.9, False)])
-def test_a_drop_up_to_the_limit_is_accepted(after, within):
+def test_drop_up_to_the_limit_is_accepted(after, within):
     (row,) = scores.verdicts(scores.compare([score(80.0)], [score(after)]), 1)
     assert row["within"] is within
 
 
-def test_totals_of_ceval_are_not_parts():
+def test_ceval_totals_do_not_count_as_parts():
     rows = [row("ceval-law", "60.00"), dict(row("ceval-stem", "1.00", "-"), metric="naive_average"),
             dict(row("ceval-weighted", "60.00", "-"), metric="accuracy"),
             dict(row("ceval-weighted", "60.00", "-"), metric="weighted_average")]

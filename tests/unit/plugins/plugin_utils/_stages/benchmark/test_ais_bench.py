@@ -53,13 +53,13 @@ def test_metrics_have_the_names_of_vllm_bench():
     ("Output Token Throughput", "-"), ("Output Token Throughput", "133.3"), ("Output Token Throughput", "133.3 req/s"),
     ("Benchmark Duration", "2.0 s"), ("Success Requests", "")])
 def test_cell_without_a_number_in_the_required_unit_is_ignored(label, cell):
-    whole = ais_bench.metrics(json.dumps(TOTALS), LATENCIES)
+    complete = ais_bench.metrics(json.dumps(TOTALS), LATENCIES)
     found = ais_bench.metrics(json.dumps(dict(TOTALS, **{label: {"total": cell}})), LATENCIES)
-    assert len(found) == len(whole) - 1
+    assert len(found) == len(complete) - 1
 
 
 @pytest.mark.parametrize(("totals", "latencies"), [(None, None), ("", ""), ("{}", "x"), ("[1]", "TTFT,1\n")])
-def test_without_tables_there_are_no_metrics(totals, latencies):
+def test_no_metrics_are_returned_without_tables(totals, latencies):
     assert ais_bench.metrics(totals, latencies) == {}
 
 
@@ -68,7 +68,7 @@ def test_stages_other_than_total_are_ignored():
     assert ais_bench.metrics(json.dumps(totals), "") == {}
 
 
-def test_load_and_server():
+def test_inputs_determine_load_and_concurrency():
     load = ais_bench.load(PLAN, INPUTS)
     assert (load["requests"], load["request_rate"], load["tokenizer"], load["statistics"][-2:]) == (
         6, 2.0, "/data/model", ["P50", "P99"])

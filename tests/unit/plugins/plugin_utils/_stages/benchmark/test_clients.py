@@ -54,7 +54,7 @@ def run(tmp_path):
     return run
 
 
-def test_result_is_written(run, tmp_path):
+def test_result_is_saved(run, tmp_path):
     ((found, identity),) = run(Node((EXITED, RESULT)))
     assert (found["kind"], found["metrics"]) == ("serve", {"completed": 1.0, "num_prompts": 1.0})
     assert (found["exit_code"], found["ended_at"], found["timed_out"], found["log"]) == (0, 100.0, False, ["end"])
@@ -79,18 +79,18 @@ def test_clients_are_removed_if_one_cannot_be_started(run):
 @pytest.mark.parametrize(("client", "expected"), [
     (None, (None, False, [])), (dict(EXITED, exit_code=1), (1, False, ["end"])),
     (RUNNING, (None, True, RUNNING["log"]))])
-def test_client_without_a_result(run, client, expected):
+def test_client_without_a_result_is_recorded(run, client, expected):
     ((found, _identity),) = run(Node((client, None)), timeout_s=0)
     assert (found["exit_code"], found["timed_out"], found["log"]) == expected
     assert (found["kind"], found["metrics"], found["file"]) == (None, {}, None)
 
 
-def test_progress_is_printed_once(run):
+def test_unchanged_progress_is_printed_once(run):
     run(Node((RUNNING, None), (RUNNING, None), (EXITED, RESULT)))
     assert run.printed == [f"run-{PLAN['instances'][0]['name']}: 1 of 10 requests"]
 
 
-def test_paths_are_those_of_the_node(run):
+def test_paths_come_from_the_plan(run):
     node = Node((EXITED, RESULT))
     run(node)
     observed = next(arguments for module, arguments in node.calls if module == "benchmark_info")

@@ -65,7 +65,7 @@ def test_valid_run_passes():
     assert found == dict.fromkeys(("service", "warm_up", "client", "completed", "tokens", "same_server"), "passed")
 
 
-def test_result_of_0_11_has_no_failed_count():
+def test_result_of_vllm_0_11_without_a_failed_count_passes():
     assert failed(lambda measured: measured["runs"][0]["metrics"].pop("failed")) == []
 
 
@@ -75,7 +75,7 @@ def test_result_of_0_11_has_no_failed_count():
     ("completed", {"num_prompts": 9.0}),
     ("tokens", {"total_output_tokens": 79.0}),
 ])
-def test_wrong_counts(check, change):
+def test_wrong_counts_fail_their_check(check, change):
     assert failed(lambda measured: measured["runs"][0]["metrics"].update(change)) == [check]
 
 
@@ -85,7 +85,7 @@ def test_result_without_a_throughput_is_not_judged_further():
     assert not {"objective", "baseline"} & set(found)
 
 
-def test_exit_code_0_without_an_answered_request():
+def test_exit_code_0_without_an_answered_request_fails():
     counts = {"completed": 0.0, "failed": 0.0, "total_output_tokens": 0.0}
     assert failed(lambda measured: measured["runs"][0]["metrics"].update(counts)) == ["completed", "tokens"]
 
@@ -96,7 +96,7 @@ def test_exit_code_0_without_an_answered_request():
     ({"kind": None, "metrics": {}, "exit_code": None, "timed_out": True}, "none after 3.0 s"),
     ({"kind": "unknown", "metrics": {}}, "none, exit code 0"),
 ])
-def test_client_without_a_result(change, actual):
+def test_client_without_a_result_fails(change, actual):
     found = judge(lambda measured: measured["runs"][0].update(change))
     assert found["client"][0] == "failed"
     assert actual in found["client"][1]
@@ -105,7 +105,7 @@ def test_client_without_a_result(change, actual):
 
 @pytest.mark.parametrize("change", [{"container": "other"}, {"restarts": 1}, {"started_at": "later"},
                                     {"image": "sha256:2"}, {"weights": "v"}, {"driver": "e"}])
-def test_changed_server(change):
+def test_change_of_the_server_fails_the_check(change):
     assert failed(lambda measured: measured["runs"][0]["services"]["vllm"].update(change)) == ["same_server"]
 
 
@@ -132,7 +132,7 @@ def test_server_behind_a_balancer_without_digests_is_not_judged():
     assert judge(behind_a_balancer, peers={"node2": [unknown, unknown]})["same_server"][0] == "not_run"
 
 
-def test_removed_server():
+def test_removal_of_the_server_fails_the_check():
     assert failed(lambda measured: measured["runs"][0].update(services={"vllm": identity(None)})) == ["same_server"]
 
 
@@ -175,7 +175,7 @@ def test_servers_behind_a_balancer_must_not_change_on_any_node(peers, verdict, a
     assert actual in found["same_server"][1]
 
 
-def test_failed_warm_up_of_the_balancer():
+def test_failed_warm_up_of_the_balancer_is_reported():
     def change(measured):
         behind_a_balancer(measured)
         measured.update(warm_up=dict(WARM_UP, good=False, answered=0, models=["other"]), runs=[])
@@ -195,13 +195,13 @@ def test_server_measured_by_ais_bench_is_compared_by_its_snapshots():
 
 @pytest.mark.parametrize(("overlap", "verdict", "objective"), [
     (95.0, "passed", "passed"), (40.0, "not_run", "not_run")])
-def test_overlap_of_the_clients_of_a_node(overlap, verdict, objective):
+def test_objective_is_judged_only_if_the_clients_overlap(overlap, verdict, objective):
     found = judge(lambda measured: measured["runs"][0].update(overlap_percent=overlap),
                   benchmark_slo={"p99_ttft_ms": 60})
     assert (status(found, "clients_overlap"), status(found, "objective")) == (verdict, objective)
 
 
-def test_one_of_several_clients_without_a_result():
+def test_run_fails_if_one_of_several_clients_has_no_result():
     clients = [dict(RUN), dict(RUN, kind=None, metrics={}, exit_code=1, log=["Error: b"])]
     found = judge(lambda measured: measured["runs"][0].update(clients=clients, kind=None, metrics={}))
     assert found["client"] == ("failed", "none, exit code 1; end of the log: Error: b")
@@ -218,7 +218,7 @@ def status(found, name):
     return found.get(name, (None,))[0]
 
 
-def test_noise_is_inconclusive():
+def test_noisy_runs_are_inconclusive():
     assert status(judge(repeated(100.0, 101.0, 99.0)), "noise") == "passed"
     assert status(judge(repeated(100.0, 150.0, 60.0)), "noise") == "not_run"
 
@@ -226,14 +226,14 @@ def test_noise_is_inconclusive():
 @pytest.mark.parametrize(("limit", "throughputs", "verdict"), [
     (60, (100.0,), "passed"), (40, (100.0,), "failed"), (60, (100.0, 200.0), "not_run"),
     (40, (100.0, 200.0), "not_run")])
-def test_objective(limit, throughputs, verdict):
+def test_objective_is_judged_unless_the_runs_are_noisy(limit, throughputs, verdict):
     assert status(judge(repeated(*throughputs), benchmark_slo={"p99_ttft_ms": limit}), "objective") == verdict
 
 
 @pytest.mark.parametrize(("before", "throughputs", "verdict"), [
     (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run"),
     (0.0, (97.0,), "not_run")])
-def test_baseline(before, throughputs, verdict):
+def test_throughput_is_compared_with_the_baseline(before, throughputs, verdict):
     def change(measured):
         repeated(*throughputs)(measured)
         medians = {"output_throughput": sorted(throughputs)[0]}
@@ -252,7 +252,7 @@ def test_metrics_of_a_failed_run_are_not_judged():
 
 @pytest.mark.parametrize(("best", "kind", "verdict"), [(4, "serve", "passed"), (None, "serve", "failed"),
                                                        (4, None, "not_run")])
-def test_sweep(best, kind, verdict):
+def test_sweep_passes_if_a_point_meets_the_objective(best, kind, verdict):
     point = {"value": 4, "missed": {} if best else {"p99_ttft_ms": 90.0}, "run": dict(RUN, kind=kind)}
     sweep = {"variable": "request_rate", "objective": {"p99_ttft_ms": 60}, "points": [point], "best": best}
     assert status(judge(lambda measured: measured.update(sweep=sweep)), "sweep") == verdict
@@ -274,7 +274,7 @@ def throughput(requests, tokens):
     (throughput(9, 10 * (32 + 8)), "failed"),
     (throughput(10, 10 * (1024 + 128)), "failed"),  # defaults of vllm bench throughput since 0.14
 ])
-def test_offline_runs(run, verdict):
+def test_offline_run_passes_with_a_result_for_the_requested_load(run, verdict):
     found = benchmark.judge(context({}, {"offline": [run]}, dict(INPUTS, benchmark_random_input_len_tokens=32)))
     assert [(check["id"], check["status"]) for check in found] == [("offline", verdict)]
 

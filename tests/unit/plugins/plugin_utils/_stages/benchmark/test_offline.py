@@ -45,14 +45,14 @@ def test_npus_outside_serving_npus_are_not_used():
     assert paths == ["/dev/davinci5", "/dev/davinci6", *SHARED]
 
 
-def test_service_is_only_stopped_if_that_is_allowed():
+def test_service_is_stopped_only_if_that_is_allowed():
     with pytest.raises(BadInput, match="benchmark_offline_stop_service"):
         offline.devices(plan([0, 1, 5]), INSTANCE, INPUTS)
     assert offline.devices(plan([0, 1, 5]), INSTANCE, dict(INPUTS, benchmark_offline_stop_service=True)) == (
         INSTANCE["devices"], True)
 
 
-def test_engine_options_are_those_of_the_service():
+def test_engine_options_are_copied_from_the_service():
     argv = offline.command(CATALOGUE, plan(), INSTANCE, INPUTS, "latency")
     assert argv[:5] == ["vllm", "bench", "latency", "--model", "/data/model"]
     engine = "--tensor-parallel-size 2 --quantization ascend --async-scheduling --max-num-seqs 30"
@@ -61,7 +61,7 @@ def test_engine_options_are_those_of_the_service():
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
-def test_newer_releases_have_both_options_for_the_lengths():
+def test_both_options_for_the_lengths_are_set_for_newer_releases():
     """Since vLLM 0.14, the default of --random-input-len overrides --input-len."""
     newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
     argv = offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "throughput")
@@ -71,20 +71,20 @@ def test_newer_releases_have_both_options_for_the_lengths():
     assert "--random-input-len" not in offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "latency")
 
 
-def test_throughput_has_the_load_of_the_benchmark():
+def test_throughput_run_has_the_load_of_the_benchmark():
     argv = offline.command(CATALOGUE, plan(), INSTANCE, INPUTS, "throughput")
     assert " ".join(argv).endswith("--dataset-name random --num-prompts 7 --random-range-ratio 0 --prefix-len 0")
     assert argv[argv.index("--input-len") + 1] == "32"
     assert "--num-iters" not in argv
 
 
-def test_release_without_the_measurement_is_refused():
+def test_release_without_a_required_option_is_refused():
     catalogue = dict(CATALOGUE, bench_options=dict(CATALOGUE["bench_options"], latency={"input-len": {}}))
     with pytest.raises(BadInput, match=r"bench latency of release v0\.11\.0rc1 has no option batch-size"):
         offline.command(catalogue, plan(), INSTANCE, INPUTS, "latency")
 
 
-def test_container_is_like_that_of_the_service_without_the_key():
+def test_container_resembles_the_service_but_has_no_secrets():
     found = offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"], INPUTS)
     assert found["devices"] == ["/dev/davinci2:/dev/davinci2:rwm"]
     assert [mount["source"] for mount in found["mounts"]] == ["host", "weights", "patch"]
@@ -95,19 +95,19 @@ def test_container_is_like_that_of_the_service_without_the_key():
     assert (found["cap_drop"], found["security_opts"]) == (["MKNOD"], ["no-new-privileges"])
 
 
-def test_unknown_kinds_are_refused():
+def test_unknown_measurement_is_refused():
     with pytest.raises(BadInput, match="benchmark_offline may only contain latency and throughput"):
         offline.check_inputs(dict(INPUTS, benchmark_offline=["startup"]))
 
 
-def test_figures():
+def test_figures_have_a_rounded_value_and_a_unit():
     runs = [{"metrics": {"avg_latency": 1.23456, "percentiles.99": 2.0}}, {"metrics": {"tokens_per_second": 9.0}}]
     assert [(figure["value"], figure["unit"]) for figure in offline.figures(runs)] == [
         (1.235, "s"), (2.0, "s"), (9.0, "tok/s")]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 0.5])
-def test_a_guard_that_does_not_wait_is_refused(seconds):
+def test_guard_that_does_not_wait_is_refused(seconds):
     with pytest.raises(BadInput, match=f"benchmark_offline_guard_s must be at least 1, but is {seconds}"):
         offline.check_inputs(dict(INPUTS, benchmark_offline_guard_s=seconds))
     offline.check_inputs(dict(INPUTS, benchmark_offline_guard_s=1))

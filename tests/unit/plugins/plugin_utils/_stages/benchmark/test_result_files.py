@@ -41,7 +41,7 @@ NEWER = {
 }
 
 
-def test_keys_of_newer_versions():
+def test_keys_of_newer_versions_are_accepted():
     assert parse(json.dumps(NEWER)) == {"kind": "serve", "metrics": {
         "completed": 4.0, "num_prompts": 4.0, "failed": 0.0, "rtfx": 0.0, "probe_p99_ttft_ms": 5.5,
         "diffusion_stats.committed_throughput": 2.5, "p99_client_queue_time_ms": 0.25,
@@ -68,11 +68,11 @@ def test_last_of_two_printed_results_counts():
     ({"num_prompts": 2, "completed": 2, "mean_ttft_ms": float("nan")}, "serve", {"num_prompts": 2.0, "completed": 2.0}),
     ({"something": 1}, "unknown", {}),
 ])
-def test_json(data, kind, metrics):
+def test_kind_of_a_json_result_is_recognized(data, kind, metrics):
     assert parse(json.dumps(data)) == {"kind": kind, "metrics": metrics}
 
 
-def test_latency_and_throughput_text():
+def test_printed_latency_and_throughput_are_read():
     assert parse("x\nAvg latency: 2.5 seconds\n99% percentile latency: 3 seconds\nTraceback (most recent") == {
         "kind": "latency", "metrics": {"Avg latency": 2.5, "99% percentile latency": 3.0}}
     assert parse("Throughput: 2.50 requests/s, 640.00 total tokens/s, 320.00 output tokens/s\n"
@@ -93,7 +93,7 @@ def test_any_text_is_accepted(text):
     assert all(isinstance(value, float) for value in result["metrics"].values())
 
 
-def test_corpus(corpus):
+def test_outputs_in_the_corpus_are_parsed_as_expected(corpus):
     labels = sorted((corpus / "vllm-bench").glob("*.expected.json"))
     assert labels
     wrong = {}
@@ -106,7 +106,7 @@ def test_corpus(corpus):
     assert wrong == {}
 
 
-def test_results_recorded_from_the_real_tools(corpus):
+def test_results_recorded_from_the_real_tools_are_recognized(corpus):
     found = {path.name: result_files.parse(path.read_text("utf-8"))
              for path in (corpus / "recorded").glob("*.json")}
     assert len(found) >= 4

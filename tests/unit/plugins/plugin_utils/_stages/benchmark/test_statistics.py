@@ -17,7 +17,7 @@ def run(**metrics):
     return {"metrics": metrics}
 
 
-def test_spread_over_repeats():
+def test_spread_of_repeated_runs_is_computed():
     runs = [*(run(output_throughput=value) for value in (90.0, 100.0, 110.0)), run()]
     assert statistics.summarize(runs) == {
         "output_throughput": {"median": 100.0, "minimum": 90.0, "maximum": 110.0, "cv_percent": 10.0}}
@@ -35,12 +35,12 @@ def test_one_run_has_no_spread():
     ({"p99_ttft_ms": "fast"}, "above 0"),
     ({"p99_ttft_ms": True}, "above 0"),
 ])
-def test_mistakes_in_an_objective(slo, mistake):
+def test_mistake_in_an_objective_is_reported(slo, mistake):
     found = statistics.bad_slo(slo, [50, 99, 99.9])
     assert found is None if mistake is None else mistake in found
 
 
-def test_metric_without_a_value_is_missed():
+def test_metric_without_a_value_does_not_meet_the_objective():
     assert statistics.missed({"p99_ttft_ms": 10, "p99_tpot_ms": 10, "p99_e2el_ms": 10},
                              {"p99_ttft_ms": 10.0, "p99_tpot_ms": 10.1}) == {"p99_tpot_ms": 10.1, "p99_e2el_ms": None}
 
@@ -90,11 +90,11 @@ def test_search_needs_one_run_if_the_maximum_passes():
     assert search(RATES, 100) == {32: True}
 
 
-def test_no_value_passes():
+def test_search_without_a_passing_value_ends_at_the_minimum():
     assert bracket(search(RATES, 0.1)) == (None, 0.5)
 
 
-def test_few_runs_find_the_highest_rate():
+def test_search_finds_the_highest_rate_in_few_runs():
     points = search(RATES, 7.3)
     low, high = bracket(points)
     assert low <= 7.3 < high
@@ -102,14 +102,14 @@ def test_few_runs_find_the_highest_rate():
     assert len(points) <= 1 + math.ceil(math.log2(math.log(64) / math.log(1.1)))
 
 
-def test_concurrency_without_tolerance_is_exact():
+def test_search_without_a_tolerance_is_exact():
     assert bracket(search(Sweep(1, 256, 0.0, True), 37)) == (37, 38)
 
 
 def test_interrupted_search_continues():
-    whole = search(RATES, 7.3)
-    part = dict(list(whole.items())[:3])
-    assert search(RATES, 7.3, part) == whole
+    complete = search(RATES, 7.3)
+    part = dict(list(complete.items())[:3])
+    assert search(RATES, 7.3, part) == complete
 
 
 def test_passing_value_above_a_failing_value_does_not_count():

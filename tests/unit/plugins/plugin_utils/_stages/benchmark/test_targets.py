@@ -13,16 +13,16 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm
 URL = "http://10.0.0.9:8080"
 
 
-@pytest.mark.parametrize(("wanted", "url", "instances", "found"), [
+@pytest.mark.parametrize(("wanted", "url", "instances", "expected"), [
     (["auto"], "", 1, ["instance"]),
     (["auto"], "", 4, ["instance", "node"]),
     (["auto"], URL, 1, ["instance", "balancer"]),
     (["node", "instance"], URL, 1, ["instance", "node"]),
     (["balancer"], URL, 4, ["balancer"]),
 ])
-def test_targets(wanted, url, instances, found):
+def test_inputs_and_plan_determine_the_targets(wanted, url, instances, expected):
     plan = {"instances": [{"serves": True}] * instances + [{"serves": False}]}
-    assert targets.chosen(plan, {"benchmark_targets": wanted, "benchmark_balancer_url": url}) == found
+    assert targets.chosen(plan, {"benchmark_targets": wanted, "benchmark_balancer_url": url}) == expected
 
 
 @pytest.mark.parametrize(("wanted", "url"), [(["balancer"], ""), (["auto"], "10.0.0.9:8080"), (["auto"], URL + "/v1")])
@@ -31,11 +31,11 @@ def test_balancer_needs_a_url(wanted, url):
         targets.chosen({"instances": [{"serves": True}]}, {"benchmark_targets": wanted, "benchmark_balancer_url": url})
 
 
-@pytest.mark.parametrize(("rate", "found"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
-def test_load_is_multiplied_by_the_instances(rate, found):
+@pytest.mark.parametrize(("rate", "expected"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
+def test_load_is_multiplied_by_the_number_of_instances(rate, expected):
     inputs = targets.multiply_load({"benchmark_num_prompts": 10, "benchmark_request_rate": rate,
                                     "benchmark_max_concurrency": 2}, 4)
-    assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": found, "benchmark_max_concurrency": 8}
+    assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": expected, "benchmark_max_concurrency": 8}
 
 
 def client(ended_at, duration, **metrics):
@@ -60,7 +60,7 @@ def test_consecutive_clients_have_no_higher_throughput():
     assert metrics["output_throughput"] == pytest.approx(100 / 20)
 
 
-def test_failed_requests_are_added():
+def test_failed_requests_are_summed():
     assert targets.merged([client(1.0, 1.0, failed=2.0), client(1.0, 1.0, failed=0.0)])[1]["failed"] == 2
 
 
@@ -79,7 +79,7 @@ def test_only_the_planned_container_serves(service, serves):
     assert targets.serves({"service": service, "hash": "h", "serves": False}) is False
 
 
-def test_differences_between_snapshots():
+def test_differences_between_snapshots_are_described():
     before = targets.snapshot([{"name": "a", "service": SERVICE}, {"name": "b", "service": SERVICE}])
     after = {"a": identity(dict(SERVICE, restarts=1)), "b": identity(SERVICE)}
     assert targets.differences(before, before) == []

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The types of the benchmark stage have the keys of real values."""
+"""The types of the benchmark stage have the same keys as real values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import defaults
 
 
-def test_keys():
+def test_types_have_the_keys_of_real_values():
     inputs, plan = defaults("benchmark"), valid()
     service = {"id": "c", "image": "i", "started_at": "now", "restarts": 0, "labels": {}, "weights": "w", "driver": "d"}
     measured = targets.measurement("vllm", targets.INSTANCE, targets.VLLM, [], 1, ["node1"], inputs)

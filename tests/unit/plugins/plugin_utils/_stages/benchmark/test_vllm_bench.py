@@ -36,7 +36,7 @@ def options(known=KNOWN, **inputs):
     return {name: value for name, value in zip(argv, argv[1:]) if name.startswith("--")}
 
 
-def test_default_is_the_measurement_of_the_tutorial():
+def test_defaults_result_in_the_measurement_of_the_tutorial():
     found = options()
     assert {name: found["--" + name] for name in ("base-url", "model", "served-model-name", "num-prompts",
                                                   "request-rate", "random-input-len", "temperature", "seed")} == {
@@ -49,7 +49,7 @@ def test_default_is_the_measurement_of_the_tutorial():
 
 @pytest.mark.parametrize("release", sorted(CATALOGUE["releases"]))
 @pytest.mark.parametrize("dataset", ["random", "random-mm", "custom"])
-def test_every_release_has_the_options(release, dataset):
+def test_every_release_has_the_required_options(release, dataset):
     known = bench_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"], "serve")
     found = options(known, benchmark_dataset=dataset, benchmark_dataset_path="/d/p.jsonl", benchmark_max_concurrency=2)
     assert {name[2:] for name in found} <= set(known) | {"metadata"}
@@ -118,7 +118,7 @@ def test_client_has_no_npu_and_only_read_only_mounts():
     assert found["command"] == ["vllm"]
 
 
-def test_client_trusts_the_ca_of_the_plan_and_has_no_key_of_a_server():
+def test_client_trusts_the_ca_of_the_plan_and_has_no_tls_key():
     server = {"source": "/k.pem", "target": "/run/ascend-vllm/key.pem", "read_only": True, "origin": "tls"}
     print_ca = ["bash", "-c", 'cat "$SSL_CERT_FILE"']
     found = vllm_bench.client(dict(PLAN, ca="a\nb%s$(id)"), dict(INSTANCE, mounts=[server]), print_ca, INPUTS)
@@ -128,7 +128,7 @@ def test_client_trusts_the_ca_of_the_plan_and_has_no_key_of_a_server():
     assert printed == "a\nb%s$(id)"
 
 
-def test_file_of_prompts_is_mounted():
+def test_prompt_file_is_mounted():
     found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(INPUTS, benchmark_dataset_path="/d/p.jsonl",
                                                              benchmark_client_image="mine"))
     assert found["mounts"][-1] == {"type": "bind", "source": "/d/p.jsonl", "target": vllm_bench.DATASET_TARGET,
@@ -136,7 +136,7 @@ def test_file_of_prompts_is_mounted():
     assert found["image"] == "mine"
 
 
-def test_key_is_read_from_the_secrets_file_only():
+def test_secrets_file_is_the_only_source_of_the_api_key():
     secret = {"source": "/var/lib/x.env", "target": "/run/x.env", "read_only": True, "origin": "secrets"}
     instance = dict(INSTANCE, secrets_path="/var/lib/x.env", mounts=[secret])
     found = vllm_bench.client(PLAN, instance, ["vllm", "bench"], INPUTS)
@@ -151,7 +151,7 @@ def test_key_is_read_from_the_secrets_file_only():
     ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
     ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
     ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
-def test_message_names_the_bad_input(name, value):
+def test_message_names_the_invalid_input(name, value):
     inputs = dict(INPUTS, **{"benchmark_" + name: value})
     if name == "sweep_minimum":
         inputs.update(benchmark_sweep="request_rate", benchmark_slo={"p99_ttft_ms": 1})
@@ -161,7 +161,7 @@ def test_message_names_the_bad_input(name, value):
         vllm_bench.check_inputs(inputs)
 
 
-def test_warm_up_requests_are_like_those_of_the_measurement():
+def test_warm_up_requests_resemble_those_of_the_measurement():
     (text,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_random_input_len_tokens=5))
     assert (text["endpoint"], len(text["body"]["prompt"]), text["body"]["max_tokens"]) == ("/v1/completions", 5, 128)
     (images,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_dataset="random-mm",
@@ -175,7 +175,7 @@ def test_warm_up_requests_are_like_those_of_the_measurement():
 
 
 @pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
-def test_valid_rates(rate):
+def test_valid_rate_is_accepted(rate):
     vllm_bench.check_inputs(dict(INPUTS, benchmark_request_rate=rate))
 
 
@@ -196,13 +196,13 @@ def test_figures_are_medians_per_instance():
         "Request throughput (a)", "Request throughput (b)"]
 
 
-def test_result_of_a_sweep_is_a_figure():
+def test_result_of_a_sweep_is_reported_as_a_figure():
     sweep = {"variable": "request_rate", "best": 4.5}
     assert vllm_bench.figures([{"name": "a", "summary": {}, "sweep": sweep}]) == [
         {"name": "Highest request rate within the objective", "value": 4.5, "unit": "req/s"}]
 
 
-def test_sweep_of_the_concurrency_sends_all_requests_at_once():
+def test_concurrency_sweep_sends_all_requests_at_once():
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="max_concurrency"), 8)["benchmark_request_rate"] == "inf"
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="request_rate"), 8)["benchmark_request_rate"] == 8
     assert vllm_bench.sweep(dict(INPUTS, benchmark_sweep="max_concurrency", benchmark_sweep_minimum=1.0)).whole

@@ -73,19 +73,19 @@ def test_wrong_answers_fail(check, answer):
     assert [name for name, status in found.items() if status == "failed"] == [check]
 
 
-def test_a_server_with_another_model_fails():
+def test_server_that_serves_another_model_fails():
     assert judge(models={"models": ["other"]})["served_name"] == "failed"
     assert judge(models={"models": [], "status": None, "error": "refused"})["served_name"] == "failed"
 
 
-def test_a_service_without_a_key_causes_a_warning():
+def test_service_without_a_key_causes_a_warning():
     assert judge(missing_key={"status": 200, "text": "hello"})["missing_key"] == "warned"
     found = judge(inputs={"functional_api_key": ""})
     assert "wrong_key" not in found
     assert found["missing_key"] == "not_run"
 
 
-def test_requests_that_were_not_sent_or_judged_are_not_run():
+def test_checks_of_requests_that_were_not_sent_or_judged_are_not_run():
     assert judge(inputs={"functional_expected_words": []})["expected_words"] == "not_run"
     assert judge(image_answer={"status": 500, "error": "x"})["expected_words"] == "not_run"
     assert judge(long_prompt={"status": None, "sent": False, "error": "no limit"})["long_prompt"] == "not_run"
@@ -106,14 +106,14 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
     assert by_id["beyond_limit"]["prompt_tokens_over_limit"] > 0 > by_id["long_prompt"]["prompt_tokens_over_limit"]
 
 
-@pytest.mark.parametrize("name", ["none.png", "text.txt"])
-def test_a_file_that_is_not_a_picture_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["missing.png", "text.txt"])
+def test_file_that_is_not_a_picture_is_refused(tmp_path, name):
     (tmp_path / "text.txt").write_text("x")
     with pytest.raises(ValueError, match="functional_image has to be"):
         functional.data_uri(str(tmp_path / name))
 
 
-def test_a_node_without_an_api_is_not_tested(tmp_path):
+def test_node_without_an_api_is_not_tested(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
     assert (check["status"], check["message"]) == (
@@ -141,16 +141,16 @@ def open_routes(routes, key="secret", plan=None):
     ({"/health": 403}, "passed", "none"),
     ({"/pause": None}, "not_run", None),
 ])
-def test_open_routes_with_a_key(routes, status, actual):
+def test_only_the_health_route_may_be_open_if_a_key_is_set(routes, status, actual):
     assert open_routes(routes) == (status, actual)
 
 
-def test_metrics_may_be_open():
+def test_metrics_route_may_be_open_if_the_plan_excludes_it():
     plan = copy.deepcopy(PLAN)
     plan["instances"][0]["command"][-1] += "ExceptMetrics"
     assert open_routes({"/metrics": 200}, plan=plan)[0] == "passed"
     assert open_routes({"/pause": 405}, plan=plan)[0] == "failed"
 
 
-def test_open_routes_without_a_key_are_named():
+def test_open_routes_are_only_listed_if_no_key_is_set():
     assert open_routes({"/pause": 405}, key="") == ("passed", "control: /pause; health: /health")

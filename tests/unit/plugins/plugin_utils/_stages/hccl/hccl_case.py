@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations of a healthy cluster in the hccl stage, and helpers that judge them."""
+"""Observations of a healthy cluster for the hccl stage, and helpers that judge them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NPUS = 4
 
 
 def npu(node, number):
-    """Return the parsed answers of hccn_tool for a healthy NPU; nodes are numbered from 1."""
+    """Return the parsed output of hccn_tool for a healthy NPU. Nodes are numbered from 1."""
     return {
         "link": {"status": "UP"},
         "net_health": {"status": "Success"},
@@ -35,7 +35,7 @@ def npu(node, number):
 
 
 def observation(node, nodes):
-    """Return the observation of a node of a healthy cluster; nodes are numbered from 1."""
+    """Return the observation of a node in a healthy cluster. Nodes are numbered from 1."""
     devices = {str(number): {"address": f"10.0.{number}.{node}", "netmask": "255.255.255.0",
                              "gateway": f"10.0.{number}.254"} for number in range(NPUS)}
     others = [f"n{other}" for other in range(1, nodes + 1) if other != node]
@@ -68,7 +68,7 @@ def cluster(nodes=2):
 
 
 def judge(peers, host="n2", **inputs):
-    """Return the checks of a host; its survey is written as JSON and read, as between tasks."""
+    """Return the checks of a host. Its survey is serialized to JSON and read again, as between tasks."""
     inputs = dict(INPUTS, hccl_host_port=22, **inputs)
     survey = json.loads(json.dumps(hccl.survey(peers, inputs)))[host]
     return hccl.judge(context({}, peers[host], inputs, host, survey))

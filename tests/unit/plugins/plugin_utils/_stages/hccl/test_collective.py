@@ -25,13 +25,13 @@ LARGE = {**ROW, "size_bytes": 268435456, "alg_bandwidth_gbs": 20.0, "bus_bandwid
 GOOD = "[W923] some noise\n" + START + line(type="row", **ROW) + line(type="row", **LARGE) + line(type="end")
 
 
-def test_bus_bandwidth():
+def test_bus_bandwidth_is_computed_from_the_algorithm_bandwidth():
     assert collective.bus_bandwidth(10.0, 2) == 10.0
     assert collective.bus_bandwidth(10.0, 16) == pytest.approx(18.75)
     assert collective.bus_bandwidth(10.0, 1) == 0
 
 
-def test_parse():
+def test_output_of_a_successful_run_is_parsed():
     result = collective.parse(GOOD)
     assert result == {"rows": [ROW, LARGE], "failed": False, "reason": None, "backend": "hccl", "ranks": 16,
                       "tool": "probe", "choice": None}
@@ -50,13 +50,13 @@ def test_parse():
     (GOOD.replace('"check"', '"chekc"'), 0, "unreadable line of the probe"),
     ("", 0, "exit status 0 without a result"),
 ])
-def test_parse_failure(text, status, reason):
+def test_failure_is_recognized_in_the_output(text, status, reason):
     result = collective.parse(text, status)
     assert result["failed"]
     assert result["reason"].startswith(reason)
 
 
-def test_a_missing_row_is_a_failure():
+def test_missing_row_is_a_failure():
     sizes = [1048576, 268435456]
     text = line(type="start", backend="hccl", ranks=16, sizes=sizes) + line(type="row", **ROW) + line(type="end")
     assert collective.parse(text)["reason"] == "1 of 2 rows are missing"
@@ -74,7 +74,7 @@ TABLE = ("the minbytes is 1048576, maxbytes is 2097152, iters is 20, warmup_iter
 END = line(type="end", status=0)
 
 
-def test_hccl_test_on_the_first_node():
+def test_results_of_hccl_test_are_in_the_output_of_the_first_node():
     result = collective.parse(FIRST_NODE + TABLE + END)
     assert not result["failed"]
     assert [row["size_bytes"] for row in result["rows"]] == [1048576, 2097152]
@@ -83,14 +83,14 @@ def test_hccl_test_on_the_first_node():
     assert collective.baseline_key(result, 2) == "2 nodes, 16 ranks, hccl_test, 2097152 bytes"
 
 
-def test_hccl_test_on_another_node():
+def test_other_nodes_report_only_the_success_of_hccl_test():
     result = collective.parse(OTHER_NODE + END)
     assert (result["rows"], result["failed"]) == ([], False)
     assert collective.parse(OTHER_NODE)["failed"]
     assert collective.parse(OTHER_NODE + line(type="end", status=9), 9)["failed"]
 
 
-def test_an_unverified_sum_of_hccl_test_has_no_bandwidth():
+def test_bandwidth_with_an_unverified_sum_of_hccl_test_does_not_count():
     result = collective.parse(FIRST_NODE + TABLE.replace("success", "NULL") + END)
     assert not result["failed"]
     assert {row["check"] for row in result["rows"]} == {"NULL"}
@@ -115,13 +115,13 @@ ERROR_7 = "hccl interface return errreturn err ./common/src/hccl_test_common.cc:
      "rank 0 on n1: n2 did not join within 60 s"),
     (line(type="error", rank=1, host="n2", message="the image has no MPI"), 3, "rank 1 on n2: the image has no MPI"),
 ])
-def test_failure_of_hccl_test(text, status, reason):
+def test_failure_of_hccl_test_is_recognized(text, status, reason):
     result = collective.parse(text, status)
     assert result["failed"]
     assert result["reason"].startswith(reason)
 
 
-def test_the_reason_for_the_probe_is_kept():
+def test_reason_for_using_the_probe_is_kept():
     result = collective.parse(line(type="choice", tool="probe", reason="the image has no MPI") + GOOD)
     assert (result["tool"], result["choice"], result["failed"]) == ("probe", "the image has no MPI", False)
 
@@ -132,7 +132,7 @@ def peers(**texts):
         "round": "all", "hosts": sorted(texts), "result": collective.parse(text)}]}} for host, text in texts.items()}
 
 
-def test_images_that_differ_are_named():
+def test_nodes_with_different_images_are_named():
     (run,) = collective.group_runs(peers(n1=FIRST_NODE, n2=GOOD))
     assert run["reason"] == "the images of the nodes differ: only n1 can run hccl_test"
 
@@ -156,7 +156,10 @@ def run(round_name, hosts, bandwidth=10.0, reason=None):
 
 
 def pairs(outcome):
-    """Return three rounds of pairs of a, b, c and d; ``outcome(pair)`` is the bandwidth in GB/s or the failure."""
+    """Return three rounds in which a, b, c and d run in pairs.
+
+    ``outcome(pair)`` is the bandwidth in GB/s, or the reason for the failure.
+    """
     found = []
     for number, round_pairs in enumerate((("ab", "cd"), ("ac", "bd"), ("ad", "bc"))):
         for pair in round_pairs:
@@ -181,11 +184,11 @@ ALONE = [run("alone", host) for host in "abcd"]
     # no difference between the nodes
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 5.0)], []),
 ])
-def test_suspects(runs, suspects):
+def test_runs_determine_the_suspects(runs, suspects):
     assert [suspect["hosts"] for suspect in collective.suspects(runs)] == suspects
 
 
-def test_a_group_fails_if_one_of_its_nodes_fails():
+def test_group_fails_if_one_of_its_nodes_fails():
     observed = peers(n1=GOOD, n2="")
     observed["n2"]["collective"]["runs"].append({"round": "pair 0", "hosts": [], "result": None})
     observed["n3"] = {}
@@ -201,13 +204,13 @@ def test_a_group_fails_if_one_of_its_nodes_fails():
     (None, 2, (36.0, "0.9 of the 40 GB/s in the baseline")),
     ("", 3, None),
 ])
-def test_required_bandwidth(minimum, nodes, required):
+def test_minimum_or_baseline_determines_the_required_bandwidth(minimum, nodes, required):
     result = collective.parse(GOOD)
     inputs = {"hccl_collective_bus_bandwidth_minimum_gbs": minimum, "hccl_collective_baseline_tolerance": 0.9}
     baseline = {"2 nodes, 16 ranks, hccl, 268435456 bytes": 40.0}
     assert collective.required_bandwidth(result, nodes, inputs, baseline) == required
 
 
-def test_without_a_minimum_and_a_baseline_no_bandwidth_is_required():
+def test_no_bandwidth_is_required_without_a_minimum_and_a_baseline():
     inputs = {"hccl_collective_bus_bandwidth_minimum_gbs": "", "hccl_collective_baseline_tolerance": 0.9}
     assert collective.required_bandwidth(collective.parse(GOOD), 2, inputs, None) is None

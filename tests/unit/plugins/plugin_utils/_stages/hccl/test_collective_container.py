@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container of a node in an all-reduce."""
+"""Plan and inputs determine the container in which a node takes part in an all-reduce."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
 
 
-def test_container_of_the_probe():
+def test_container_runs_the_probe():
     group = {"hosts": ["n1", "n2"], "rank": 1}
     arguments = collective_container.arguments(PLAN, INPUTS, group, INTERFACES, "n2", SOURCES)
     assert arguments["command"] == [
@@ -67,7 +67,7 @@ def test_container_has_every_device_of_the_node():
     ({"hccl_collective_sizes_bytes": [8]}, {"PROBE_SIZES": "8"}),
     ({"hccl_collective_timeout_s": 90}, {"90", "HCCL_CONNECT_TIMEOUT", "PROBE_TIMEOUT_S"}),
 ])
-def test_an_input_changes_only_its_part_of_the_container(change, differences):
+def test_input_changes_only_its_part_of_the_container(change, differences):
     group = {"hosts": ["n1", "n2"], "rank": 1}
     default, found = (collective_container.arguments(PLAN, {**INPUTS, **each}, group, INTERFACES, "n2", SOURCES)
                       for each in ({}, change))
@@ -83,7 +83,7 @@ def test_an_input_changes_only_its_part_of_the_container(change, differences):
 
 
 @pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
-def test_container_of_hccl_test(tool, required):
+def test_container_runs_the_launcher_of_hccl_test(tool, required):
     inputs = dict(INPUTS, hccl_collective_tool=tool, hccl_collective_sizes_bytes=[4194304, 1048576])
     group = {"hosts": ["n1", "n2"], "rank": 1}
     arguments = collective_container.arguments(PLAN, inputs, group, INTERFACES, "n2", SOURCES)

@@ -19,14 +19,14 @@ def node(address):
 
 
 def cluster(nodes=2, **changes):
-    """Return the observations of n1, n2 ..., with changes to that of n2."""
+    """Return the observations of n1, n2 ..., with changes to the observation of n2."""
     found = {f"n{number}": node(f"192.0.2.{number}") for number in range(1, nodes + 1)}
     if nodes > 1:
         found["n2"].update(changes)
     return found
 
 
-def test_nothing_prevents_a_run():
+def test_run_is_planned_if_there_is_no_obstacle():
     assert collective_rounds.run_rounds(cluster(), INPUTS, 5, False) == {
         "rounds": ["all"], "obstacle": None, "waits_for_image": False,
         "interfaces": {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth0", "address": "192.0.2.2"}}}
@@ -35,16 +35,16 @@ def test_nothing_prevents_a_run():
 @pytest.mark.parametrize(("peers", "inputs", "forks", "obstacle"), [
     (cluster(), {"hccl_collective_policy": "never"}, 5, "hccl_collective_policy is never"),
     (cluster(1), {}, 5, "only one node"),
-    (cluster(), {}, 1, "all 2 nodes at a time, but Ansible has 1 forks"),
+    (cluster(), {}, 1, "all 2 nodes at a time, but the forks setting of Ansible is 1"),
     (cluster(image_present=False), {}, 5, "n2 does not have the image yet"),
     (cluster(image_present=None), {}, 5, "Docker on n2 does not report"),
     (cluster(processes=None), {}, 5, "npu-smi on n2 does not show whether the NPUs are free"),
     (cluster(processes=[{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]), {}, 5,
      "NPU 3 of n2 is in use by vllm (pid 77)"),
     (cluster(host_network={"interfaces": [], "error": None}), {}, 5,
-     "The interface of n2 for HCCL is unknown: no interface of n2 is up"),
+     "The interface of n2 for HCCL is unknown: n2 has no interface that is up"),
 ])
-def test_obstacles(peers, inputs, forks, obstacle):
+def test_obstacle_prevents_the_run(peers, inputs, forks, obstacle):
     rounds = collective_rounds.run_rounds(peers, {**INPUTS, **inputs}, forks, False)
     assert obstacle in rounds["obstacle"]
     assert (rounds["rounds"], rounds["interfaces"]) == ([], {})
@@ -62,7 +62,7 @@ def test_check_mode_runs_nothing():
     (cluster(image_present=False), "never", False),
     ({"n1": dict(node("192.0.2.1"), image_present=False)}, "auto", False),
 ])
-def test_a_run_waits_for_the_image(peers, policy, waits):
+def test_run_waits_only_for_a_missing_image(peers, policy, waits):
     rounds = collective_rounds.run_rounds(peers, {**INPUTS, "hccl_collective_policy": policy}, 5, False)
     assert rounds["waits_for_image"] is waits
 
@@ -77,7 +77,7 @@ def result(bandwidth=10.0, reason=None):
 
 
 def after(outcome, nodes=4, baseline=None):
-    """Return the observations of nodes after a run over all of them."""
+    """Return the observations of nodes after a run on all of them."""
     peers = cluster(nodes)
     for observed in peers.values():
         observed["collective"] = {"runs": [{"round": "all", "hosts": sorted(peers), "result": outcome}],
@@ -96,7 +96,7 @@ def after(outcome, nodes=4, baseline=None):
     (after(result(reason="no route"), nodes=9), "", ["alone", "pair 0", "pair 1", "pair 2"]),
     (cluster(4), "", []),
 ])
-def test_rounds_after_a_failed_or_slow_run(peers, minimum, rounds):
+def test_failed_or_slow_run_is_followed_by_diagnosis_rounds(peers, minimum, rounds):
     found = collective_rounds.diagnosis_rounds(peers, {**INPUTS, "hccl_collective_bus_bandwidth_minimum_gbs": minimum})
     assert found["rounds"] == rounds
     assert sorted(found["interfaces"]) == (sorted(peers) if rounds else [])
@@ -109,8 +109,8 @@ def test_number_of_pair_rounds_is_limited(limit, rounds):
     assert collective_rounds.diagnosis_rounds(after(result(reason="no route")), inputs)["rounds"] == rounds
 
 
-def test_no_diagnosis_without_the_interface_of_a_node():
-    """Its interface may be unknown because the other nodes on its network have left the run."""
+def test_nothing_is_diagnosed_if_the_interface_of_a_node_is_unknown():
+    """The interface may be unknown because the other nodes on its network failed earlier in the run."""
     peers = after(result(reason="no route"), nodes=2)
     peers["n2"]["host_network"]["interfaces"] = []
     assert collective_rounds.diagnosis_rounds(peers, INPUTS)["rounds"] == []
@@ -118,7 +118,7 @@ def test_no_diagnosis_without_the_interface_of_a_node():
 
 # --- Groups
 
-def test_groups():
+def test_all_nodes_of_a_group_compute_the_same_group():
     hosts = ["n3", "n1", "n2", "n4"]
     assert collective_rounds.group(hosts, "n3", collective.ALL) == {"hosts": ["n1", "n2", "n3", "n4"], "rank": 2}
     assert collective_rounds.group(hosts, "n3", collective.ALONE) == {"hosts": ["n3"], "rank": 0}

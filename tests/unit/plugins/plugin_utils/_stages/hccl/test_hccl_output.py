@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The output of hccl_test is parsed. The outputs are invented, in the format of the program."""
+"""The output of hccl_test is parsed. The outputs in this file are constructed in its format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = [{"size_bytes": 8192, "time_us": 801.25, "alg_bandwidth_gbs": 0.01022, "c
         {"size_bytes": 16384, "time_us": 820.0, "alg_bandwidth_gbs": 0.01998, "check": "success"}]
 
 
-def test_success():
+def test_successful_run_is_parsed():
     assert hccl_output.parse(GOOD) == {"rows": ROWS, "failed": False, "reason": None}
     assert hccl_output.parse(GOOD.replace("aveg_time", "avg_time"))["rows"] == ROWS
 
@@ -44,19 +44,19 @@ def test_incomplete_rows_are_ignored(row):
     assert (run["rows"], run["failed"]) == ([], True)
 
 
-def test_rank_prefixes_of_mpirun_are_removed():
+def test_rank_prefixes_from_mpirun_are_removed():
     tagged = "".join(f"[1,0]<stdout>:{line}\n" for line in GOOD.splitlines())
     assert hccl_output.parse(tagged)["rows"] == ROWS
 
 
-def test_an_unverified_sum_is_not_a_failure():
+def test_unverified_sum_is_not_a_failure():
     run = hccl_output.parse(START + HEADER + ROW.replace("success", "NULL")
                             + "Warning: The calculation result overflows, No verification is performed.\n")
     assert [row["check"] for row in run["rows"]] == ["NULL"]
     assert not run["failed"]
 
 
-def test_wrong_sum():
+def test_wrong_sum_is_a_failure():
     run = hccl_output.parse(START + HEADER + "local rank_id 3, check result failed, expect 8, got 7\n"
                             + ROW.replace("success", "failed"))
     assert run["failed"]
@@ -81,7 +81,7 @@ def test_wrong_sum():
      "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES"),
     (START + HEADER, None),
 ])
-def test_failure(text, reason):
+def test_reason_for_a_failure_is_found(text, reason):
     assert hccl_output.parse(text) == {"rows": [], "failed": True, "reason": reason}
 
 
@@ -91,7 +91,7 @@ def test_rows_before_a_failure_are_kept():
     assert run["failed"]
 
 
-def test_no_output():
+def test_empty_output_is_an_error():
     with pytest.raises(hccl_output.ParseError):
         hccl_output.parse(" \n")
 
@@ -110,7 +110,7 @@ def test_mutated_text_never_crashes_the_parser_or_yields_new_values(data):
     assert run["rows"] or run["failed"]
 
 
-def test_corpus(corpus):
+def test_outputs_in_the_corpus_are_parsed_as_expected(corpus):
     samples = sorted((corpus / "hccl_test").glob("*.txt"))
     assert samples
     for sample in samples:

@@ -32,12 +32,12 @@ def names(peers, wanted=""):
             for host, choice in interfaces.host_interfaces(peers, wanted).items()}
 
 
-def test_the_only_candidate_is_chosen():
+def test_only_candidate_is_chosen():
     observed = node(interface("lo", kind="loopback"), ETH, interface("docker0", "172.17.0.1/16", kind="bridge"),
                     interface("br-0123456789ab", "172.18.0.1/16"), interface("eth2", "203.0.113.1/24", up=False),
                     interface("eth3"), interface("npu0", "10.0.0.1/24"), npus=["10.0.0.1"])
     assert interfaces.host_interfaces({"a": observed})["a"] == {
-        "interface": {"name": "eth0", "address": "192.0.2.1"}, "reason": "the only one of a",
+        "interface": {"name": "eth0", "address": "192.0.2.1"}, "reason": "the only candidate on a",
         "candidates": ["eth0 (192.0.2.1)"]}
 
 
@@ -52,22 +52,22 @@ def test_the_only_candidate_is_chosen():
     (interface("tailscale0", "100.110.34.31/32", kind="tun"), None),
     (interface("vpn", "10.8.0.6/24", kind="tun"), None),
     (interface("calico", "10.244.1.0/32", kind="ipip"), None),
-    (interface("usb0", "169.254.95.120/16"), None),  # the network card of a BMC
+    (interface("usb0", "169.254.95.120/16"), None),  # the internal interface of a BMC
     (interface("bond0", "169.254.7.7/16", "198.51.100.9/32", "192.0.2.1/24", kind="bond"), "bond0"),
 ])
-def test_an_interface_is_a_candidate_if_it_leads_to_other_hosts(found, expected):
+def test_interface_is_a_candidate_if_it_leads_to_other_hosts(found, expected):
     choice = interfaces.host_interfaces({"a": node(found)})["a"]
     assert (choice["interface"] and choice["interface"]["name"]) == expected
     assert expected is None or choice["interface"]["address"] == "192.0.2.1"
 
 
-def test_a_bridge_with_unknown_ports_is_not_used_if_there_is_another_interface():
+def test_bridge_with_unknown_ports_is_not_used_if_there_is_another_interface():
     bridge = interface("lan", "198.51.100.1/24", kind="bridge", ports=None)
     assert names({"a": node(bridge)}) == {"a": "lan"}
     assert names({"a": node(bridge, ETH)}) == {"a": "eth0"}
 
 
-def test_an_address_that_another_host_has_is_not_used():
+def test_address_that_another_host_also_has_is_not_used():
     nodes = {name: node(interface("lan", "172.20.%d.1/24" % number), interface("bmc", "192.168.7.1/24"))
              for number, name in enumerate("abc")}
     assert names(nodes) == {"a": "lan", "b": "lan", "c": "lan"}
@@ -76,7 +76,7 @@ def test_an_address_that_another_host_has_is_not_used():
     assert same["reason"].endswith("other hosts can reach; not considered: eth0 (192.0.2.1)")
 
 
-def test_routed_networks_are_named():
+def test_candidates_are_named_if_hosts_share_at_most_one_network():
     """The hosts share no network, or only the management network."""
     nodes = {name: [interface("mgmt", f"10.{number}.0.9/24"), interface("data", f"10.1{number}.0.9/24")]
              for number, name in enumerate("ab")}
@@ -87,7 +87,7 @@ def test_routed_networks_are_named():
     choice = interfaces.host_interfaces(shared)["b"]
     assert choice["interface"]["name"] == "eth0"
     assert choice["reason"] == (
-        "the only one in a network that all hosts share; set hccl_interface to choose data (10.11.0.9)")
+        "the only candidate on a network that all hosts share; set hccl_interface to choose data (10.11.0.9)")
     assert names(shared, "data") == {"a": "data", "b": "data"}
 
 
@@ -96,20 +96,20 @@ def test_hccl_interface_may_name_an_interface_that_is_never_detected():
     assert names({"a": node(interface("eth0", "10.128.0.3/32"))}, "eth0") == {"a": "eth0"}
 
 
-def test_the_interface_in_a_network_of_all_hosts_is_chosen():
+def test_interface_in_a_network_that_all_hosts_share_is_chosen():
     other = node(interface("enp1", "192.0.2.2/24"), interface("enp2", "203.0.113.2/24"))
     assert names({"a": node(ETH, STORAGE), "b": other}) == {"a": "eth0", "b": "enp1"}
 
 
 @pytest.mark.parametrize("others", [
     {}, {"b": node(interface("e", "192.0.2.2/24"), interface("f", "198.51.100.2/24"))}])
-def test_without_a_clear_choice_no_interface_is_chosen(others):
+def test_no_interface_is_chosen_if_several_are_possible(others):
     choice = interfaces.host_interfaces({"a": node(ETH, STORAGE), **others})["a"]
     assert choice["interface"] is None
     assert choice["reason"] == "eth0 (192.0.2.1) and eth1 (198.51.100.1) are possible"
 
 
-def test_hccl_interface_decides():
+def test_hccl_interface_overrides_the_detection():
     peers = {"a": node(ETH, STORAGE)}
     assert interfaces.host_interfaces(peers, "eth1")["a"]["interface"] == {"name": "eth1", "address": "198.51.100.1"}
     wrong = interfaces.host_interfaces(peers, "eth9")["a"]
@@ -125,9 +125,9 @@ def test_hccl_interface_may_differ_between_hosts():
 
 
 @pytest.mark.parametrize(("error", "reason"), [
-    (None, "no interface of a is up with an IPv4 address that other hosts can reach"),
+    (None, "a has no interface that is up and has an IPv4 address that other hosts can reach"),
     ("ip cannot be run", "ip cannot be run")])
-def test_without_a_candidate_no_interface_is_chosen(error, reason):
+def test_no_interface_is_chosen_without_a_candidate(error, reason):
     assert interfaces.host_interfaces({"a": node(error=error)})["a"] == {
         "interface": None, "reason": reason, "candidates": []}
 
@@ -143,14 +143,14 @@ def cluster(count):
                                npus=[f"10.0.{npu}.{number}" for npu in range(2)]) for number in range(1, count + 1)}
 
 
-def test_arguments_of_the_pings():
+def test_ping_arguments_contain_the_partners_and_their_hosts():
     assert interfaces.mesh_arguments(cluster(2), INPUTS)["n1"] == {
         "npus": [0, 1], "partners": [{"host": "n2", "npus": {"0": "10.0.0.2", "1": "10.0.1.2"}}], "shifts": [0, 1],
         "round_s": 0.5, "timeout_s": 10, "limit_s": 600,
         "hosts": [{"host": "n2", "address": "192.0.2.2", "port": 22}]}
 
 
-def test_an_npu_without_an_address_neither_sends_nor_receives():
+def test_npu_without_an_address_neither_sends_nor_receives_pings():
     peers = cluster(3)
     peers["n2"]["npus"]["1"]["ip"] = {"error": {"kind": "tool", "message": "no ip", "code": 13}}
     arguments = interfaces.mesh_arguments(peers, INPUTS)
@@ -164,7 +164,7 @@ def test_an_npu_without_an_address_neither_sends_nor_receives():
     ({"hccl_ping_limit_s": 60}, {"limit_s": 60}),
     ({"hccl_host_port": 2222}, {"hosts": [{"host": "n2", "address": "192.0.2.2", "port": 2222}]}),
 ])
-def test_an_input_changes_one_argument_of_the_pings(change, expected):
+def test_input_changes_one_argument_of_the_pings(change, expected):
     default, arguments = (interfaces.mesh_arguments(cluster(2), {**INPUTS, **each})["n1"] for each in ({}, change))
     assert {name: value for name, value in arguments.items() if value != default[name]} == expected
 
@@ -173,7 +173,7 @@ def test_an_input_changes_one_argument_of_the_pings(change, expected):
     ({"hccl_ping_enabled": False}, ([], [0, 1])),
     ({"hccl_ping_same_rail_only": True}, (["n2"], [0])),
 ])
-def test_pings_can_be_disabled_and_kept_in_the_rail(change, expected):
+def test_pings_can_be_disabled_or_restricted_to_the_same_rail(change, expected):
     arguments = interfaces.mesh_arguments(cluster(2), {**INPUTS, **change})["n1"]
     assert ([partner["host"] for partner in arguments["partners"]], arguments["shifts"]) == expected
     assert len(arguments["hosts"]) == 1

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fault of the network fails its check on its host, and no other check."""
+"""A network fault fails its check on the affected host, and no other check."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def status(checks):
     return contract.stage_status(checks)
 
 
-def test_a_healthy_cluster_passes_every_check():
+def test_healthy_cluster_passes_every_check():
     checks = judge(cluster(), hccl_collective_bus_bandwidth_minimum_gbs="20")
     assert {check["status"] for check in checks} == {"passed"}
     assert {check["id"] for check in checks} == {check.id for check in hccl.CHECKS}
@@ -70,7 +70,7 @@ def judged(peers, plan, **inputs):
 
 @pytest.mark.parametrize(("plan", "policy", "expected"), [
     (ALONE, "auto", "warned"), (GROUP, "auto", "failed"), (ALONE, "required", "failed"), (GROUP, "optional", "warned")])
-def test_a_node_without_cables_is_refused_only_if_nodes_serve_together(plan, policy, expected):
+def test_node_without_cables_fails_only_if_nodes_serve_together(plan, policy, expected):
     checks = judged(without_cables(), plan, hccl_network_policy=policy)
     assert status(checks) == expected
     by_id = {check["id"]: check for check in checks}
@@ -81,7 +81,7 @@ def test_a_node_without_cables_is_refused_only_if_nodes_serve_together(plan, pol
 
 
 @pytest.mark.parametrize(("plan", "expected"), [(ALONE, "warned"), (GROUP, "failed")])
-def test_a_node_without_hccn_tool(plan, expected):
+def test_missing_hccn_tool_fails_only_if_nodes_serve_together(plan, expected):
     peers = cluster()
     peers["n2"]["npus"] = hccn_query.unanswered(range(NPUS), hccn_query.QUERIES, "hccn_tool was not found")
     checks = judged(peers, plan)
@@ -90,15 +90,15 @@ def test_a_node_without_hccn_tool(plan, expected):
         check["message"] for check in checks if check["id"] == "tool_answers")
 
 
-def test_a_hanging_tool_refuses_an_independent_node_too():
+def test_hung_tool_fails_an_independent_node_too():
     peers = cluster()
     peers["n2"]["npus"]["1"]["link"] = {"error": {"kind": "timeout", "message": "no answer", "code": None}}
     assert not_passed(judged(peers, ALONE))[("tool_answers", "npu 1")] == "failed"
 
 
 @pytest.mark.parametrize(("alone", "expected"), [(good_run(), "warned"), (None, "failed")])
-def test_an_all_reduce_that_fails_on_the_node_alone_refuses_an_independent_node(alone, expected):
-    """The instances of the node use the links inside the node."""
+def test_all_reduce_that_fails_within_a_node_fails_an_independent_node(alone, expected):
+    """The instances of a node use the links within the node."""
     bad = dict(good_run(), rows=[], failed=True, reason="EI0006")
     peers = cluster()
     for host, observed in peers.items():
@@ -109,8 +109,8 @@ def test_an_all_reduce_that_fails_on_the_node_alone_refuses_an_independent_node(
     assert not_passed(checks)[("collective_result", None)] == expected
 
 
-def test_npus_with_ipv6_addresses_only():
-    """The entries are those of a public hccn.conf of a node whose NPUs have only IPv6 addresses."""
+def test_npus_with_only_ipv6_addresses_are_unsupported():
+    """The entries are from a published hccn.conf of such a node."""
     peers = cluster()
     for observed in peers.values():
         observed["conf"]["devices"] = {
@@ -125,7 +125,7 @@ def test_npus_with_ipv6_addresses_only():
 
 # --- Addresses, switches and hosts
 
-def test_a_duplicate_address_fails_both_npus():
+def test_duplicate_address_fails_both_npus():
     peers = cluster()
     for target in (peers["n2"]["npus"]["3"]["ip"], peers["n2"]["conf"]["devices"]["3"]):
         target["address"] = "10.0.3.1"
@@ -135,33 +135,33 @@ def test_a_duplicate_address_fails_both_npus():
         assert other in next(check["message"] for check in checks if check["status"] == "failed")
 
 
-def test_npu_in_another_subnet_than_its_rail():
+def test_npu_outside_the_subnet_of_its_rail_causes_a_warning():
     peers = cluster(3)
     for target in (peers["n2"]["npus"]["3"]["ip"], peers["n2"]["conf"]["devices"]["3"]):
         target["address"] = "10.9.3.2"
     assert not_passed(judge(peers)) == {("rail_subnet", "npu 3"): "warned"}
 
 
-def test_two_npus_at_the_same_switch_port():
+def test_two_npus_at_the_same_switch_port_fail():
     peers = cluster()
     peers["n2"]["npus"]["3"]["lldp"] = copy.deepcopy(peers["n1"]["npus"]["3"]["lldp"])
     assert not_passed(judge(peers)) == {("switch_port", "npu 3"): "failed"}
     assert not_passed(judge(peers, "n1")) == {("switch_port", "npu 3"): "failed"}
 
 
-def test_npu_at_another_switch_than_its_rail():
+def test_npu_at_a_different_switch_than_its_rail_causes_a_warning():
     peers = cluster(3)
     peers["n2"]["npus"]["3"]["lldp"]["tlvs"]["System Name TLV"] = "leaf-9"
     assert not_passed(judge(peers)) == {("rail_switch", "npu 3"): "warned"}
     assert not_passed(judge(peers, "n1")) == {}
 
 
-def test_switches_of_rails_can_be_set():
+def test_switch_of_each_rail_can_be_set():
     switches = {"0": "leaf-0", 1: "leaf-7"}
     assert not_passed(judge(cluster(), hccl_rail_switches=switches)) == {("rail_switch", "npu 1"): "warned"}
 
 
-def test_without_lldp_no_switch_is_judged():
+def test_switches_are_not_judged_without_lldp():
     peers = cluster()
     for answers in peers["n2"]["npus"].values():
         answers["lldp"] = {"error": {"kind": "empty", "message": "nothing was printed", "code": 0}}
@@ -170,7 +170,7 @@ def test_without_lldp_no_switch_is_judged():
     assert found[("rail_switch", None)] == "not_run"
 
 
-def test_unclear_host_interface():
+def test_unclear_host_interface_fails():
     peers = cluster()
     for node, observed in enumerate(peers.values(), 1):
         observed["host_network"]["interfaces"].append(
@@ -181,7 +181,7 @@ def test_unclear_host_interface():
     assert not_passed(judge(peers, hccl_interface="eth1")) == {}
 
 
-def test_an_unreachable_host():
+def test_unreachable_host_fails_the_check():
     peers = cluster()
     peers["n2"]["reach"]["n1"].update(reached=False, error="[Errno 113] No route to host")
     checks = judge(peers)
@@ -192,12 +192,12 @@ def test_an_unreachable_host():
 # --- Mesh
 
 def lose(peers, pair, loss=100):
-    """Set the loss in percent of the pings of a pair of NPUs."""
+    """Set the ping loss of a pair of NPUs in percent."""
     host, number, other, target = pair
     peers[host]["ping"]["matrix"][str(number)][other][target] = loss
 
 
-def test_a_dead_npu_fails_its_host_only():
+def test_dead_npu_fails_only_its_host():
     peers = cluster(3)
     for other in ("n1", "n3"):
         for number in range(NPUS):
@@ -208,14 +208,14 @@ def test_a_dead_npu_fails_its_host_only():
     assert "the suspect is n2 npu 3" in next(check["message"] for check in checks if check["status"] == "failed")
     other = judge(peers, "n1")
     assert not_passed(other) == {}
-    assert next(c["message"] for c in other if c["id"] == "ping_mesh") == "Only because of n2 npu 3"
+    assert next(c["message"] for c in other if c["id"] == "ping_mesh") == "All bad pairs involve n2 npu 3"
 
 
-def test_pings_that_fail_in_one_direction():
+def test_direction_in_which_pings_fail_is_reported():
     peers = cluster()
     lose(peers, ("n2", 3, "n1", 0))
     message = next(check["message"] for check in judge(peers) if check["status"] == "failed")
-    assert message.startswith("the suspect is n2 npu 3 -> n1 npu 0, from it only: 1 of 1 pairs")
+    assert message.startswith("the suspect is n2 npu 3 -> n1 npu 0, only pings from it: 1 of 1 pairs")
 
 
 def test_lost_packets_cause_a_warning():
@@ -234,7 +234,7 @@ def test_failed_pings_without_a_pattern_fail_all_hosts():
 
 
 @pytest.mark.parametrize("error_text", ["n2 is not reachable", None])
-def test_a_node_without_pings_fails(error_text):
+def test_node_without_pings_fails(error_text):
     peers = cluster()
     peers["n2"].update(ping=None, reach=None, ping_error=error_text)
     found = not_passed(judge(peers))
@@ -249,13 +249,13 @@ def test_pings_that_were_not_sent_cause_a_warning():
     assert not_passed(judge(peers)) == {("ping_coverage", None): "warned"}
 
 
-def test_coverage_of_a_sampled_mesh():
+def test_coverage_of_a_sampled_mesh_is_reported():
     peers = cluster(4)
     message = next(c["message"] for c in judge(peers, hccl_ping_full_mesh_max_nodes=2) if c["id"] == "ping_coverage")
-    assert message == "64 pings in 4 rounds cover 33.3 % of all pairs of NPUs"
+    assert message == "64 pings in 4 rounds cover 33.3 % of all NPU pairs"
 
 
-def test_disabled_pings_are_not_run_and_the_stage_passes():
+def test_stage_passes_if_pings_are_disabled():
     checks = judge(cluster(), hccl_ping_enabled=False)
     assert status(checks) == "passed"
     assert {c["status"] for c in checks if c["id"].startswith("ping_")} == {"not_run"}
@@ -288,14 +288,14 @@ def test_bandwidth_is_compared_with_the_baseline():
     assert not_passed(judge(peers)) == {("collective_bandwidth", None): "failed"}
 
 
-def test_a_slow_run_names_the_suspect():
+def test_suspect_of_a_slow_run_is_named():
     runs = [("all", ["n1", "n2"], good_run(1.0)), ("alone", ["n1"], good_run(9.0)), ("alone", ["n2"], good_run(9.0))]
     checks = judge(with_runs(cluster(), *runs), hccl_collective_bus_bandwidth_minimum_gbs=20)
     assert not_passed(checks) == {("collective_bandwidth", None): "failed"}
     assert "the suspect is n1 <-> n2" in next(c["message"] for c in checks if c["status"] == "failed")
 
 
-def test_a_failed_run_fails_the_suspect_and_is_not_run_for_other_hosts():
+def test_failed_run_fails_only_the_suspect():
     failed_run = collective.parse("EI0006: link timeout\n", 1)
     peers = with_runs(cluster(), ("all", ["n1", "n2"], failed_run), ("alone", ["n2"], failed_run))
     checks = judge(peers)
@@ -304,7 +304,7 @@ def test_a_failed_run_fails_the_suspect_and_is_not_run_for_other_hosts():
     assert not_passed(judge(peers, "n1"))[("collective_result", None)] == "not_run"
 
 
-def test_unverified_results_are_not_run():
+def test_unverified_results_are_recorded_as_not_run():
     run = good_run()
     run["rows"][0]["check"] = "NULL"
     found = not_passed(judge(with_runs(cluster(), ("all", ["n1", "n2"], run))))
@@ -313,7 +313,7 @@ def test_unverified_results_are_not_run():
 
 @pytest.mark.parametrize(("policy", "severity", "stage"), [
     ("auto", "info", "passed"), ("always", "critical", "not_run")])
-def test_an_obstacle_counts_only_if_the_run_is_required(policy, severity, stage):
+def test_obstacle_counts_only_if_the_run_is_required(policy, severity, stage):
     checks = judge(with_runs(cluster(), obstacle="n1 does not have the image yet."), hccl_collective_policy=policy)
     check = next(c for c in checks if c["id"] == "collective_result")
     assert (check["status"], check["severity"], check["message"]) == (
@@ -323,20 +323,20 @@ def test_an_obstacle_counts_only_if_the_run_is_required(policy, severity, stage)
 
 # --- Scope
 
-def test_a_single_node_runs_only_the_checks_of_its_ports():
+def test_single_node_runs_only_the_checks_of_its_ports():
     checks = judge({"n2": observation(2, 1)})
     assert {c["id"] for c in checks if c["status"] == "not_run"} == set(hccl._CLUSTER)
     assert all("only one node" in c["message"] for c in checks if c["status"] == "not_run")
     assert status(checks) == "passed"
 
 
-def test_a_disabled_stage_is_not_run():
+def test_disabled_stage_is_recorded_as_not_run():
     checks = hccl.judge(context({}, inputs=dict(INPUTS, hccl_enabled=False), host="n1"))
     assert {c["status"] for c in checks} == {"not_run"}
     assert status(checks) == "not_run"
 
 
-def test_request():
+def test_request_contains_all_npus_and_the_image_only_if_it_is_used():
     plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
     arguments = hccl.request(context(plan, inputs=INPUTS)).arguments
     assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": plan["image"]["reference"],

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.hcc
 
 
 def put(path, value):
-    """Return a function that sets the value at ``path`` in the answers of NPU 3 of n2."""
+    """Return a function that sets the value at ``path`` in the parsed output for NPU 3 of n2."""
     def inject(peers):
         target = peers["n2"]["npus"]["3"]
         for key in path[:-1]:
@@ -71,7 +71,7 @@ ONE_NPU = [
 
 
 @pytest.mark.parametrize(("inject", "check", "expected"), ONE_NPU)
-def test_a_fault_of_one_npu_fails_its_check_on_that_npu_only(inject, check, expected):
+def test_fault_of_one_npu_fails_its_check_only_on_that_npu(inject, check, expected):
     peers = cluster(3)
     inject(peers)
     assert not_passed(judge(peers)) == {(check, "npu 3"): expected}
@@ -86,13 +86,13 @@ def test_netdetect_is_not_run_if_net_health_fails():
     assert "netdetect address: 10.0.3.254" in next(check["message"] for check in checks if check["status"] == "failed")
 
 
-def test_snr_below_the_limit_also_warns_about_the_margin():
+def test_snr_below_the_limit_also_causes_a_warning_about_the_margin():
     peers = cluster()
     put(["optical", "Media SNR Lane0"], 17.0)(peers)
     assert not_passed(judge(peers)) == {("optics_snr", "npu 3"): "failed", ("optics_margin", "npu 3"): "warned"}
 
 
-def test_link_down():
+def test_link_that_is_down_fails_only_its_own_npu():
     peers = cluster(3)
     answers = peers["n2"]["npus"]["3"]
     answers.update(link={"status": "DOWN"}, net_health={"status": "Fault"})
@@ -113,7 +113,7 @@ def test_old_flaps_and_flaps_up_to_the_limit_pass():
     assert not_passed(judge(peers)) == {("link_flaps", "npu 2"): "not_run"}
 
 
-def test_a_tool_that_hangs_fails_and_skipped_queries_are_not_run():
+def test_tool_that_hangs_fails_and_skipped_queries_are_not_run():
     peers = cluster()
     answers = peers["n2"]["npus"]["1"]
     for query in answers:
@@ -139,7 +139,7 @@ def test_queries_that_the_hardware_does_not_support_are_unsupported():
         "fec", "optics_present", "optics_power", "optics_snr", "optics_margin"}
 
 
-def test_no_gateway_on_device_and_in_hccn_conf_is_unsupported():
+def test_missing_gateway_on_device_and_in_hccn_conf_is_unsupported():
     peers = cluster()
     for answers, entries in zip(peers["n2"]["npus"].values(), peers["n2"]["conf"]["devices"].values()):
         answers["gateway"] = {"error": {"kind": "tool", "message": "Get gateway failed, because no gateway was preset "
@@ -150,7 +150,7 @@ def test_no_gateway_on_device_and_in_hccn_conf_is_unsupported():
     assert {check["status"] for check in checks if check["id"] == "gateway"} == {"unsupported"}
 
 
-def test_unreadable_hccn_conf():
+def test_unreadable_hccn_conf_fails_only_the_check_of_the_file():
     peers = cluster()
     peers["n2"].update(conf=None, conf_error="No such file")
     found = not_passed(judge(peers))
@@ -159,7 +159,7 @@ def test_unreadable_hccn_conf():
     assert ("conf", "npu 0-3") in found
 
 
-def test_a_tie_fails_both_sides():
+def test_tie_fails_both_sides():
     peers = cluster()
     for answers in peers["n1"]["npus"].values():
         answers["tls"]["enabled"] = True
@@ -179,11 +179,11 @@ def test_npus_with_the_same_outcome_share_an_entry():
 
 @pytest.mark.parametrize(("votes", "value"), [
     ({}, None), ({"a": 1}, "a"), ({"a": 1, "b": 2}, "b"), ({"a": 2, "b": 2}, None), ({"a": 2, "b": 2, "c": 3}, "c")])
-def test_majority(votes, value):
+def test_most_frequent_value_wins_unless_there_is_a_tie(votes, value):
     assert judge_ports.majority(votes) == value
 
 
-def test_votes_are_counted_over_all_nodes_without_unknown_values():
+def test_votes_are_counted_across_nodes_without_unknown_values():
     peers = cluster()
     peers["n1"]["npus"]["0"]["status"]["fields"]["Speed"] = "Unknown!"
     peers["n2"]["npus"]["1"]["tls"]["enabled"] = True
@@ -193,10 +193,10 @@ def test_votes_are_counted_over_all_nodes_without_unknown_values():
         "fec": {"rs FEC mode": 2 * NPUS - 1}, "tls": {"off": 2 * NPUS - 1, "on": 1}}
 
 
-# --- Recorded answers of healthy ports
+# --- Recorded output for healthy ports
 
-# {query: output of hccn_tool}, from a corpus of public outputs, with other addresses. The outputs of -netdetect and of
-# the optical power follow the reference of hccn_tool, because no recordings of healthy ports are public.
+# {query: output of hccn_tool}, from a corpus of public outputs, with changed addresses. The outputs of -netdetect and
+# of the optical power follow the hccn_tool reference, because no recordings of healthy ports are public.
 RECORDED = {
     "link": "link status: UP",                                       # vllm-ascend, link of 8 NPUs
     "net_health": "net health status: Success",                      # the same source
@@ -219,7 +219,7 @@ RECORDED = {
 }
 
 
-def test_every_check_of_a_port_accepts_recorded_healthy_answers():
+def test_every_check_of_a_port_accepts_output_of_healthy_ports():
     answers = {query: hccn_tool.parse(query, text) for query, text in RECORDED.items()}
     conf = hccn_tool.parse_conf("address_0=10.12.165.11\nnetmask_0=255.255.255.0\ngateway_0=10.12.165.1\n"
                                 "netdetect_0=10.12.165.1\nsend_arp_status_0=1\n")
@@ -229,7 +229,7 @@ def test_every_check_of_a_port_accepts_recorded_healthy_answers():
     assert found["optics_snr"][0].unsupported
 
 
-def test_limit_of_link_flaps():
+def test_limit_of_link_flaps_can_be_set():
     peers = cluster()
     flaps(3)(peers)
     assert not_passed(judge(peers)) == {}
@@ -245,7 +245,7 @@ def test_limit_of_link_flaps():
     ("rx_power_warn_mw", 0.8, "Rx Power0", 0.7, "optics_margin", "warned"),
     ("lane_spread_db", 1, "Rx Power1", 1.2, "optics_margin", "warned"),
 ])
-def test_optical_limits(name, value, path, measured, check, expected):
+def test_optical_limits_can_be_set(name, value, path, measured, check, expected):
     peers = cluster()
     put(["optical", path], measured)(peers)
     assert not_passed(judge(peers)) == {}

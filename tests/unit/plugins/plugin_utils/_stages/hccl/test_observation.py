@@ -19,7 +19,7 @@ def test_npus_without_an_address_are_left_out():
     assert observation.npu_addresses(observed) == {0: "10.0.0.1"}
 
 
-@pytest.mark.parametrize(("answer", "port"), [
+@pytest.mark.parametrize(("lldp", "port"), [
     ({"ifname": "200GE1/0/1", "tlvs": {"System Name TLV": "leaf-1", "Chassis ID TLV": "00:11"}},
      ("leaf-1", "200GE1/0/1")),
     ({"ifname": "200GE1/0/1", "tlvs": {"Chassis ID TLV": "00:11"}}, ("00:11", "200GE1/0/1")),
@@ -28,8 +28,8 @@ def test_npus_without_an_address_are_left_out():
     ({"ifname": None, "tlvs": {"System Name TLV": "leaf-1"}}, None),
     ({"error": {"kind": "empty", "message": "nothing was printed", "code": 0}}, None),
 ])
-def test_switch_port(answer, port):
-    assert observation.switch_ports({"npus": {"3": {"lldp": answer}, "4": {}}}) == ({3: port} if port else {})
+def test_switch_port_is_read_from_lldp(lldp, port):
+    assert observation.switch_ports({"npus": {"3": {"lldp": lldp}, "4": {}}}) == ({3: port} if port else {})
 
 
 @pytest.mark.parametrize(("changes", "unhealthy"), [
@@ -39,7 +39,7 @@ def test_switch_port(answer, port):
     ({"net_health": ERROR}, [0]),
     ({"ip": {"address": "10.0.0.9"}}, [0]),
 ])
-def test_unhealthy_npus(changes, unhealthy):
+def test_npu_with_a_fault_or_a_wrong_address_is_unhealthy(changes, unhealthy):
     assert observation.unhealthy_npus({"npus": {"0": {**HEALTHY, **changes}}, "conf": CONF}) == unhealthy
 
 

@@ -16,25 +16,26 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import pi
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5, 8, 15, 16, 33])
-def test_each_node_meets_every_other_node_once_and_one_at_a_time(nodes):
-    met = {node: [] for node in range(nodes)}
-    for played in range(ping_mesh.tournament_rounds(nodes)):
-        opponents = [ping_mesh.opponent(node, played, nodes) for node in range(nodes)]
+def test_each_node_has_every_other_node_as_its_opponent_in_exactly_one_round(nodes):
+    all_opponents = {node: [] for node in range(nodes)}
+    for round_number in range(ping_mesh.tournament_rounds(nodes)):
+        opponents = [ping_mesh.opponent(node, round_number, nodes) for node in range(nodes)]
         assert opponents.count(None) == nodes % 2
         for node, other in enumerate(opponents):
             if other is not None:
                 assert opponents[other] == node
-                met[node].append(other)
-    assert all(sorted(others) == [other for other in range(nodes) if other != node] for node, others in met.items())
+                all_opponents[node].append(other)
+    for node, others in all_opponents.items():
+        assert sorted(others) == [other for other in range(nodes) if other != node]
 
 
 @given(st.integers(2, 1200), st.data())
-def test_meetings_are_mutual(nodes, data):
+def test_opponents_are_mutual(nodes, data):
     node = data.draw(st.integers(0, nodes - 1))
-    played = data.draw(st.integers(0, ping_mesh.tournament_rounds(nodes) - 1))
-    other = ping_mesh.opponent(node, played, nodes)
+    round_number = data.draw(st.integers(0, ping_mesh.tournament_rounds(nodes) - 1))
+    other = ping_mesh.opponent(node, round_number, nodes)
     assert other != node
-    assert other is None or ping_mesh.opponent(other, played, nodes) == node
+    assert other is None or ping_mesh.opponent(other, round_number, nodes) == node
 
 
 def test_every_npu_sends_and_receives_one_ping_per_round():
@@ -45,14 +46,14 @@ def test_every_npu_sends_and_receives_one_ping_per_round():
 
 def test_partners_do_not_depend_on_the_order_of_the_hosts():
     hosts = [f"node{number}" for number in range(1, 8)]
-    met = {host: ping_mesh.partners(hosts, host, 16) for host in hosts}
-    assert {host: ping_mesh.partners(hosts[::-1], host, 16) for host in hosts} == met
+    partners = {host: ping_mesh.partners(hosts, host, 16) for host in hosts}
+    assert {host: ping_mesh.partners(hosts[::-1], host, 16) for host in hosts} == partners
     for host in hosts:
-        for played, other in enumerate(met[host]):
-            assert other is None or met[other][played] == host
+        for round_number, other in enumerate(partners[host]):
+            assert other is None or partners[other][round_number] == host
 
 
-def test_a_large_cluster_is_sampled_evenly():
+def test_large_cluster_is_sampled_evenly():
     nodes, most = 100, 16
     hosts = [f"node{number:03d}" for number in range(nodes)]
     for host in hosts[:3]:
@@ -66,12 +67,12 @@ def test_a_large_cluster_is_sampled_evenly():
 
 @pytest.mark.parametrize(("nodes", "rounds", "pings"), [
     (1, 0, 0), (2, 8, 128), (3, 24, 384), (16, 120, 15360), (128, 120, 122880), (1000, 120, 960000)])
-def test_size(nodes, rounds, pings):
+def test_size_of_the_mesh_depends_on_the_number_of_nodes(nodes, rounds, pings):
     size = ping_mesh.size(nodes, 8, 16)
     assert (size["rounds"], size["pings"]) == (rounds, pings)
 
 
-def test_a_thousand_nodes_are_scheduled_in_two_seconds():
+def test_mesh_of_a_thousand_nodes_is_scheduled_in_two_seconds():
     hosts = [f"node{number}" for number in range(1000)]
     started = time.perf_counter()
     for host in hosts:
@@ -86,7 +87,7 @@ NPUS = 8
 
 
 def mesh(nodes, bad):
-    """Return the matrices of a full mesh; a pair fails if ``bad(sending host, NPU, receiving host, NPU)`` is true."""
+    """Return the matrices of a full mesh. A pair fails if ``bad(sending host, NPU, receiving host, NPU)`` is true."""
     hosts = [f"node{number}" for number in range(1, nodes + 1)]
     return {host: {str(npu): {other: [100 if bad(host, npu, other, target) else 0 for target in range(NPUS)]
                               for other in hosts if other != host} for npu in range(NPUS)} for host in hosts}
@@ -132,8 +133,8 @@ def test_verdict_names_the_suspect(bad, nodes, suspects):
     assert verdict["tested"] == nodes * (nodes - 1) * NPUS * NPUS
 
 
-def test_an_npu_with_one_working_pair_is_still_a_suspect():
-    """Two NPUs with the same address reach themselves when they ping each other."""
+def test_npu_with_one_working_pair_is_still_a_suspect():
+    """If two NPUs have the same address, each of them reaches itself when it pings the other."""
     verdict = ping_mesh.verdict(mesh(2, lambda h, n, o, t: n == 3 and t != 3))
     assert [(suspect["name"], suspect["direction"]) for suspect in verdict["suspects"]] == [
         ("node1 npu 3", ping_mesh.FROM), ("node2 npu 3", ping_mesh.FROM)]
@@ -144,7 +145,7 @@ def test_an_npu_with_one_working_pair_is_still_a_suspect():
     assert [suspect["name"] for suspect in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
 
 
-def test_an_npu_that_a_third_node_reaches_is_not_the_suspect():
+def test_npu_that_a_third_node_reaches_is_not_the_suspect():
     same_rail = {f"n{node}": {"0": {f"n{other}": [100 if (node, other) in ((1, 2), (1, 3)) else 0]
                                     for other in range(1, 5) if other != node}} for node in range(1, 5)}
     suspects = ping_mesh.verdict(same_rail)["suspects"]
@@ -169,7 +170,7 @@ def test_other_checks_decide_between_equally_likely_causes():
     assert suspect["name"] == "node2 npu 4"
 
 
-def test_a_switch_is_a_suspect():
+def test_switch_can_be_a_suspect():
     switches = {(f"node{number}", npu): f"leaf-{(number > 2) * 4 + npu // 2}" for number in range(1, 5)
                 for npu in range(NPUS)}
     verdict = ping_mesh.verdict(
@@ -183,7 +184,7 @@ def test_losses_without_a_pattern_remain_unexplained():
     assert verdict["unexplained"] > 0
 
 
-def test_lost_packets_failed_pings_and_untested_pairs_differ():
+def test_lost_packets_failed_pings_and_untested_pairs_are_distinguished():
     matrices = {"a": {"0": {"b": [33.33, None]}}, "b": {"0": {"a": [0, ping_loss.ERROR]}}}
     assert ping_mesh.verdict(matrices, ping_loss.lossy)["bad"] == 1
     assert ping_mesh.verdict(matrices)["bad"] == 1

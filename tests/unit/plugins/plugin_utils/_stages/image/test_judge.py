@@ -35,7 +35,7 @@ CONTEXT = {
 
 
 def context(**changes):
-    """Return CONTEXT with changed values; the name of each value is its path, with two underscores between keys."""
+    """Return CONTEXT with changed values. The name of each value is its path, with two underscores between keys."""
     changed = copy.deepcopy(CONTEXT)
     for path, value in changes.items():
         *folders, name = path.split("__")
@@ -77,7 +77,7 @@ def test_planned_image_passes():
     ({"observed__probe": None}, UNKNOWN),
     ({"observed__probe": "exec format error"}, UNKNOWN),
 ])
-def test_image_that_is_not_as_planned(changes, expected):
+def test_image_that_is_not_as_planned_does_not_pass(changes, expected):
     assert outcome(**changes) == expected
 
 
@@ -87,7 +87,7 @@ def test_image_that_is_not_as_planned(changes, expected):
     ({"observed__docker_engine__architecture": "riscv64"}, {"present": "not_run", "release_architecture": "failed"}),
     ({"inputs__image_pull": "never"}, {"present": "failed"}),
 ])
-def test_checks_before_a_pull(changes, expected):
+def test_space_and_architecture_are_checked_before_a_pull(changes, expected):
     assert outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes) == expected
 
 
@@ -120,7 +120,7 @@ def archive(gib=10, same_disk=True, free_gib=50, copied=True, **image):
     (archive(gib=11, same_disk=False), {}),
     (archive(gib=11, same_disk=False, free_gib=10), {"free_space": "failed"}),
 ])
-def test_registry_archive_and_space_before_a_pull(changes, expected):
+def test_registry_and_archive_are_checked_before_a_pull(changes, expected):
     found = outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes)
     assert found == dict(expected, present="not_run")
 
@@ -137,13 +137,13 @@ def test_archive_of_several_images_is_refused(name):
     assert check["actual"] == "%s %s for aarch64; other:2 sha256:1 for aarch64" % (name, PIN)
 
 
-def test_image_for_another_architecture():
+def test_existing_image_for_another_architecture_fails():
     found = outcome(observed__phase="before", observed__needed=False, observed__probe=None,
                     observed__docker_engine__architecture="x86_64")
     assert found["architecture"] == "failed"
 
 
-def test_pinned_digest_is_checked_after_the_pull_only():
+def test_pinned_digest_is_checked_only_after_the_pull():
     changes = {"plan__image__digest": "sha256:" + "3" * 64}
     assert "digest" in outcome(**changes)
     assert "digest" not in outcome(observed__phase="before", observed__needed=True, **changes)
@@ -160,7 +160,7 @@ def test_message_is_the_last_line_of_an_error():
     ({"archive": "/a.tar"}, {"pull": "never", "folder": "/var/lib/ascend-vllm"}),
     ({"archive": "/a.tar", "archive_remote_src": True}, {"pull": "never", "folder": None}),
 ])
-def test_arguments_of_the_module(inputs, expected):
+def test_inputs_determine_the_module_arguments(inputs, expected):
     changes = {"inputs__image_" + name: value for name, value in inputs.items()}
     assert request(context(observed__phase="before", **changes)).arguments == dict(
         {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": "",

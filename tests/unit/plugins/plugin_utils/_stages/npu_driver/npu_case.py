@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations of a node for the tests of the npu_driver stage, and helpers that judge them."""
+"""Observations of a node for tests of the npu_driver stage, and helpers that judge them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def healthy():
 
 
 def changed(changes):
-    """Return a healthy observation with changes ``{path: value}``; a path is like ``npu_smi|chips|3|health``.
+    """Return a healthy observation with changes ``{path: value}``. A path looks like ``npu_smi|chips|3|health``.
 
     The value None removes an item of a list.
     """
@@ -81,7 +81,7 @@ def changed(changes):
 
 
 def judged(observed, plan=None, peers=None, **inputs):
-    """Return the checks of node1; `peers` are the observations of all hosts, by default those of two nodes."""
+    """Return the checks of node1. `peers` are the observations of all hosts (default: node1 and a healthy node2)."""
     peers = {"node1": observed, "node2": healthy()} if peers is None else peers
     cluster = judge.survey(peers, INPUTS).get("node1")
     return judge.judge(context(plan or PLAN, observed, dict(INPUTS, **inputs), survey=cluster))
@@ -102,13 +102,13 @@ def container(name, labels=None):
 
 
 def check_named(checks, name):
-    """Return the check of this id, and assert that it has one outcome."""
+    """Return the check with this id, and assert that it has exactly one outcome."""
     (found,) = [check for check in checks if check["id"] == name]
     return found
 
 
 def assert_only_fault(changes, check_id, subject, status, text, also=()):
-    """Assert that changes of a healthy node affect one check, and the checks in `also`.
+    """Assert that changes to a healthy node affect only one check, and the checks in `also`.
 
     :param also: ``{(id, subject): status}``.
     """

@@ -28,6 +28,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.dri
      [{"fact": "image", "majority": "y", "outliers": {"a": "x"}},
       {"fact": "kernel", "majority": "1", "outliers": {"c": "2"}}]),
 ])
-def test_compare(hosts, expected):
+def test_majority_and_outliers_are_returned(hosts, expected):
     assert compare(hosts) == expected
     assert [list(found["outliers"]) for found in compare(hosts)] == [list(found["outliers"]) for found in expected]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks, the request and the inputs of the npu_driver stage."""
+"""A healthy node passes the npu_driver stage, and inputs change the limits and the request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_waived_check_shows_the_reason():
     assert "spare" in next(check["message"] for check in waived if check["status"] == "waived")
 
 
-def test_module_arguments():
+def test_request_contains_the_paths_of_the_plan():
     arguments = judge.request(context(PLAN, inputs=INPUTS)).arguments
     assert validated("ascend.vllm.npu_info", arguments)["docker_socket"] == "/var/run/docker.sock"
     assert arguments["timeout_s"] == 5.0

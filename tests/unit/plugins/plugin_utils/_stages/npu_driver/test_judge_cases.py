@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts of real hosts are parsed and judged. cases/INDEX.tsv lists the sources (code search id: a public GitHub file).
+"""Facts of real hosts are parsed and judged.
 
 In each case, one fact of a healthy node (npu_case.py) is replaced, so that only the check of this fact can fail.
+cases/INDEX.tsv lists the sources. A code search id identifies a file in a public GitHub repository.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CASES = Path(__file__).parent / "cases"
 
 
 def text(name):
-    # The sanity tests of Ansible allow no CRLF in a file.
+    # Ansible's sanity tests do not allow CRLF line endings in a file.
     found = (CASES / name).read_text("utf-8")
     return found.replace("\n", "\r\n") if "crlf" in name else found
 
@@ -51,7 +52,7 @@ def lines(name):
 
 
 def found(*changes, check, plan=None):
-    """Return (status, message) of a check of a healthy node with changes; no other check may fail."""
+    """Return (status, message) of a check on a healthy node with changes, and assert that no other check fails."""
     observed = changed({key: value for each in changes for key, value in each.items()})
     checks = judged(observed, plan=plan)
     assert {name for name, _subject in faults(checks)} <= {check}
@@ -68,11 +69,11 @@ def test_every_case_of_the_index_has_a_test():
     assert len(names) == 52
 
 
-# --- Operating systems and kernels: the vendor's list for the hardware is older_kernels in hardware.yml
+# --- Operating systems and kernels: older_kernels in hardware.yml contains the vendor's list for the hardware
 
 
 def system_of(name, tmp_path, kernel=None):
-    """Return the facts of a host with this os-release and kernel, by default the kernel in the comment of the file."""
+    """Return the facts of a host with this os-release. The kernel defaults to the one in the comment of the file."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text(text(name))
     named = re.search(r"# uname -r.*: (\S+)$", text(name), re.MULTILINE)
@@ -92,11 +93,11 @@ def system_of(name, tmp_path, kernel=None):
     ("os/10-centos-7.6-aarch64-kernel.txt", None, "passed"),
     ("os/10-centos-7.6-aarch64-kernel.txt", "3.10.0-957.el7.x86_64", "warned"),
 ])
-def test_kernels(name, kernel, status, tmp_path):
+def test_kernel_passes_only_if_the_vendor_supports_it(name, kernel, status, tmp_path):
     assert found({"system": system_of(name, tmp_path, kernel)}, check="kernel")[0] == status
 
 
-# Kernels of the systems in the vendor's list, which contains only some of the kernels.
+# A kernel of each system in the vendor's list. The list itself contains only some of the kernels.
 KERNELS = {
     "CentOS 7.6": "4.14.0-115.el7a.0.1.aarch64", "CTYunOS 22.06": "4.19.90-2102.2.0.0062.ctl2.aarch64",
     "CTYunOS 23.01": "5.10.0-136.12.0.86.ctl3.aarch64", "Kylin V10 SP2": "4.19.90-25.10.v2101.ky10.aarch64",
@@ -108,7 +109,7 @@ KERNELS = {
 }
 
 
-def test_every_system_of_the_vendors_list_passes():
+def test_every_system_in_the_vendors_list_passes():
     systems = lines("os/11-vendor-supported-os-800T-A2.txt")[1:]
     assert len(systems) == 16
     for system in systems:
@@ -117,7 +118,7 @@ def test_every_system_of_the_vendors_list_passes():
         assert (system, status) == (system, "passed")
 
 
-def test_every_kernel_of_the_vendors_list_passes():
+def test_every_kernel_in_the_vendors_list_passes():
     kernels = [re.search(r"\((\S+) kernel\)", line).group(1)
                for line in lines("os/12-kernels-of-supported-x86-A2.txt")]
     assert [found({"system|kernel": kernel}, check="kernel")[0] for kernel in kernels] == ["passed"] * 4
@@ -134,7 +135,7 @@ def test_every_kernel_of_the_vendors_list_passes():
     ("firmware/05-really-incompatible-24.1.rc2-fw-7.3.txt", "OK", "passed"),
     ("firmware/01-hdk-23.0.7-own-pair.txt", "NOK", "failed"),
 ])
-def test_firmware(name, board, status):
+def test_firmware_is_compared_with_the_driver(name, board, status):
     driver, firmware = (version_files.parse(part) for part in text(name).split("\n--\n"))
     assert (driver["kind"], firmware["kind"]) == ("driver_version", "firmware_version")
     observed = changed({"files": {"driver": driver, "firmware": firmware}, "npu_smi|driver_version": None})
@@ -172,17 +173,17 @@ def test_remedy_names_the_input_for_another_driver_folder(name, path):
     ("kernellog/08-boot-peer-fault-notifier.txt", {}, ""),
     ("kernellog/10-aer-corrected-npu.txt", {"PCIe link": 4}, "power-cycle the node"),
 ])
-def test_kernel_log(name, kinds, remedy):
+def test_kernel_log_lines_are_reported_by_kind(name, kinds, remedy):
     log = logged(lines(name))
     checks = [check for check in judged(changed({"kernel_log": log})) if check["id"] == "kernel_log"]
-    assert {check["subject"]: int(check["actual"].split()[0]) for check in checks
+    assert {check["subject"]: int(check["actual"].split()[-1]) for check in checks
             if check["status"] == "warned"} == kinds
     assert all(remedy in check["remedy"] for check in checks if check["status"] == "warned")
     assert [check["status"] for check in checks] == (["warned"] if kinds else ["passed"])
 
 
 def logged(texts):
-    """Return the observation of a kernel log with these lines; port 0000:89:02.0 leads to an NPU."""
+    """Return the observation of a kernel log with these lines. Port 0000:89:02.0 leads to an NPU."""
     records = ["5,%d,1000000,-;%s" % (number, line) for number, line in enumerate(texts)]
     return kernel_log.errors(records, 2.0, 3600, ["0000:8a:00.0", "0000:89:02.0"])
 
@@ -190,7 +191,7 @@ def logged(texts):
 def test_corrected_errors_alone_are_only_counted():
     log = logged(lines("kernellog/10-aer-corrected-npu.txt")[:3])
     check = check_named(judged(changed({"kernel_log": log})), "kernel_log")
-    assert (check["status"], check["actual"]) == ("passed", "1 errors of a PCIe link that it corrected")
+    assert (check["status"], check["actual"]) == ("passed", "corrected errors of a PCIe link: 1")
 
 
 # --- /etc/hccn.conf
@@ -200,7 +201,7 @@ def test_corrected_errors_alone_are_only_counted():
     ("hccnconf/01-8npu-a2.txt", 7, "10.1.170.143"), ("hccnconf/02-16npu-a3-arp.txt", 1, "127.0.0.114"),
     ("hccnconf/03-mindspore-full-mesh-static-arp.txt", 0, "10.98.92.100"), ("hccnconf/05-ipv6-only.txt", 0, None),
     ("hccnconf/06-crlf-no-newline.txt", 0, "10.20.0.20")])
-def test_hccn_conf(name, npu, address):
+def test_ports_that_match_hccn_conf_pass(name, npu, address):
     conf = hccn_tool.parse_conf(text(name))
     ip = {"address": address, "netmask": conf["devices"][str(npu)].get("netmask")} if address else {
         "error": {"kind": "tool", "message": "Get ipconf failed, because no ip was preset there!", "code": 13}}
@@ -223,18 +224,18 @@ def test_hccn_conf(name, npu, address):
     *((line, "passed") for line in ("18.09.0", "18.09.0.325", "19.03.15", "20.10.24+dfsg1", "24.0.7", "24.0.7_ce",
                                     "26.1.3", "28.5.1", "28.5.2")),
     ("29.0.0", "warned"), ("1.13.1", "warned"), ("dev", "not_run"), ("library-import", "not_run")])
-def test_docker_versions(version, status):
+def test_docker_version_passes_only_within_the_limits(version, status):
     assert version in lines("docker/05-engine-version-strings.txt")
     assert found({"docker_engine|version": version}, check="docker_engine_version")[0] == status
 
 
-def test_docker_of_openeuler():
+def test_docker_of_openeuler_passes():
     server = text("docker/01-openeuler-2203sp4-18.09.txt").partition("Server:")[2]
     version = re.search(r"Version:\s+(\S+)", server).group(1)
     assert found({"docker_engine|version": version}, check="docker_engine_version")[0] == "passed"
 
 
-def test_podman_in_place_of_docker_is_reported(docker):
+def test_podman_instead_of_docker_is_reported(docker):
     docker.responses["/version"] = 200, json.loads(text("docker/04-docker-27-version.json"))
     assert engine_facts.query(DockerEngine(docker.path))["version"] == "20.10.24"
     docker.responses["/version"] = 200, json.loads(text("docker/02-podman-version.json"))
@@ -246,14 +247,14 @@ def test_podman_in_place_of_docker_is_reported(docker):
     assert "Podman 5.1.2 takes the place of Docker" in check_named(checks, "docker_engine")["message"]
 
 
-def test_image_without_a_time(docker):
+def test_image_without_a_creation_time_is_read(docker):
     docker.images["x"], = json.loads(text("imageinspect/01-no-created.json"))
     assert images.inspect(DockerEngine(docker.path), "x")["created"] is None
 
 
 @pytest.mark.parametrize(("number", "npus"), [
     (0, [0]), (1, [0, 1, 2, 3, 5, 7]), (2, [0, 1]), (3, [0, 1]), (4, []), (5, [1, 3])])
-def test_containers_of_ascend_docker_runtime_are_holders(number, npus):
+def test_containers_of_ascend_docker_runtime_hold_their_npus(number, npus):
     line = lines("container/01-ascend-runtime-envs.txt")[number]
     container = containers.read(inspected("train", environment=[line], runtime="ascend"))
     held = holders.npu_holders({}, [container])
@@ -264,7 +265,7 @@ def test_containers_of_ascend_docker_runtime_are_holders(number, npus):
         ("npus_free", f"npu {npu}") for npu in planned}
 
 
-def test_a_privileged_container_holds_only_its_visible_devices():
+def test_privileged_container_holds_only_its_visible_devices():
     environment, = re.findall(r"-e (\S+)", text("container/02-privileged-visible.txt"))
     found = inspected("train", environment=[environment], runtime="ascend")
     found["HostConfig"]["Privileged"] = True
@@ -275,7 +276,7 @@ def test_a_privileged_container_holds_only_its_visible_devices():
 # --- PCI
 
 
-def test_accelerators_among_the_devices_of_a_server(tmp_path):
+def test_accelerators_are_found_among_the_pci_devices_of_a_server(tmp_path):
     classes = {"Processing accelerators": "0x120000", "VGA compatible controller": "0x030000", "PCI bridge": "0x060400",
                "Signal processing controller": "0x118000", "System peripheral": "0x088000"}
     for line in lines("pci/01-910b-lspci.txt"):
@@ -290,7 +291,7 @@ def test_accelerators_among_the_devices_of_a_server(tmp_path):
         ("0000:08:00.0", "0xd802", False), ("0000:0c:00.0", "0xd802", False)]
 
 
-def test_the_virtual_functions_of_the_drivers_table():
+def test_virtual_functions_are_those_in_the_drivers_table():
     table = dict(re.findall(r"#define (\w+) (0x[0-9a-f]+)", text("pci/02-driver-id-table.txt")))
     assert {table[name] for name in table if "_VF_" in name} == set(facts.VIRTUAL_FUNCTIONS)
     for name, device in table.items():
@@ -327,29 +328,29 @@ def shown(name):
     return json.dumps(entries)
 
 
-def test_interfaces_of_a_kunpeng_server():
+def test_interfaces_of_a_kunpeng_server_are_read():
     read = node(shown("network/01-kunpeng-ip-addr.txt"))["host_network"]["interfaces"]
     assert {each["name"]: each["up"] for each in read} == {
         "enp125s0f0": True, "enp125s0f1": False, "enp189s0f0": False, "br-154": True}
 
 
-def test_empty_entries_of_an_old_iproute():
+def test_empty_entries_of_an_old_iproute_are_ignored():
     assert chosen(node(text("network/03-ip-json-empty-objects.json"))) == ["wlp0s20f3"]
 
 
-def test_iproute_without_json():
+def test_iproute_without_json_support_is_reported():
     read = network.host_network(lambda argv, _timeout: (255, text("network/04-ip-json-unknown.txt"), ""), 5)
     assert 'Option "-json" is unknown' in read["error"]
 
 
-def test_overlay_and_docker_are_not_chosen():
+def test_overlay_and_docker_interfaces_are_not_chosen():
     one = text("network/05-ip-json-vpn-docker.json")
     other = one.replace("203.0.113.20", "203.0.113.21").replace("100.110.34.31", "100.110.34.32")
     assert chosen(node(one), node(other)) == ["eth0", "eth0"]
 
 
-def test_the_network_card_of_a_bmc_is_not_chosen():
-    """The card has the same address on every server; the data networks of the servers are routed."""
+def test_internal_interface_of_a_bmc_is_not_chosen():
+    """The interface has the same address on every server. The servers' data networks are routed."""
     one = shown("network/06-imm-usb0-169.254.txt")
     assert chosen(node(one), node(one.replace("172.20.100.1", "172.20.101.1"))) == ["eth1", "eth1"]
 
@@ -358,13 +359,13 @@ def test_the_network_card_of_a_bmc_is_not_chosen():
 
 
 @pytest.mark.parametrize("name", ["limits/01-memlock-64.txt", "limits/02-memlock-8192.txt"])
-def test_the_limits_of_the_ssh_session_are_not_judged(name):
+def test_limits_of_the_ssh_session_are_not_judged(name):
     """A container has the limits of dockerd, and the driver does not count the NPU memory that it pins."""
     assert "max locked memory" in text(name)
     assert "memlock" not in {check["id"] for check in judged(healthy())}
 
 
-def test_versions_of_drivers_are_read_and_ordered():
+def test_driver_versions_are_read_and_ordered():
     drivers = lines("versions/01-driver-strings.txt")
     assert sorted(drivers, key=versions.key) == [
         "22.0.2", "23.0.rc2.3", "23.0.rc3", "23.0.7", "24.1.rc1", "24.1.rc2.2", "24.1.rc3.7", "24.1.0.3", "25.0.rc1.1",
@@ -377,9 +378,9 @@ def test_versions_of_drivers_are_read_and_ordered():
         assert check_named(checks, "driver_known_bad")["status"] == ("warned" if hang else "passed"), driver
 
 
-def test_versions_of_cann_and_firmware_are_read():
+def test_cann_and_firmware_versions_are_read():
     unknown = [line for line in lines("versions/02-cann-firmware-strings.txt") if not readable(line)]
-    # Versions that cannot be compared: prereleases of CANN, and a patch of a firmware.
+    # The versions of CANN prereleases and of a firmware patch cannot be compared.
     assert unknown == ["8.1.RC1.beta1", "8.2.RC1.alpha003", "8.0.RC3.alpha001", "23.0.rc3.spc100"]
 
 
@@ -390,7 +391,7 @@ def readable(version):
         return False
 
 
-def test_requests_without_certifi_is_enough(tmp_path):
+def test_requests_package_without_certifi_is_sufficient(tmp_path):
     """Enterprise Linux installs only these packages, and patches requests not to import certifi."""
     packages = set(re.findall(r"python3-(\w+)-", text("python/01-el9-dnf-python3-requests.txt")))
     assert packages == {"idna", "chardet", "pysocks", "requests", "urllib3"}
@@ -402,7 +403,7 @@ def test_requests_without_certifi_is_enough(tmp_path):
     assert imported(tmp_path)["requests"] == "2.25.1"
 
 
-def test_requests_that_imports_a_missing_package_is_named(tmp_path):
+def test_package_that_requests_cannot_import_is_named(tmp_path):
     """Ubuntu's package depends on certifi, which may have been removed by hand."""
     assert "python3-certifi" in text("python/04-ubuntu-requires.txt")
     write_requests(tmp_path, "from certifi import where\n")
@@ -425,7 +426,7 @@ def write_requests(folder, first_lines):
 
 
 def imported(folder):
-    """Return the observation of an interpreter that has only the packages of this folder."""
+    """Return the observation of an interpreter that has only the packages in this folder."""
     interpreter = folder / "python3"
     interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {os.sys.executable} -S "$@"\n')
     interpreter.chmod(0o755)

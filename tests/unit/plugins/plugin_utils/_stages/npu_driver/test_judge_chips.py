@@ -69,11 +69,11 @@ def test_missing_npu_is_named():
     assert faults(checks) == {("npu_count", None): "failed"}
     message = check_named(checks, "npu_count")["message"]
     assert message == "7 of 8 NPU chips answer; missing: /dev/davinci3"
-    cut = judged(changed({"npu_smi|chips|7": None, "npu_smi|complete": False}))
-    assert "the table of npu-smi is truncated" in check_named(cut, "npu_count")["message"]
+    truncated = judged(changed({"npu_smi|chips|7": None, "npu_smi|complete": False}))
+    assert "the table of npu-smi is truncated" in check_named(truncated, "npu_count")["message"]
 
 
-def test_chips_of_an_npu_are_counted():
+def test_every_chip_of_an_npu_is_counted():
     checks = judged(healthy(), valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3"))
     message = check_named(checks, "npu_count")["message"]
     assert message.startswith("8 of 16 NPU chips answer; missing: /dev/davinci8, ")
@@ -99,7 +99,7 @@ def test_no_chip_check_passes_without_npu_smi(error, tools, expected):
     assert contract.stage_status(checks) == "failed"
 
 
-def test_each_error_of_the_dcmi_library_has_another_remedy():
+def test_each_error_of_the_dcmi_library_has_its_own_remedy():
     remedies = set()
     for code in (-8005, -8020, None):
         checks = judged(changed({"npu_smi|error": {"message": "dcmi", "code": code}, "npu_smi|chips": []}))
@@ -128,7 +128,7 @@ def test_other_npus_and_allowed_holders_are_ignored():
 
 
 @pytest.mark.parametrize(("hardware", "chips"), [("atlas_800i_a2", 8), ("atlas_800_a3", 16)])
-def test_other_hardware(hardware, chips):
+def test_node_with_other_hardware_passes_if_it_is_planned(hardware, chips):
     plan = valid(plan_hardware=hardware)
     observed = healthy()
     several = chips // 8

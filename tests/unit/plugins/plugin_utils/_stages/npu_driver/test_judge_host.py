@@ -75,9 +75,9 @@ OLDER_SYSTEMS = {
     ({"round_trip|received_at": 1090.0}, "clock_skew", None, "not_run", "took too long"),
     ({"round_trip": None}, "clock_skew", None, "not_run", "was not measured"),
     ({"kernel_log|lines": [{"seconds_ago": 60, "text": "[ascend] [ERROR] x", "kind": "driver"}]}, "kernel_log", None,
-     "warned", "1 lines, the newest 60 s ago: [ascend] [ERROR] x"),
+     "warned", "lines: 1, the newest 60 s ago: [ascend] [ERROR] x"),
     ({"kernel_log|lines": [{"seconds_ago": 60, "text": "Heartbeat lost!", "kind": "hang"}]}, "kernel_log", "hang",
-     "warned", "1 lines, the newest 60 s ago: Heartbeat lost!"),
+     "warned", "lines: 1, the newest 60 s ago: Heartbeat lost!"),
     ({"kernel_log|error": "Permission denied"}, "kernel_log", None, "not_run", "Permission denied"),
 ])
 def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
@@ -85,7 +85,7 @@ def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
     assert_only_fault(changes, check_id, subject, status, text, also)
 
 
-# The options follow the documentation of Docker, because no node with them was available.
+# The options follow Docker's documentation, because no node with these options was available.
 @pytest.mark.parametrize(("options", "selinux", "subject", "remedy"), [
     (["cgroupns", "seccomp"], "enforcing", None, None),
     (["selinux"], "permissive", None, None),
@@ -93,14 +93,14 @@ def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
     (["seccomp", "userns"], None, "userns", "Remove userns-remap"),
     (["rootless"], None, "rootless", "plan_docker_socket"),
 ])
-def test_security_options_of_docker(options, selinux, subject, remedy):
+def test_unsuitable_security_option_of_docker_causes_a_warning(options, selinux, subject, remedy):
     checks = judged(changed({"docker_engine|security_options": options, "system|selinux": selinux,
                              "docker_engine|live_restore": True, "docker_engine|default_runtime": "ascend"}))
     assert faults(checks) == ({("docker_engine_setup", subject): "warned"} if subject else {})
     assert remedy is None or remedy in check_named(checks, "docker_engine_setup")["remedy"]
 
 
-def test_docker_that_does_not_respond():
+def test_checks_that_need_docker_are_not_run_if_it_does_not_respond():
     observed = changed({"docker_engine": {"error": "Docker does not respond: x"}, "holders": [holder()]})
     checks = judged(observed)
     assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
@@ -109,7 +109,7 @@ def test_docker_that_does_not_respond():
     assert "its container is unknown" in check_named(checks, "npus_free")["message"]
 
 
-def test_driver_with_a_known_defect_and_outdated_driver():
+def test_driver_with_a_known_defect_and_outdated_driver_cause_warnings():
     checks = judged(changed({"npu_smi|driver_version": "25.5.1", "files": {}}))
     found = faults(checks)
     assert found == {("driver_known_bad", None): "warned", ("driver_loaded", None): "not_run"}
@@ -131,7 +131,7 @@ def test_driver_with_a_known_defect_and_outdated_driver():
     ("25.5.1", "v0.30.0", {"safetensors-load-strategy": "eager"}, None),
     ("26.0.0", "v0.30.0", {}, None),
 ])
-def test_known_defects_of_drivers_by_release_and_options(driver, release, arguments, message):
+def test_known_defect_of_a_driver_depends_on_release_and_options(driver, release, arguments, message):
     plan = valid(plan_release=release, serving_args=arguments)
     check = check_named(judged(changed({"npu_smi|driver_version": driver}), plan=plan), "driver_known_bad")
     assert check["status"] == ("warned" if message else "passed"), check
@@ -140,7 +140,7 @@ def test_known_defects_of_drivers_by_release_and_options(driver, release, argume
 
 @pytest.mark.parametrize(("release", "bad"), [
     (release, bad) for release, entry in CATALOGUE["releases"].items() for bad in entry["driver_known_bad"]])
-def test_every_known_defect_is_a_warning_unless_an_option_avoids_it(release, bad):
+def test_every_known_defect_causes_a_warning_unless_an_option_avoids_it(release, bad):
     driver = bad["version"].replace("x", "0") if "version" in bad else "25.3.0"
     avoided = {bad["unless"]["option"]: bad["unless"]["value"]}
     for arguments, warned in (({}, True), (avoided, False)):
@@ -150,7 +150,7 @@ def test_every_known_defect_is_a_warning_unless_an_option_avoids_it(release, bad
         assert (" ".join(bad["reason"].split()) in str(check["message"])) == warned
 
 
-# A kernel of each system in older_kernels, and the os-release of a system whose kernel has another build.
+# For each system in older_kernels: one of its kernels, and a kernel of another build with the os-release of the system.
 @pytest.mark.parametrize(("hardware", "kernel", "os"), [
     (hardware, kernel, os) for hardware, profile in CATALOGUE["hardware"].items() for older in profile["older_kernels"]
     for kernel, os in (
@@ -195,7 +195,7 @@ def test_virtual_functions_do_not_count_as_cards():
 
 def test_corrected_errors_of_a_link_are_counted():
     check = check_named(judged(changed({"kernel_log|corrected": 3})), "kernel_log")
-    assert (check["status"], check["actual"]) == ("passed", "3 errors of a PCIe link that it corrected")
+    assert (check["status"], check["actual"]) == ("passed", "corrected errors of a PCIe link: 3")
 
 
 def test_firmware_without_a_vendor_verdict_is_not_judged():
@@ -220,7 +220,7 @@ def test_unreadable_driver_version_is_not_judged():
     ({"npu_driver_kernel_minimum": 5.1}, "kernel", "passed"),
     ({"npu_driver_kernel_minimum": "5.10.1"}, "kernel", "warned"),
 ])
-def test_version_bounds(inputs, name, status):
+def test_inputs_limit_the_accepted_versions(inputs, name, status):
     assert check_named(judged(healthy(), **inputs), name)["status"] == status
 
 
@@ -233,13 +233,13 @@ def test_drift_names_outliers():
     peers = {"node1": odd, "node2": healthy(), "node3": healthy()}
     found = drift_outcomes(judged(odd, peers=peers))
     assert found == {
-        "NPUs": ("warned", "NPUs is 1 x 910B2C, 7 x 910B3 on node1, but 8 x 910B3 on most nodes"),
-        "kernel": ("warned", "kernel is 6.6.0 on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
+        "NPUs": ("warned", "NPUs: 1 x 910B2C, 7 x 910B3 on node1, but 8 x 910B3 on most nodes"),
+        "kernel": ("warned", "kernel: 6.6.0 on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
     others = judge.judge(context(PLAN, healthy(), INPUTS, "node2", judge.survey(peers, INPUTS)["node2"]))
     assert drift_outcomes(others) == {None: ("passed", None)}
 
 
-def test_drift_without_majority_and_without_other_nodes():
+def test_drift_is_reported_without_a_majority_and_not_run_without_other_nodes():
     odd = changed({"system|kernel": "6.6.0"})
     found = drift_outcomes(judged(odd, peers={"node1": odd, "node2": healthy()}))
     assert found == {"kernel": (

@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recorded hosts are parsed and judged, and all outcomes are compared with the expected ones.
 
-hosts/<host>.yml has the source of the record, the output of the tools, the files, and the state of Docker. Facts that
-are not in this file are those of a healthy node (npu_case.py). hosts/<host>.json is a recording of the collection's
-diagnostics with its source. If it has output of hccn_tool, the ports are judged, too. The hosts of a bundle with
-several nodes are named <name>@<host>. hosts/<host>.expected.txt has one line per outcome. `make recording` adds the
-recordings of a bundle. If you change an outcome on purpose, run it without a bundle to write the expected outcomes, and
-read the difference.
+hosts/<host>.yml contains the source of the record, the output of the tools, the files, and the state of Docker. All
+other facts are taken from a healthy node (npu_case.py). hosts/<host>.json is a recording by the collection's
+diagnostics, with its source. If it contains output of hccn_tool, the ports are also judged. The hosts of a bundle with
+several nodes are named <name>@<host>. hosts/<host>.expected.txt contains one line per outcome. `make recording` adds
+the recordings in a bundle. If you change an outcome on purpose, run it without a bundle to write the expected outcomes,
+and read the difference.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ FOLDER, CASES = Path(__file__).parent / "hosts", Path(__file__).parent / "cases"
 TESTBED = Path(__file__).parents[6] / "molecule" / "testbed"
 PODMAN = json.loads(
     (Path(__file__).parents[3] / "module_utils" / "_docker" / "responses" / "podman-4.3.1.json").read_text("utf-8"))
-ECC = (FOLDER / "ecc.txt").read_text("utf-8")  # npu-smi info -t ecc, sample 01 of npu-smi-other in the corpus
+ECC = (FOLDER / "ecc.txt").read_text("utf-8")  # output of npu-smi info -t ecc: npu-smi-other, sample 01 of the corpus
 UPTIME_S = 100.0
 NOT_RECORDED = 70, "", "this output is not in the recording"
 
 
 def host_of(recording):
-    """Return a recording with the keys of the other recorded hosts."""
+    """Return a recording with the keys that the recorded hosts in YAML files have."""
     files = {"/".join(Path(path).parts[-2:]): text for path, text in recording["files"].items()}
     keys = {"driver": "driver/version.info", "firmware": "firmware/version.info", "conf": "etc/hccn.conf"}
-    info = answer(recording, ["npu-smi", "info"])
+    info = recorded_output(recording, ["npu-smi", "info"])
     return {**recording, **{key: files[path] for key, path in keys.items() if path in files},
             "npu_smi": None if info[:3] == NOT_RECORDED else info[1] or "hung",
             "os_release": files.get("etc/os-release", "")}
 
 
-def answer(host, argv):
+def recorded_output(host, argv):
     """Return (exit code or None, stdout, stderr) of a recorded command."""
     wanted = [os.path.basename(argv[0]), *argv[1:]]
     return next(((each["rc"], each["stdout"], each["stderr"]) for each in host["commands"] if each["argv"] == wanted),
@@ -122,7 +122,7 @@ def observed(host, plan, root):
 
 
 def npu_smi(host):
-    """Return (the observation, the outcomes of the commands) of an npu-smi with the recorded output."""
+    """Return (observation, outcomes of the commands) of an npu-smi that prints the recorded output."""
     def run_all(commands):
         return {key: outcome(argv, printed(key, argv, host)) for key, argv in commands.items()}
     return observation.query(run_all, "/usr/local/bin/npu-smi" if host.get("npu_smi") else None)
@@ -136,7 +136,7 @@ def outcome(argv, found):
 def printed(key, argv, host):
     """Return (exit code, stdout, stderr) of a command."""
     if "commands" in host:
-        return answer(host, argv)
+        return recorded_output(host, argv)
     if key == "info":
         return host.get("npu_smi_rc", 0), host["npu_smi"], ""
     text = ECC if key[0] == "ecc" else host.get(key[0], "")
@@ -169,11 +169,11 @@ def verdict(name, root):
 
 
 def ports(name):
-    """Return the observation of the ports of a recorded host, as by the module hccn_info."""
+    """Return the observation of the ports of a recorded host, in the format of the module hccn_info."""
     host = HOSTS[name]
 
     def run(argv, _timeout_s):
-        return answer(host, argv)
+        return recorded_output(host, argv)
     conf = hccn_tool.parse_conf(host["conf"]) if "conf" in host else None
     return {"npus": hccn_query.query_npus(run, "hccn_tool", host["devices"], hccn_query.QUERIES, 15), "conf": conf,
             "conf_error": None if conf else "No such file or directory: '/etc/hccn.conf'",
@@ -198,14 +198,14 @@ def shown(checks):
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_all_outcomes_of_a_recorded_host(name, tmp_path):
+def test_outcomes_of_a_recorded_host_are_as_expected(name, tmp_path):
     expected = (FOLDER / f"{name}.expected.txt").read_text("utf-8")
     assert shown([*verdict(name, tmp_path), *port_verdict(name)]) == expected
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_recording_has_a_source_and_no_address(name):
-    """Addresses of an anonymized recording are in 240.0.0.0/5, netmasks, or version numbers."""
+def test_recording_has_a_source_and_no_real_address(name):
+    """In an anonymized recording, addresses are in 240.0.0.0/5. Netmasks and version numbers look like addresses."""
     assert len(RECORDINGS[name]["source"]) > 20
     texts = [each["stdout"] + each["stderr"] for each in RECORDINGS[name]["commands"]]
     texts += RECORDINGS[name]["files"].values()
@@ -241,14 +241,14 @@ HEALTHY = [name for name, host in HOSTS.items() if host["healthy"]]
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_no_healthy_host_is_refused(name, tmp_path):
+def test_healthy_host_passes_every_critical_check(name, tmp_path):
     checks = verdict(name, tmp_path)
     assert [check for check in checks if check["severity"] == CRITICAL and check["status"] != "passed"] == []
     assert stage_status(checks) in ("passed", "warned")
 
 
 def test_every_critical_check_has_passed_on_recorded_healthy_hosts(tmp_path):
-    """A check that no recorded healthy host has passed may refuse healthy hosts."""
+    """A check that no recorded healthy host has passed may fail on healthy hosts."""
     passed: dict[str, set[str]] = {check.id: set() for check in judge.CHECKS if check.severity == CRITICAL}
     for name in HEALTHY:
         (tmp_path / name).mkdir()
@@ -267,7 +267,7 @@ def test_every_unhealthy_host_has_findings_with_remedies(tmp_path):
 
 
 def add(bundle, name, source, plan):
-    """Add the recordings in an archive of the diagnostics, or a single one, as hosts."""
+    """Add recordings as hosts: all recordings in a diagnostics archive, or a single one."""
     sys.path.insert(0, str(TESTBED))
     from harness import recordings
 
@@ -283,7 +283,7 @@ def add(bundle, name, source, plan):
 
 
 def plan_for(recording):
-    """Return the input of the plan for the hardware in a recording: the first with this chip and HBM."""
+    """Return the plan inputs for the hardware in a recording: the first hardware with this chip and HBM size."""
     chips = npu_smi(host_of(recording))[0]["chips"]
     for name, hardware in CATALOGUE["hardware"].items():
         if chips and chips[0]["name"] in hardware["chip_names"] and chips[0]["hbm_total_mb"] == hardware["hbm_mb"]:

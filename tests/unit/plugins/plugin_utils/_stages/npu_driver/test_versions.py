@@ -19,7 +19,7 @@ ASCENDING = [
 
 
 @pytest.mark.parametrize(("older", "newer"), list(itertools.combinations(ASCENDING, 2)))
-def test_order(older, newer):
+def test_newer_version_is_greater(older, newer):
     assert versions.key(older) < versions.key(newer)
     assert versions.at_least(newer, older)
     assert not versions.at_least(older, newer)
@@ -28,12 +28,12 @@ def test_order(older, newer):
 @pytest.mark.parametrize(("left", "right"), [
     ("25.0.RC1", "25.0.rc1"), ("24.1", "24.1.0"), ("v25.3.rc1", "25.3.rc1"), (" 25.2.0 ", "25.2.0"),
 ])
-def test_equal_versions(left, right):
+def test_versions_in_different_notations_are_equal(left, right):
     assert versions.key(left) == versions.key(right)
 
 
 @pytest.mark.parametrize("text", ["", "xxx", "x.x.x", "25.", ".1", "25.3.x", "25-3", "rc", "1.2.3.4.5.6.7.8.9", "²"])
-def test_text_that_is_not_a_version(text):
+def test_text_that_is_not_a_version_is_an_error(text):
     with pytest.raises(ValueError, match="is not a version"):
         versions.key(text)
 
@@ -47,7 +47,7 @@ def test_text_that_is_not_a_version(text):
     ("25.5.1", "25.5.1", True, True),
     ("25.5.1.1", "25.5.1", False, True),
 ])
-def test_series(version, pattern, same, reached):
+def test_version_is_compared_with_a_series(version, pattern, same, reached):
     assert versions.matches(version, pattern) is same
     assert versions.at_least(version, pattern) is reached
 
@@ -63,11 +63,11 @@ def test_series(version, pattern, same, reached):
     ("25.3.rc1", "[25.3,25.3.]", True),
     ("25.2.0", "[25.3,25.3.]", False),
 ])
-def test_version_ranges(version, ranges, inside):
+def test_version_inside_a_range_is_recognized(version, ranges, inside):
     assert versions.in_ranges(version, ranges) is inside
 
 
 @pytest.mark.parametrize("ranges", ["", "7.0.0", "[V100R001C30],[V100R001C13]"])
-def test_ranges_that_cannot_be_compared(ranges):
+def test_ranges_that_cannot_be_compared_are_an_error(ranges):
     with pytest.raises(ValueError, match="is not"):
         versions.in_ranges("7.1.0", ranges)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests that are not completed and NPUs that are in use are named, with the processes that use the NPUs."""
+"""Servers with unfinished requests are named, and so are NPUs in use and the processes that use them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.ser
 
 
 @pytest.mark.parametrize(("load", "clause"), [
-    ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 2 requests running and 1 waiting"),
-    ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 0 requests running and 1 waiting"),
+    ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has requests: 2 running, 1 waiting"),
+    ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has requests: 0 running, 1 waiting"),
     ({"error": "/metrics: timed out"}, f"the requests of {NAME} are not known (/metrics: timed out)"),
     ({"running": 0, "waiting": 0, "kv_cache_usage": None}, None),
     (None, None),
 ])
-def test_requests_left(load, clause):
+def test_servers_with_unfinished_requests_are_named(load, clause):
     assert drain.requests_left(containers(NAME, load=load)) == ([clause] if clause else [])
 
 
@@ -41,5 +41,5 @@ def npus(error=None, holders=(), **used):
                  {"device": 4, "pid": 8, "process": "python3", "container": None}], d0=1, d1=9000),
      ["NPU 1 is held by process 7 (python3) in container train (t:1) (9000 MB of HBM in use)"]),
 ])
-def test_npus_held(observed, clauses):
+def test_npus_in_use_are_named_with_their_processes(observed, clauses):
     assert drain.npus_held(observed, [1, 0], 6144) == clauses

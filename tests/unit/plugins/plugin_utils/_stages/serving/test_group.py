@@ -19,7 +19,7 @@ SHOWN = """1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever pre
 ADDRESSES = network.addresses(SHOWN)
 
 
-def test_addresses():
+def test_addresses_are_read_from_the_output_of_ip():
     assert [tuple(entry.values()) for entry in ADDRESSES] == [
         ("lo", "127.0.0.1"), ("eth0", "192.0.2.12"), ("eth0", "192.0.2.99"), ("bond1.7", "198.51.100.12")]
     assert network.addresses("") == []
@@ -33,7 +33,7 @@ def test_addresses():
     ("203.0.113.5", None, None, "no interface has 203.0.113.5; the node has lo (127.0.0.1), eth0 (192.0.2.12), "),
     ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; the node has lo"),
 ])
-def test_interface_with_the_address_or_a_list_of_all_interfaces(address, wanted, found, message):
+def test_interface_with_the_address_is_found_or_all_interfaces_are_listed(address, wanted, found, message):
     name, missing = group.interface(address, wanted, ADDRESSES)
     assert name == found
     assert missing is message is None or missing.startswith(message)
@@ -43,7 +43,7 @@ PLAN = valid_group("data_parallel", serving_api_key="set")
 
 
 def observed(host, **container):
-    """Return the observation of a node that runs as planned, with changes of its container."""
+    """Return the observation of a node that runs as planned, with changes to its container."""
     (instance,) = PLAN[host]["instances"]
     running = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
                "secrets": "key-1", **container}
@@ -60,7 +60,7 @@ def observed(host, **container):
     ({"image": "sha256:2"}, "runs another image of this name"),
     ({"interface": "eth1"}, "uses the interface eth1"),
 ])
-def test_restart_reason(host, container, reason):
+def test_difference_from_the_plan_is_a_reason_to_restart(host, container, reason):
     assert group.restart_reason(PLAN[host], observed(host, **container), "key-1") == reason
 
 
@@ -84,12 +84,12 @@ def observation(state, reason=None):
     (observation("failed", "exit 1"), False, ("failed", "exit 1")),
     (observation("missing", "removed"), False, ("failed", "removed")),
 ])
-def test_own_state(found, late, note):
+def test_observation_determines_the_state_of_a_node(found, late, note):
     state = group.own_state(found, late, 1000.0)
     assert (state["state"], state["reason"]) == note
 
 
-def test_note_of_a_failure_has_the_causes_and_the_offset_of_the_clock():
+def test_note_of_a_failure_contains_the_causes_and_the_clock_offset():
     state = group.own_state(observation("failed", "exit 1"), False, 1000.0)
     assert (state["causes"], state["clock_offset_s"]) == ([{"cause": "link_timeout"}], 10.0)
     assert "causes" not in group.own_state(observation("ready"), False, 1000.0)
@@ -106,14 +106,14 @@ GROUP = PLAN["node1"]["group"]
     (("failed", "failed"), False, True, ["node1", "node2"]),
     (("late", "ready"), False, True, ["node1"]),
 ])
-def test_outcome(states, timed_out, finished, failed):
+def test_states_of_the_members_determine_the_outcome(states, timed_out, finished, failed):
     notes = {host: {"state": state, "reason": None} for host, state in zip(("node1", "node2"), states)}
     found, members = group.outcome(GROUP, notes, timed_out=timed_out)
     assert found is finished
     assert [member["host"] for member in members] == failed
 
 
-def test_member_that_left_the_run_is_a_failed_member():
+def test_member_that_left_the_run_counts_as_failed():
     notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
     assert group.outcome(GROUP, notes, ["node2"]) == (True, [
         {"host": "node1", "state": "failed", "reason": "exit code 1"},

@@ -17,11 +17,11 @@ GROUPS = {host: plan["group"] for host, plan in valid_group("data_parallel").ite
 
 @pytest.fixture
 def notes(tmp_path):
-    """Return {host: notes of the group} in one run."""
+    """Return ``{host: its GroupNotes}`` in one run."""
     return {host: GroupNotes(Records(tmp_path, run_id="1"), group) for host, group in GROUPS.items()}
 
 
-def test_members_read_the_notes_of_all(notes):
+def test_members_read_the_notes_of_all_members(notes):
     notes["node1"].write("prepared")
     assert notes["node2"].read() == ({"node1": {"state": "prepared", "reason": None}}, ["node2"])
     notes["node2"].write("prepared", "has no container")
@@ -30,7 +30,7 @@ def test_members_read_the_notes_of_all(notes):
     assert [notes[host].require("prepared") for host in GROUPS] == [expected, expected]
 
 
-def test_last_note_counts(notes):
+def test_only_the_last_note_of_a_member_counts(notes):
     notes["node1"].write("prepared")
     notes["node1"].write("started")
     assert notes["node1"].read()[0]["node1"]["state"] == "started"
@@ -44,7 +44,7 @@ def test_member_in_another_state_is_missing(notes):
         notes["node1"].require("started")
 
 
-def test_notes_of_another_run_do_not_count(notes, tmp_path):
+def test_notes_of_another_run_are_ignored(notes, tmp_path):
     notes["node1"].write("started")
     other = GroupNotes(Records(tmp_path, run_id="2"), GROUPS["node1"])
     assert other.read() == ({}, ["node1", "node2"])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The serving stage judges the observation of a node. A check that was not reached is never passed."""
+"""The serving stage judges the observation of a node. A check that was not reached never counts as passed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def held(plan, *npus):
              "container": {"name": instance["name"], "image_name": "x:1"}} for npu in npus or instance["npus"]]
 
 
-def of_node(plan, observed=None, **changes):
+def node_observation(plan, observed=None, **changes):
     """Return the observation of a node with one instance."""
     return dict({
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
@@ -50,11 +50,11 @@ def of_node(plan, observed=None, **changes):
 
 def found_checks(plan, observed=None, **changes):
     """Return the checks of a node with one instance."""
-    return serving.judge(context(plan, of_node(plan, observed, **changes)))
+    return serving.judge(context(plan, node_observation(plan, observed, **changes)))
 
 
 def judge(*args, **changes):
-    """Return {check id: (status, message)} of a node with one instance."""
+    """Return ``{check id: (status, message)}`` of a node with one instance."""
     return {check["id"]: (check["status"], check["message"]) for check in found_checks(*args, **changes)}
 
 
@@ -75,7 +75,7 @@ def test_service_that_runs_as_planned_passes(plan):
     assert set(statuses(plan).values()) == {"passed"}
 
 
-def test_missing_key_and_warnings_of_the_plan():
+def test_missing_key_and_warnings_of_the_plan_cause_warnings():
     found = judge(valid(plan_release="v0.18.0"))
     status, message = found["api_key"]
     assert status == "warned"
@@ -85,7 +85,7 @@ def test_missing_key_and_warnings_of_the_plan():
     assert "plaintext" not in found
 
 
-def test_key_without_encryption_is_a_warning():
+def test_key_without_encryption_causes_a_warning():
     found = statuses(valid(serving_api_key="set", plan_release="v0.18.0", plan_architecture="aarch64",
                            image_digest="sha256:" + 64 * "0"))
     assert [name for name, status in found.items() if status != "passed"] == ["plaintext"]
@@ -106,7 +106,7 @@ def test_certificate_that_clients_would_not_accept_fails_before_the_start():
     assert judge(valid(**SECURE), observed)["certificate"] == ("failed", "certificate has expired")
 
 
-def test_certificate_of_a_running_server_that_is_not_accepted_fails():
+def test_running_server_with_a_certificate_that_is_not_accepted_fails():
     error = "the certificate of the server is not accepted: certificate has expired"
     found = judge(valid(**SECURE), state="failed", reason=error, health={"status": None, "error": error}, models=None,
                   completion=None)
@@ -115,7 +115,7 @@ def test_certificate_of_a_running_server_that_is_not_accepted_fails():
     assert {found[step][0] for step in STEPS[2:]} == {"not_run"}
 
 
-def test_certificate_that_expires_soon_is_a_warning():
+def test_certificate_that_expires_soon_causes_a_warning():
     found = found_checks(valid(**SECURE), health={"status": 200, "certificate_days": 29.9})
     (check,) = [check for check in found if check["id"] == "certificate_expiry"]
     assert (check["status"], check["expected"], check["actual"]) == ("warned", "30 days", "29.9 days")
@@ -131,7 +131,7 @@ def test_certificate_is_judged_with_the_address_of_the_node():
     assert (without["certificate_files"], without["ca"]) == ([], None)
 
 
-def test_key_that_the_balancer_receives_without_encryption_is_a_warning(plan):
+def test_key_that_the_balancer_receives_without_encryption_causes_a_warning(plan):
     found = balancers()
     found["balancer"]["completions"][0]["item"] = ["node1", {"url": "http://10.0.0.1:8080"}]
     checks = {check["subject"]: check["status"] for check in found_checks(plan, found) if check["id"] == "plaintext"}
@@ -143,11 +143,11 @@ def test_requests_contain_the_first_key(plan, keys, sent):
     assert serving.state_arguments(plan, {"serving_api_key": keys})["api_key"] == sent
 
 
-# The cases are (changes of the instance, the step that fails, a part of its message); later steps are not run.
 EXITED = {"state": "failed", "reason": "the container exited with exit code 1", "health": None, "models": None,
           "completion": None}
 
 
+# (changes to the instance, the step that fails, a part of its message)
 @pytest.mark.parametrize(("changes", "failing", "message"), [
     ({"container": None, "state": "missing"}, "up_to_date", None),
     ({"container": {"hash": "older", "status": "running"}}, "up_to_date", None),
@@ -163,7 +163,7 @@ EXITED = {"state": "failed", "reason": "the container exited with exit code 1", 
     ({"state": "starting", "reason": "a completion is not answered", "completion": {"status": None}}, "completion",
      "not answered"),
 ])
-def test_first_wrong_step_fails_and_later_steps_are_not_run(plan, changes, failing, message):
+def test_first_unsuccessful_step_fails_and_later_steps_are_not_run(plan, changes, failing, message):
     found = judge(plan, **changes)
     reached = STEPS.index(failing)
     assert [found[step][0] for step in STEPS] == (
@@ -242,7 +242,7 @@ def test_free_name_and_port_pass(plan):
 
 
 @pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
-def test_ports_and_npus_that_the_deployment_holds_are_free(plan, name):
+def test_ports_and_npus_that_the_deployment_holds_count_as_free(plan, name):
     ours = {"pid": 9, "process": "vllm", "container": {"name": name, "image_name": "x:1"}}
     found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
@@ -268,7 +268,7 @@ def test_shared_devices_and_other_npus_do_not_count(plan):
     assert statuses(plan, {"phase": "before", "device_holders": holders})["devices_free"] == "passed"
 
 
-def test_holders_are_named(plan):
+def test_processes_that_hold_ports_and_npus_are_named(plan):
     web = {"name": "web", "image_name": "x:1"}
     found = judge(plan, {"phase": "before", "port_holders": [dict(NGINX, port=8888, container=web)],
                          "device_holders": [dict(OTHER, device=0)]})
@@ -283,13 +283,13 @@ def test_holders_are_named(plan):
     ({"first": 8000, "last": 9000, "reserved": []}, "warned", "the API of vllm-ascend-qwen25-vl (8888)"),
     (None, "not_run", "does not show"),
 ])
-def test_ports_in_the_range_for_outgoing_connections(plan, outgoing, status, message):
+def test_ports_in_the_range_for_outgoing_connections_cause_a_warning(plan, outgoing, status, message):
     found = judge(plan, {"phase": "before", "outgoing_ports": outgoing})["ports_reserved"]
     assert found[0] == status
     assert message is None or message in found[1]
 
 
-def test_ports_of_replicas():
+def test_ports_of_all_replicas_are_checked():
     plan = valid(serving_replicas="auto")
     arguments = serving.prerequisites_arguments(plan, {"serving_api_key": ""})
     assert len(plan["instances"]) == 4
@@ -307,7 +307,7 @@ def test_hung_engine_is_detected_by_the_health_check(plan):
     assert judge(plan, container=container)["engine_progress"][0] == "passed"  # the instance has responded since then
 
 
-def test_engine_progress_without_a_health_check_is_not_passed():
+def test_engine_progress_does_not_pass_without_a_health_check():
     plan = valid(serving_health_interval_s=0)
     (instance,) = plan["instances"]
     container = {"hash": instance["hash"], "status": "running", "restarts": 0, "health": None}
@@ -317,8 +317,8 @@ def test_engine_progress_without_a_health_check_is_not_passed():
     assert judge(plan, container=container)["engine_progress"][0] == "not_run"
 
 
-def test_docker_engine_that_does_not_respond_is_the_only_check(plan):
-    assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"docker_engine": "failed"}
+def test_only_the_docker_engine_is_judged_if_it_does_not_respond(plan):
+    assert statuses(plan, {"docker_engine_error": "no response", "instances": []}) == {"docker_engine": "failed"}
 
 
 def test_checks_are_not_run_in_check_mode(plan):
@@ -326,7 +326,7 @@ def test_checks_are_not_run_in_check_mode(plan):
     assert [found[step] for step in STEPS] == ["not_run"] * len(STEPS)
 
 
-def test_failed_task_is_triaged(plan):
+def test_cause_of_a_failed_task_is_reported(plan):
     message = judge(plan, {"failure": "OCI runtime create failed: exec format error"})["start"][1]
     assert "cause architecture_unsupported" in message
 
@@ -348,7 +348,7 @@ def test_arguments_do_not_include_mounts_that_the_role_provides(plan):
 
 
 def balancers(status="UP", completion=200, server=None, **changes):
-    """Return the results of the tasks that loop over two balancers; this host manages one of the balancers."""
+    """Return the results of the tasks that loop over two balancers. This host manages one of the balancers."""
     found = {"name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up", **(server or {})}
     servers = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
     front = {"item": ["node1", {"url": "https://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
@@ -363,7 +363,7 @@ def test_balancer_that_uses_the_node_passes(plan):
     (balancers(status="DOWN"), "balancer_server"),
     (balancers(status="DRAIN"), "balancer_server"),
     (balancers(servers=[]), "balancer_server"),
-    (balancers(error="the balancer does not answer", servers=[]), "balancer_server"),
+    (balancers(error="the balancer does not respond", servers=[]), "balancer_server"),
     (balancers(unreachable=True, msg="no route", servers=[]), "balancer_server"),
     (balancers(completion=503), "balancer"),
 ])
@@ -376,13 +376,13 @@ def test_balancer_that_does_not_use_the_node_fails(plan, found, failing):
     ({"watched": False, "engine": "Connection refused"}, "warned", "Connection refused"),
     ({"watched": None, "engine": ""}, "unsupported", None),
 ])
-def test_watch_that_does_not_respond(plan, server, status, actual):
+def test_watchdog_that_does_not_respond_causes_a_warning(plan, server, status, actual):
     found = [check for check in found_checks(plan, balancers(server=server)) if check["id"] == "balancer_watch"]
     assert [(check["subject"], check["status"], check["actual"]) for check in found] == [
         ("node1:8888 on node1", status, actual), ("node1:8888 on lb", status, actual)]
 
 
-def test_reason_why_the_balancer_does_not_use_an_instance(plan):
+def test_reason_why_the_balancer_does_not_use_an_instance_is_shown(plan):
     found = found_checks(plan, balancers(status="DOWN", server={"engine": "down (3 consecutive checks failed)"}))
     assert {check["actual"] for check in found if check["id"] == "balancer_server"} == {
         "DOWN L7OK engine down (3 consecutive checks failed)"}
@@ -398,10 +398,10 @@ def test_unreachable_balancer_is_named(plan):
     ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) serves again; the new one was not "
      "verified: 2 checks failed"),
     ([{"state": "failed", "reason": "a completion is refused"}],
-     "the previous service does not answer either (vllm-ascend-qwen25-vl: a completion is refused)"),
+     "the previous service does not respond either (vllm-ascend-qwen25-vl: a completion is refused)"),
     ([], "there was no previous service"),
 ])
-def test_rollback_of_an_upgrade(plan, instances, message):
+def test_result_of_a_rollback_is_reported(plan, instances, message):
     container = {"image": "sha256:0123456789abcdef", "hash": "older"}
     found = judge(plan, {"phase": "rolled_back", "failure": "2 checks failed.", "instances": [
         ready_instance(plan, container=container, **changes) for changes in instances]})
@@ -414,24 +414,24 @@ GROUP = valid_group("data_parallel", serving_api_key="set", plan_release="v0.18.
 
 
 def node(host, observed=None, **changes):
-    """Return the observation of a node of a group."""
+    """Return the observation of a node in a group."""
     plan = GROUP[host]
     answers = {} if host == "node1" else {"health": None, "models": None, "completion": None}
     common = {"forks": 5, "play_hosts": 2, "addresses": [
         {"interface": "eth0", "address": plan["instances"][0]["address"]}], **(observed or {})}
-    return of_node(plan, common, **dict(answers, **changes))
+    return node_observation(plan, common, **dict(answers, **changes))
 
 
-def of_group(host, observed, peers=None):
-    """Return {check id: (status, message)} of a node of a group."""
+def group_checks(host, observed, peers=None):
+    """Return ``{check id: (status, message)}`` of a node in a group."""
     found = serving.judge(context(GROUP[host], observed, host=host, survey=peers))
     return {check["id"]: (check["status"], check["message"]) for check in found}
 
 
 @pytest.mark.parametrize("host", ["node1", "node2"])
-def test_group_whose_nodes_can_all_start(host):
+def test_group_passes_if_all_its_nodes_can_start(host):
     peers = {name: node(name) for name in GROUP}
-    found = of_group(host, dict(peers[host], phase="before"), peers)
+    found = group_checks(host, dict(peers[host], phase="before"), peers)
     assert {status for status, _message in found.values()} == {"passed"}
     assert {"group", "interface"} <= set(found)
 
@@ -446,9 +446,9 @@ def test_group_whose_nodes_can_all_start(host):
      "node2 cannot start: hccl_ports_free (vllm-ascend-qwen25-vl): port 60003 is held by process 7 (sshd)"),
     (node("node2"), {"forks": 5, "play_hosts": 6}, "forks is 5, but all 6 hosts of this run have to be watched"),
 ])
-def test_group_does_not_start_without_one_of_its_nodes(peer, own, beginning):
+def test_group_fails_if_one_of_its_nodes_cannot_start(peer, own, beginning):
     peers = {"node2": peer} if peer else {}
-    status, message = of_group("node1", node("node1", dict(own, phase="before")), peers)["group"]
+    status, message = group_checks("node1", node("node1", dict(own, phase="before")), peers)["group"]
     assert status == "failed"
     assert message.startswith(beginning)
 
@@ -457,12 +457,12 @@ def test_group_port_of_the_head_has_to_be_free():
     assert 13389 in serving.prerequisites_arguments(GROUP["node1"], {"serving_api_key": ""})["ports"]
     assert 13389 not in serving.prerequisites_arguments(GROUP["node2"], {"serving_api_key": ""})["ports"]
     in_use = {"phase": "before", "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
-    status, message = of_group("node1", node("node1", in_use), {"node2": node("node2")})["port_free"]
+    status, message = group_checks("node1", node("node1", in_use), {"node2": node("node2")})["port_free"]
     assert (status, message) == ("failed", "port 13389 is held by process 7 (sshd)")
 
 
 def test_address_that_the_node_does_not_have_fails_the_node():
-    found = of_group("node1", node("node1", {"phase": "before", "addresses": []}), {"node2": node("node2")})
+    found = group_checks("node1", node("node1", {"phase": "before", "addresses": []}), {"node2": node("node2")})
     assert found["interface"][0] == "failed"
     assert "serving_group_address" in next(check for check in serving.CHECKS if check.id == "interface").remedy
 
@@ -471,11 +471,11 @@ NODE2_FAILED = {"waited": {"seconds": 9, "failed_instances": [], "failed_members
     {"host": "node2", "state": "failed", "reason": "the container exited with exit code 137"}]}}
 
 
-def test_group_that_became_ready():
+def test_group_that_became_ready_passes():
     ready = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": []}}
-    head = of_group("node1", node("node1", ready))
+    head = group_checks("node1", node("node1", ready))
     assert {name for name, (status, _message) in head.items() if status != "passed"} == {"plan_warnings", "plaintext"}
-    other = of_group("node2", node("node2", ready))
+    other = group_checks("node2", node("node2", ready))
     assert [other[step][0] for step in ("group", "up_to_date", "running")] == ["passed"] * 3
     assert not {"health", "served_name", "completion", "api_key"} & set(other)
 
@@ -483,15 +483,15 @@ def test_group_that_became_ready():
 def test_node_that_failed_is_named_on_all_nodes():
     message = "node2: the container exited with exit code 137; the group was stopped"
     exited = {**EXITED, "reason": "the container exited with exit code 143"}
-    head = of_group("node1", node("node1", NODE2_FAILED, **exited))
+    head = group_checks("node1", node("node1", NODE2_FAILED, **exited))
     assert head["group"] == ("failed", message)
     assert {head[step][0] for step in STEPS} == {"not_run"}
     failed = [{**ready_instance(GROUP["node2"]), **EXITED, "reason": "the container exited with exit code 137"}]
-    mine = dict(NODE2_FAILED["waited"], failed_instances=failed)
-    culprit = of_group("node2", node("node2", {"waited": mine}, **EXITED))
-    assert culprit["group"] == ("failed", message)
-    assert culprit["running"][0] == "failed"
-    assert "exit code 137" in culprit["running"][1]
+    waited = dict(NODE2_FAILED["waited"], failed_instances=failed)
+    node2 = group_checks("node2", node("node2", {"waited": waited}, **EXITED))
+    assert node2["group"] == ("failed", message)
+    assert node2["running"][0] == "failed"
+    assert "exit code 137" in node2["running"][1]
 
 
 def test_first_fault_of_a_group_is_named_with_its_consequences():
@@ -500,19 +500,19 @@ def test_first_fault_of_a_group_is_named_with_its_consequences():
     members = [{"host": host, "state": "failed", "reason": "exit code 1", "causes": diagnose(line), "clock_offset_s": 0}
                for host, line in (("node1", link), ("node2", memory))]
     waited = {"seconds": 9, "failed_instances": [], "failed_members": members}
-    status, message = of_group("node1", node("node1", {"waited": waited}, **EXITED))["group"]
+    status, message = group_checks("node1", node("node1", {"waited": waited}, **EXITED))["group"]
     assert status == "failed"
     assert "The first fault is on node2 (Worker_TP3 pid=9, 11-20 10:01:00): out_of_memory: " in message
-    assert message.endswith("Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
+    assert message.endswith("Consequences: node1 (link_timeout, 11-20 10:02:00).")
 
 
 def test_group_that_is_not_ready_in_time_is_not_reported_as_stopped():
     late = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
         {"host": "node1", "state": "late", "reason": "/health does not return 200"}]}}
-    assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not return 200")
+    assert group_checks("node2", node("node2", late))["group"] == ("failed", "node1: /health does not return 200")
 
 
-def test_group_that_was_not_waited_for_is_not_run():
-    assert of_group("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
+def test_group_check_is_not_run_if_the_role_did_not_wait_for_the_group():
+    assert group_checks("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
     waited = {"failed_instances": [], "failed_members": []}
-    assert of_group("node1", node("node1", {"check_mode": True, "waited": waited}))["group"][0] == "not_run"
+    assert group_checks("node1", node("node1", {"check_mode": True, "waited": waited}))["group"][0] == "not_run"

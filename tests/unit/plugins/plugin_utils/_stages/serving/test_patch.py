@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A patch is applied only if the SHA-256 of the file and of the result are those in the catalogue."""
+"""A patch is applied only if the file and the result have the SHA-256 digests in the catalogue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATCH = {"id": "demo", "target": "/f.py", "pattern": "^(    )(x = 1)$", "replace
          "sha256": sha256(SOURCE), "patched_sha256": sha256(EDITED)}
 
 
-def test_patch_applies():
+def test_patch_is_applied_to_the_expected_file():
     assert patched(SOURCE, PATCH) == EDITED
 
 
@@ -33,7 +33,7 @@ def test_patch_applies():
     (SOURCE, dict(PATCH, pattern="^(.)()$"), "must match one line of /f.py, but matches 2"),
     (SOURCE, dict(PATCH, replacement="y"), "the result has SHA-256"),
 ])
-def test_patch_is_refused(text, patch, message):
+def test_patch_is_refused_if_the_file_the_pattern_or_the_result_differs(text, patch, message):
     with pytest.raises(PatchError, match="demo") as failure:
         patched(text, patch)
     assert message in str(failure.value)

@@ -21,7 +21,7 @@ def names(found):
     return [container["name"] for container in found]
 
 
-def test_containers_of_other_deployments_are_left_out():
+def test_containers_of_other_deployments_are_excluded():
     ours = [NAME, NAME + "-1", NAME + "-12-previous", NAME + "-previous"]
     existing = containers(*ours, NAME + "-x", "other", NAME + "2")
     assert names(replacement.deployment(existing, valid())) == ours
@@ -31,7 +31,7 @@ def test_containers_of_other_deployments_are_left_out():
 @pytest.mark.parametrize(("container", "ours"), [
     (None, False), ({"name": NAME}, True), ({"name": NAME + "-7"}, True), ({"name": NAME + "-previous"}, True),
     ({"name": "other"}, False)])
-def test_is_ours(container, ours):
+def test_container_is_ours_if_its_name_belongs_to_the_deployment(container, ours):
     assert replacement.is_ours(container, valid()) is ours
 
 
@@ -52,7 +52,7 @@ def test_service_that_runs_as_planned_is_not_replaced(plan):
     (lambda existing: existing[1].update(status="exited"), f"{NAME}-1 is exited"),
     (lambda existing: existing.extend(containers(NAME + "-2")), f"{NAME}-2 is no longer planned"),
 ])
-def test_replacement_reasons(plan, change, reason):
+def test_difference_from_the_plan_is_a_reason_to_replace_the_service(plan, change, reason):
     existing = as_planned(plan)
     change(existing)
     (found,) = replacement.replacement_reasons(observed(existing), plan)
@@ -84,7 +84,7 @@ def test_reason_names_what_differs(change, difference):
     (None, [f"{NAME} was started with other API keys or another certificate"])])
 @pytest.mark.parametrize("inputs", [
     {"serving_api_key": "set"}, {"serving_tls_certificate": "/c.pem", "serving_tls_key": "/k.pem"}])
-def test_other_api_keys_or_another_certificate_are_a_reason(label, reasons, inputs):
+def test_service_is_replaced_if_api_keys_or_certificate_differ(label, reasons, inputs):
     plan = valid(**inputs)
     existing = [{**container, "secrets": "1.5"} for container in as_planned(plan)]
     assert replacement.replacement_reasons(observed(existing), plan, label) == reasons
@@ -118,7 +118,7 @@ def test_reboot_starts_the_previous_containers_until_the_new_ones_are_verified(e
     (1, ["other", "other-1", NAME + "-x", NAME + "-1-2"], []),
     (2, [NAME, NAME + "-previous", NAME + "-1-previous", "other-previous"], [NAME + "-previous", NAME + "-1-previous"]),
 ])
-def test_unplanned_containers(replicas, ours, unplanned):
+def test_unplanned_containers_are_listed(replicas, ours, unplanned):
     plan = valid(serving_replicas=replicas)
     assert replacement.unplanned_containers(ours, plan) == unplanned
     assert replacement.unplanned_containers(ours, plan, True) == [
@@ -141,7 +141,7 @@ def test_unplanned_containers(replicas, ours, unplanned):
     ((), (NAME,), {"remove": [NAME], "rename": [], "start": []}),
     ((NAME, "other"), (NAME, "other"), {"remove": [], "rename": [], "start": [NAME]}),
 ])
-def test_rollback_steps(before, now, expected):
+def test_rollback_restores_the_containers_from_before_the_upgrade(before, now, expected):
     plan = valid(serving_restart_policy="unless-stopped")
     found = replacement.rollback_steps(containers(*now), containers(*before), plan)
     assert dict(found, start=names(found["start"])) == dict(
@@ -150,7 +150,7 @@ def test_rollback_steps(before, now, expected):
 
 
 def before_upgrade(*described):
-    """Return the containers of ``[(suffix of the name, status, restart policy)]``."""
+    """Return containers described as (name suffix, status, restart policy)."""
     return [container for suffix, status, policy in described
             for container in containers(NAME + suffix, status=status, restart_policy=policy)]
 

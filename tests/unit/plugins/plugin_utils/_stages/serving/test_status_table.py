@@ -22,7 +22,7 @@ def plan():
     return valid(serving_replicas=2)
 
 
-def test_rows(plan):
+def test_every_planned_or_existing_instance_has_a_row(plan):
     existing = as_planned(plan)[:1] + containers(NAME + "-previous", status="exited") + containers("other")
     load = {"running": 3, "waiting": 1, "kv_cache_usage": 0.42}
     existing[0].update(load=load, image_digest="sha256:0123456789abcdef")
@@ -41,7 +41,7 @@ def test_rows(plan):
     ("starting", "starting", "no response", "starting"), ("failed", None, "no response", "failed"),
     ("failed", None, "the certificate of the server is not accepted: certificate has expired",
      "certificate not accepted")])
-def test_state_of_an_engine(plan, state, health, reason, shown):
+def test_state_is_determined_from_instance_and_health_check(plan, state, health, reason, shown):
     container = {"status": "running", "health": health and {"status": health}}
     found = observed(as_planned(plan), instances=[
         {"name": NAME, "state": state, "reason": reason, "container": container}])
@@ -50,20 +50,20 @@ def test_state_of_an_engine(plan, state, health, reason, shown):
 
 @pytest.mark.parametrize(("change", "plan_cell"), [
     ({"hash": "older"}, "drift older"), ({"image": "sha256:j"}, "other image"), ({}, "as planned")])
-def test_drift(plan, change, plan_cell):
+def test_difference_from_the_plan_is_shown(plan, change, plan_cell):
     existing = as_planned(plan)
     existing[0].update(change)
     assert status_table.rows("node1", plan, observed(existing))[0].plan == plan_cell
 
 
-def test_container_that_is_not_ours(plan):
+def test_container_that_is_not_ours_is_marked(plan):
     found = observed([], instances=[{"name": NAME, "state": "ready", "reason": None, "container": None}])
     assert status_table.rows("node1", plan, found)[0].container == "not ours"
 
 
-def test_docker_engine_that_does_not_respond(plan):
-    (row,) = status_table.rows("node1", plan, observed([], docker_engine_error="no answer"))
-    assert row[:3] == ("node1", "-", "no answer")
+def test_node_whose_docker_engine_does_not_respond_has_a_row(plan):
+    (row,) = status_table.rows("node1", plan, observed([], docker_engine_error="no response"))
+    assert row[:3] == ("node1", "-", "no response")
     lines = status_table.table([row])
     assert lines[0].split()[:2] == ["host", "instance"]
     assert lines[1].startswith("node1  -")
@@ -71,5 +71,5 @@ def test_docker_engine_that_does_not_respond(plan):
 
 @pytest.mark.parametrize(("seconds", "text"), [
     (-5, "0s"), (42, "42s"), (420, "7m"), (18720, "5h 12m"), (273600, "3d 4h")])
-def test_duration(seconds, text):
+def test_duration_is_shown_with_at_most_two_units(seconds, text):
     assert status_table.duration(seconds) == text

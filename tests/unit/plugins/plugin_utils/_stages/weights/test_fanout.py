@@ -41,11 +41,11 @@ def test_stager_that_failed_is_replaced(held, expected):
     ({"a", "b", "c", "d"}, {}),
     (set(), {}),
 ])
-def test_chains_of_receivers(holders, expected):
+def test_receivers_form_a_chain_after_each_holder(holders, expected):
     assert upstreams(["a", "b", "c", "d"], holders) == expected
 
 
-def test_every_receiver_has_a_nearest_upstream_that_it_does_not_share():
+def test_every_receiver_has_its_own_nearest_upstream():
     hosts = ["n%d" % at for at in range(31)]
     found = upstreams(hosts, {"n0", "n7", "n30"})
     nearest = [chain[0] for chain in found.values()]

@@ -116,7 +116,7 @@ def test_complete_model_passes_all_checks(model):
     assert {check["id"] for check in checks} == {check.id for check in CHECKS} - conditional
 
 
-def test_empty_folder(tmp_path):
+def test_empty_folder_fails_only_one_check(tmp_path):
     (tmp_path / "model").mkdir()
     checks = judge(context(tmp_path / "model"))
     assert not_passed(checks) == ["present"]
@@ -143,7 +143,7 @@ def flip(folder):
     (lambda folder: write(folder, FIRST, (folder / FIRST).read_bytes()[:-1]), ["files", "safetensors", "total_size"]),
     (lambda folder: write(folder, "config.json", dict(CONFIG, x=1)), ["files"]),
 ], ids=["missing", "truncated", "too long"])
-def test_difference_from_the_manifest(model, fault, expected):
+def test_difference_from_the_manifest_is_found(model, fault, expected):
     fault(model)
     assert not_passed(judge(context(model))) == expected
 
@@ -174,7 +174,7 @@ def test_flipped_bit_is_found(model):
      dict(DESCRIPTION, **{"model.layers.0.self_attn.k_proj.weight": "FLOAT"}), ["quantization_types"]),
     ("tokenizer_config.json", {}, ["tokenizer"]),
 ])
-def test_model_that_is_inconsistent_or_not_planned(model, name, content, expected):
+def test_model_that_is_inconsistent_or_not_planned_fails_its_checks(model, name, content, expected):
     write(model, name, content)
     write_manifest(model)
     assert not_passed(judge(context(model))) == expected
@@ -190,7 +190,7 @@ def test_single_shard_needs_no_index(model):
     assert not_passed(judge(context(model))) == ["index"]
 
 
-def test_model_without_shards(model):
+def test_model_without_shards_fails(model):
     for path in (FIRST, SECOND, INDEX):
         (model / path).unlink()
     write_manifest(model)
@@ -202,7 +202,7 @@ def test_model_without_shards(model):
     (None, True, ["quantization"]),
     (None, False, []),
 ])
-def test_quantization_description_exists_if_the_plan_has_quantization(model, quantization, described, expected):
+def test_quantization_description_must_match_the_plan(model, quantization, described, expected):
     if not described:
         (model / "quant_model_description.json").unlink()
         write_manifest(model)
@@ -210,7 +210,7 @@ def test_quantization_description_exists_if_the_plan_has_quantization(model, qua
 
 
 @pytest.mark.parametrize(("transformers", "status"), [(4, "failed"), (5, "passed"), (None, "not_run")])
-def test_tokenizer_of_transformers_5(model, transformers, status):
+def test_tokenizer_of_transformers_5_requires_that_version(model, transformers, status):
     write(model, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})
     write_manifest(model)
     checks = judge(context(model, release={"transformers": transformers}))
@@ -254,7 +254,7 @@ def test_link_to_a_file_outside_the_folder_is_found_and_not_read(model, tmp_path
         FIRST + " is a link to a file outside the folder, which is not read"]
 
 
-def test_manifest_states_the_origin_of_its_sha256(model):
+def test_origin_of_the_digests_in_the_manifest_is_shown(model):
     manifest = weights.read_json(weights.model_paths(str(model)).manifest)
     manifest["files"][0]["sha256_from"] = "staging"
     weights.write_json(weights.model_paths(str(model)).manifest, manifest)
@@ -272,7 +272,7 @@ def test_shared_folder_is_verified_as_requested(distribution, verify, expected):
 
 
 @pytest.mark.parametrize("matches", [True, False])
-def test_pinned_digest(model, matches):
+def test_model_must_have_the_pinned_digest(model, matches):
     checks = judge(context(model, weights_digest=digest(model).upper() if matches else "0" * 64))
     assert not_passed(checks) == ([] if matches else ["digest"])
 
@@ -291,7 +291,7 @@ def test_other_files_in_the_folder_are_ignored(model):
     ([None, "same"], []),
     ([None], []),
 ])
-def test_node_whose_model_differs_from_most_nodes(model, others, expected):
+def test_node_whose_model_differs_from_most_nodes_fails(model, others, expected):
     own = digest(model)
     peers = {"node%d" % i: {"manifest": other and {"digest": own if other == "same" else other}}
              for i, other in enumerate(others, 2)}
