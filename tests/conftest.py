@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from cores import PYTHONS, cores, interpreter
 from unit.conftest import corpus, root  # noqa: F401  for tests outside tests/unit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,6 +107,16 @@ def pytest_runtest_setup(item):
 def pytest_sessionfinish(session):
     if AHEAD_KEY in session.config.stash:
         session.config.stash[AHEAD_KEY].stop()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the versions of ansible-core that ansible-test was not run with, if it was run at all."""
+    tested = {value for report in terminalreporter.stats.get("passed", ()) for name, value in report.user_properties
+              if name == "core"}
+    if tested:
+        missing = [core if interpreter(*PYTHONS[core]) else f"{core} (no Python {', '.join(PYTHONS[core])})"
+                   for core in cores() if core not in tested]
+        terminalreporter.write_line(f"ansible-test was not run with ansible-core {', '.join(missing) or 'none'}.")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Attributes of the modules that run on nodes. ``INFO`` is for modules that change nothing."""
+    """Attributes of modules. ``INFO`` is for modules that change nothing, ``ACTION`` for actions of the controller."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -23,4 +23,12 @@ options: {}
 attributes:
   check_mode: {support: full, details: ["This module does not change anything."]}
   diff_mode: {support: N/A, details: ["This module does not change anything."]}
+"""
+
+    ACTION = r"""
+options: {}
+attributes:
+  action: {description: "Runs on the controller, as an action plugin.", support: full}
+  check_mode: {support: full, details: ["This action does not change anything."]}
+  diff_mode: {support: none}
 """

@@ -14,4 +14,9 @@ options:
       option to their input C(plan_docker_socket).
     type: path
     default: /var/run/docker.sock
+attributes:
+  action_group:
+    description: C(module_defaults) can set the options of all modules of this group.
+    support: full
+    membership: [ascend.vllm.docker]
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: accuracy
 short_description: Measure the accuracy of the served model, judge the scores and record the result
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints the progress of
@@ -16,9 +16,9 @@ description:
   - Judges the scores and records the result in the same way as M(ascend.vllm.stage).
   - Delegate the task to the host that runs AISBench.
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 attributes:
-  check_mode: {support: full, description: "In check mode, nothing is measured and no result is written."}
+  check_mode: {support: full, details: ["In check mode, nothing is measured and no result is written."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.ais_bench}]
 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ais_bench
 short_description: Measure the accuracy or performance of a served model with AISBench
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: balancer_info
 short_description: Return the state of the balancer on this host and of its servers
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: balancer_plan
 short_description: Resolve the servers behind the balancer
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including nodes outside the play. Returns
@@ -17,9 +17,8 @@ description:
     not failed.
   - The action runs on the controller only. It fails if the nodes cannot be servers of one balancer. The error message
     has one sentence for each reason.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options: {}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.balancer_info}]
 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description: Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host,
   through its admin socket.

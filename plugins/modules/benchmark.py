@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: benchmark
 short_description: Measure the planned instances, judge the results and record them
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends warm-up requests to every instance of the plan, measures the instance with C(vllm bench serve) in a container
@@ -17,7 +17,7 @@ description:
     P(ascend.vllm.benchmark#role).
   - Measurements that involve several hosts, or a host other than the node, are separate steps. These steps store their
     observations, which O(step=measure) judges together with the measurements of the node.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   step:
     description:
@@ -31,7 +31,7 @@ options:
     choices: [begin, ais_bench, balancer, observe, measure]
     default: measure
 attributes:
-  check_mode: {support: full, description: "In check mode, nothing is measured and the checks are not run."}
+  check_mode: {support: full, details: ["In check mode, nothing is measured and the checks are not run."]}
 requirements:
   - The collection community.docker on the controller, and Docker on the node
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.benchmark_info}]

@@ -8,12 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: benchmark_compare
 short_description: Compare two measurements of performance or accuracy
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads two measurements of performance, or two measurements of accuracy, on the controller, and prints them side by
     side with their difference and a verdict.
   - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   before:
     description: The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw
@@ -23,8 +24,6 @@ options:
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
   minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the output throughputs."}
   maximum_drop: {type: float, default: 1, description: "The points by which the score may be lower."}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
 

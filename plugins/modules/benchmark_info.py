@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: benchmark_info
 short_description: Return the state of a service, and the progress and the result of the client that measures it
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of the container of the service, the state of the container of the client, and the last lines of

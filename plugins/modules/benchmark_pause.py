@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: benchmark_pause
 short_description: Stop a service for an offline benchmark, and ensure that it is started again
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when

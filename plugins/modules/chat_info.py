@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: chat_info
 short_description: Send requests to OpenAI-compatible servers and return the responses
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends C(GET /v1/models) to every server, and then the requests one after another.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnostics_bundle
 short_description: Collect data about a failure on a node, and return its likely causes
-version_added: 0.1.0
+version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: hccl_collective
 short_description: Run all-reduces over the nodes of the play
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
@@ -20,7 +20,7 @@ description:
     does not have the image.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   step:
     description:
@@ -33,7 +33,7 @@ options:
     choices: [run, diagnosis, resume]
     default: run
 attributes:
-  check_mode: {support: full, description: "In check mode, no container is started."}
+  check_mode: {support: full, details: ["In check mode, no container is started."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 

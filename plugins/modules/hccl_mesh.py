@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: hccl_mesh
 short_description: Ping every NPU from every NPU of the other nodes
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the observations that M(ascend.vllm.observe) has saved for all nodes of the play, and computes the pings that
@@ -19,11 +19,9 @@ description:
     the host.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 attributes:
-  check_mode:
-    support: full
-    description: The pings are also sent in check mode, because they do not change anything.
+  check_mode: {support: full, details: ["The pings are also sent in check mode, because they do not change anything."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.hccn_ping}, {module: ascend.vllm.stage}]
 """
 

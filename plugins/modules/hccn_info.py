@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: hccn_info
 short_description: Query hccn_tool for the network ports of the NPUs of a node
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries all NPUs in parallel, with one query per NPU at a time.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: hccn_ping
 short_description: Send the pings of one node in a ping mesh of NPUs
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends all scheduled pings of the NPUs of a node with C(hccn_tool). The NPUs send their pings in parallel, with one

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_archive_info
 short_description: List the images in a docker save archive
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,

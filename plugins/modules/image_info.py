@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_info
 short_description: Return information about an image on a node, and about the space for it
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the Docker engine of the node for one image, and for the architecture and the data folder of the engine.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: lease
 short_description: Release the leases of a run
-version_added: 0.1.0
+version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
@@ -17,12 +17,11 @@ description:
   - This action releases the leases. Playbooks run it as their last task.
   - Without this action, a lease expires when the process of the run no longer exists on the same controller, or 24
     hours after its last renewal.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   state: {type: str, required: true, choices: [absent], description: "V(absent) releases the leases of this run."}
 attributes:
-  check_mode:
-    support: full
-    description: A run in check mode has no lease on a node.
+  check_mode: {support: full, details: ["A run in check mode has no lease on a node."]}
 """
 
 EXAMPLES = r"""

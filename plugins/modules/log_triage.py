@@ -14,10 +14,9 @@ description:
   - Reads the text files of a folder or an archive on the controller, and prints the causes that were found. The most
     likely cause is first. Each cause is printed with its file, line and remedy.
   - No node is contacted, and archives are not unpacked.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   path: {type: path, required: true, description: "The path of a folder, an archive (tar, tar.gz or zip), or one log."}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.diagnostics_bundle}]
 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: npu_info
 short_description: Return the state of the Ascend NPUs, their driver and their host
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns in one call the information that C(npu-smi) shows about every chip (table, error codes, ECC counters,

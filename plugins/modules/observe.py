@@ -15,7 +15,7 @@ description:
     observation when all hosts of the play have been observed.
   - The action does not fail the host. If the node is unreachable or the module fails, the failure is saved.
     M(ascend.vllm.stage) then records it and fails the host.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   stage:
     description: The stage. It determines the judge and the role whose inputs are read.
@@ -26,7 +26,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it.
+    details: ["The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it."]
 seealso: [{module: ascend.vllm.stage}]
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: plan
 short_description: Resolve the deployment on the node
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
@@ -18,10 +18,11 @@ description:
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   show: {type: bool, default: false, description: "Whether to print the plan."}
 attributes:
-  check_mode: {support: full, description: "The node is not changed."}
+  check_mode: {support: full, details: ["The node is not changed."]}
 seealso: [{module: ascend.vllm.stage}]
 """
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: report
 short_description: Write the report on the results of all stages
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(<report_path>/report.json) and
     C(<report_path>/report.md).
   - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   phase:
     description:
@@ -30,7 +31,7 @@ options:
   path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz)."}
   size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of the files of a node in the archive."}
 attributes:
-  check_mode: {support: full, description: "The report is printed, but no file is written or removed."}
+  check_mode: {support: full, details: ["The report is printed, but no file is written or removed."]}
 """
 
 EXAMPLES = r"""

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: serving_prerequisites_info
 short_description: Return the state of the planned service and of its prerequisites on a node
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of everything that the planned containers require, which is the model, the mount sources, the

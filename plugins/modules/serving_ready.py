@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: serving_ready
 short_description: Wait until the planned service of a node is ready or has failed
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
@@ -18,11 +18,11 @@ description:
     node.
   - Prints the progress of the start, which is read from the log of the server.
   - The action does not fail the host. M(ascend.vllm.stage) fails the host after it has recorded the result.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 attributes:
   check_mode:
     support: full
-    description: The service is observed once. The action does not wait and does not stop anything.
+    details: ["The service is observed once. The action does not wait and does not stop anything."]
 seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.stage}]
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: serving_status
 short_description: Show the state of the service on each node
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the node with one call of M(ascend.vllm.serving_info), and returns one row for each instance. If O(show) is
@@ -16,12 +16,10 @@ description:
   - A row contains the states of the container and the server, the numbers of running and waiting requests, the KV cache
     usage, the NPUs, the uptime, the differences from the plan, and the image.
   - An unreachable node also has a row.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   show: {type: list, elements: list, description: "The rows of all hosts, as returned in RV(rows)."}
   balancers: {type: list, elements: dict, default: [], description: "From M(ascend.vllm.balancer_info) in a loop."}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: serving_wait
 short_description: Wait until the service of a node has no unfinished requests, or until its NPUs are free
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - With O(until=requests_done), waits until no running container of the deployment has unfinished requests. After
@@ -17,13 +17,13 @@ description:
     (C(--shutdown-timeout)).
   - With O(until=npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s), the action
     fails. The error message contains each NPU that is not free, and the process or container that uses it.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   until: {type: str, required: true, choices: [requests_done, npus_free], description: "The condition to wait for."}
   timeout_s: {type: float, required: true, description: "The maximum number of seconds to wait."}
   devices: {type: list, elements: int, default: [], description: "The NPUs, as the numbers N of C(/dev/davinciN)."}
 attributes:
-  check_mode: {support: full, description: "The action checks the service or the NPUs once and does not wait."}
+  check_mode: {support: full, details: ["The action checks the service or the NPUs once and does not wait."]}
 seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.npu_info}]
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: stage
 short_description: Judge the node for a stage and record the result
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Compares the observation of the node with the plan and the inputs of the stage's role, and writes the result to
@@ -18,7 +18,7 @@ description:
     observes the node in one module call.
   - If the node is unreachable or the module fails, this failure is recorded as a failed check.
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
-extends_documentation_fragment: [ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   stage:
     description: The stage. It determines the judge, the role whose inputs are read, and the name of the file.
@@ -39,7 +39,7 @@ options:
     type: list
     elements: str
 attributes:
-  check_mode: {support: full, description: "The node is observed and judged, but no result is written."}
+  check_mode: {support: full, details: ["The node is observed and judged, but no result is written."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]
 """
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_chain
 short_description: Choose the source of the model for every node of a fan-out
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
     the model.
   - The receivers form a chain behind each node that has the model.
   - Runs only on the controller.
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   held:
     description: The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as
@@ -32,8 +33,6 @@ options:
     type: list
     elements: str
   staged: {type: bool, default: false, description: "Whether to fail if no node has the model."}
-attributes:
-  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_info
 short_description: Verify the files of a model against its manifest
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Lists the files of a model, hashes them in parallel, and compares them with the manifest that

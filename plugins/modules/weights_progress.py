@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_progress
 short_description: Wait for a container that stages a model on a node, and show its progress
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Polls a container until the container exits or its task is done. If the output is a terminal and C(CI) is not set,
@@ -16,7 +16,7 @@ description:
   - Fails if the exit code of the container is not 0. The error message contains the last line that the container
     printed.
   - Tolerates a lost connection to the node for up to a minute.
-extends_documentation_fragment: [ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._docker]
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
@@ -31,7 +31,7 @@ options:
 attributes:
   check_mode:
     support: none
-    description: In check mode, no container is started, so the action has nothing to wait for.
+    details: ["In check mode, no container is started, so the action has nothing to wait for."]
 """
 
 EXAMPLES = r"""

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_staging
 short_description: Stage a model in its folder atomically
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stages a model in two steps. Between the steps, the client of the source downloads the files.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_transfer_info
 short_description: Return the progress of a container that downloads or quantizes a model
-version_added: 0.1.0
+version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Inspects a container and the folder that the container writes to.

@@ -82,6 +82,25 @@ def tasks(entries):
 
 def test_recorded_version_matches_the_artifact():
     assert load("galaxy.yml")["version"] == COLLECTION_VERSION
+    assert COLLECTION_VERSION in load("changelogs/changelog.yaml")["releases"]
+
+
+def test_action_group_has_the_modules_with_its_option():
+    modules = {path.stem: path.read_text("utf-8") for path in (ROOT / "plugins/modules").glob("*.py")}
+    assert load("meta/runtime.yml")["action_groups"] == {
+        "docker": sorted(name for name, text in modules.items() if "ascend.vllm._docker" in text)}
+
+
+def test_environment_has_the_packages_that_the_controller_imports():
+    """All other packages come with ansible-core, or only type checkers import them."""
+    packages = {"ansible", "ansible_collections", "cryptography", "jinja2", "packaging", "yaml", "typing_extensions"}
+    needed = {name for folder in ("action", "filter", "plugin_utils")
+              for path in (ROOT / "plugins" / folder).rglob("*.py")
+              for name in imported(path)} - sys.stdlib_module_names - packages
+    assert load("meta/execution-environment.yml")["dependencies"]["python"] == "meta/ee-requirements.txt"
+    lines = (ROOT / "meta/ee-requirements.txt").read_text("utf-8").split()
+    assert {re.split("[<>=]", line)[0] for line in lines} == needed
+    assert set(lines) <= set((ROOT / "requirements.txt").read_text("utf-8").split())
 
 
 @pytest.mark.parametrize("role", sorted(set(ROLES) - set(INCLUDED)))
@@ -104,6 +123,25 @@ def test_serving_states_the_default_of_balancer_enabled():
     """The serving role does not have the balancer's defaults, because it only includes that role if it is enabled."""
     assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
     assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
+
+
+def test_every_entry_point_has_argument_specs():
+    used = set()
+    for path in (*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")):
+        text = path.read_text("utf-8")
+        used |= set(re.findall(r"name: ascend\.vllm\.(\w+)\n\s+tasks_from: (\w+)", text))
+    assert len(used) > 8
+    specified = {role: load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"] for role in ROLES}
+    assert [entry for entry in sorted(used) if entry[1] not in specified[entry[0]]] == []
+
+
+@pytest.mark.parametrize("module", [path.stem for path in sorted((ROOT / "plugins/modules").glob("*.py"))])
+def test_every_module_documents_its_attributes(module):
+    text = (ROOT / f"plugins/modules/{module}.py").read_text("utf-8")
+    fragments = re.findall(r"ascend\.vllm\._attributes[.\w]*", text)
+    has_action = (ROOT / f"plugins/action/{module}.py").exists() and "AnsibleModule(" not in text
+    assert "ascend.vllm._attributes" in fragments
+    assert ("ascend.vllm._attributes.action" in fragments) is has_action
 
 
 def test_site_runs_every_stage_in_order():
@@ -132,7 +170,7 @@ def test_check_tables_are_valid(stage):
         assert check.remedy.endswith(".")
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
+PAGES = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", *sorted(
     path.relative_to(ROOT).as_posix() for folder in ("docs", "inventories", "molecule", "roles")
     for path in (ROOT / folder).rglob("*.md") if ".results" not in path.parts)]
 

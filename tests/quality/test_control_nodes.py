@@ -1,71 +1,58 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection works with the newest and the oldest ansible-core in the README. The oldest supports Python 3.7 nodes.
+"""The collection works with every ansible-core that meta/runtime.yml allows. The oldest supports Python 3.7 nodes.
 
-The virtual environments are kept in the cache of the test bed.
+Their environments are kept in the cache of the test bed. ansible-test with the ansible-core of the tests themselves is
+in test_quality.py. At the end of a session, conftest.py prints the versions that ansible-test was not run with.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from ansible import release
+from cores import PYTHONS, cores, environment, interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
+OWN_CORE = ".".join(release.__version__.split(".")[:2])
 UNIT_TESTS = ROOT / "tests" / "unit" / "requirements.txt"
-
-BUILDING = threading.Lock()  # tests and ``ahead`` calls can need the same environment at the same time
 
 pytestmark = pytest.mark.slow
 
 
 def python(*versions):
-    """Return the interpreter of the first version that pyenv or the PATH provides. Skip the test if there is none."""
-    for version in versions:
-        found = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python3"))
-        found += filter(None, [shutil.which(f"python{version}")])
-        if found:
-            return found[0]
-    return pytest.skip(f"no Python {' or '.join(versions)} on this machine")
+    """Return the first of these versions of Python on this machine; skip the test if there is none."""
+    return interpreter(*versions) or pytest.skip(f"no Python {' or '.join(versions)} on this machine")
 
 
-def environment(interpreter, *requirements):
-    """Create a virtual environment with these requirements if it does not exist, and return its folder of commands."""
-    content = "".join(Path(item).read_text("utf-8") if Path(item).is_file() else item for item in requirements)
-    folder = CACHE / "control" / hashlib.sha256(f"{interpreter} {content}".encode()).hexdigest()[:12]
-    with BUILDING:
-        if not (folder / "ready").exists():
-            subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([folder / "bin" / "pip", "install", "-qq", *requirements], check=True)
-            (folder / "ready").touch()
-    return folder / "bin"
-
-
-def run(commands, *command):
+def run(commands, *command, **variables):
     done = subprocess.run([commands / command[0], *map(str, command[1:])], cwd=ROOT, capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, check=False,
-                          env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"})
+                          env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", **variables})
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
 
 def newest():
     if sys.version_info >= (3, 12):
-        pytest.skip("all other tests already run on such a control node")
-    return environment(python("3.12", "3.13", "3.14"), "-r", ROOT / "requirements.txt", "-r", UNIT_TESTS, "pytest")
+        pytest.skip("these tests themselves run on such a control node")
+    return environment(python(*PYTHONS["2.21"]), "-r", ROOT / "requirements.txt", "-r", UNIT_TESTS, "pytest")
 
 
 def oldest():
     return environment(python("3.11", "3.10", "3.12"), "ansible>=9,<10", "jmespath", "jsonschema")
+
+
+def ansible_test(suite, core):
+    """Run a suite of ansible-test with another ansible-core."""
+    commands = environment(python(*PYTHONS[core]), f"ansible-core~={core}.0")
+    return run(commands, ROOT / "tests" / "ansible-test", suite, CONTROL_NODE=str(commands))
 
 
 def unit_tests_with_the_newest_core():
@@ -80,6 +67,19 @@ def test_unit_tests_pass_with_the_newest_core(outcome):
     version, tests = outcome
     assert "[core 2.21" in version
     assert " passed" in tests
+
+
+def test_versions_of_python_are_known_for_every_core():
+    assert sorted(PYTHONS) == cores()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("core", "suite"), [
+    pytest.param(core, suite, marks=pytest.mark.ahead(ansible_test, suite, core))
+    for core in cores() if core != OWN_CORE for suite in ("units", "sanity")])
+def test_ansible_test_with_another_core(core, suite, record_property, outcome):
+    record_property("core", core)
+    assert outcome
 
 
 @pytest.mark.parametrize("core", [newest, oldest], ids=["newest", "oldest"])

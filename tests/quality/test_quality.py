@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from ansible import release
+from cores import environment
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
@@ -58,8 +61,9 @@ def test_annotated_modules_have_no_type_errors():
 @pytest.mark.parametrize("suite", [
     pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
     for suite in ("units", "sanity")])  # units first, since it does not only wait for the CPU
-def test_ansible_test_suite_passes(suite, outcome):
+def test_ansible_test_suite_passes(suite, outcome, record_property):
     assert output(outcome)
+    record_property("core", ".".join(release.__version__.split(".")[:2]))
 
 
 @pytest.mark.slow
@@ -77,9 +81,16 @@ def artifact(tmp_path_factory):
 
 def test_artifact_contains_the_collection_and_no_development_files(artifact):
     with tarfile.open(artifact) as archive:
-        top = {name.split("/")[0] for name in archive.getnames()}
-    assert {"roles", "plugins", "playbooks", "meta", "docs", "README.md", "LICENSE"} <= top
-    assert not top & {"molecule", "tests", ".ci", ".venv", ".cache", "Makefile", ".git", "pyproject.toml"}
+        names = set(archive.getnames())
+    assert {name.split("/")[0] for name in names} == {
+        "roles", "plugins", "playbooks", "meta", "docs", "inventories", "changelogs", "LICENSES", "LICENSE",
+        "README.md", "README.zh-CN.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "MAINTAINERS",
+        "SECURITY.md", "FILES.json", "MANIFEST.json"}
+    assert not names & {"docs/generate_checks.py", "docs/build_site", "inventories/simulated", "changelogs/fragments"}
+    # Every relative link of both READMEs leads to a file of the artifact.
+    links = {link.partition("#")[0] for page in ("README.md", "README.zh-CN.md")
+             for link in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / page).read_text("utf-8"))}
+    assert links - names == set()
 
 
 def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
@@ -89,6 +100,45 @@ def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
     out = run("ansible-playbook", "-i", installed / "inventories" / "sample", "ascend.vllm.plan", "--limit", "atlas-01",
               cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), HOME=str(tmp_path))
     assert "vllm serve" in out
+
+
+def test_init_writes_an_inventory_that_has_a_plan(artifact, tmp_path):
+    """The first node refuses connections, so the hardware is the default one."""
+    run("ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", tmp_path, artifact, cwd=tmp_path)
+    folder = str(tmp_path)
+    environment = {"cwd": folder, "ANSIBLE_COLLECTIONS_PATH": folder, "HOME": folder, "PWD": folder}
+    init = ("ansible-playbook", "ascend.vllm.init", "-e", "ansible_port=1", "-e", "init_path=mine", "-e",
+            "init_user=me", "-e", "init_nodes=a1=127.0.0.1,a2=127.0.0.2", "-e", "init_release=v0.18.0")
+    refused = call(*init, "-e", "init_model=none", **environment)
+    assert refused.returncode == 2
+    assert "plan_model is none, which is not in the catalogue" in " ".join(refused.stdout.split())
+    assert not list((tmp_path / "mine").glob("*.yml"))
+    assert "a1 shows no NPU of the catalogue" in run(*init, "-e", "init_model=qwen2_5_vl_32b_instruct", **environment)
+    plan = run("ansible-playbook", "-i", "mine", "ascend.vllm.plan", **environment)
+    assert plan.count("vllm serve") == 2
+    listed = json.loads(run("ansible-inventory", "-i", "mine", "--list", **environment))["_meta"]["hostvars"]["a2"]
+    assert {name: listed[name] for name in ("ansible_host", "ansible_user", "ansible_become", "weights_source")} == {
+        "ansible_host": "127.0.0.2", "ansible_user": "me", "ansible_become": True, "weights_source": "modelscope"}
+    again = call(*init, **environment)
+    assert again.returncode == 2
+    assert "nothing is overwritten" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("check", ["reuse lint", "ansible-builder introspect --sanitize playbooks/collections",
+                                   "galaxy-importer"])
+def test_packaging_tool_has_no_findings(check, artifact):
+    """The tools of Galaxy and of the inclusion in the Ansible package, in a separate environment."""
+    tools = environment(sys.executable, "ansible-core~=2.19.0", "ansible-builder", "galaxy-importer", "reuse")
+    path = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    if check == "galaxy-importer":
+        done = call(tools / "python", "-m", "galaxy_importer.main", artifact, cwd=artifact.parent, **path)
+        assert not re.findall("^(?:WARNING|ERROR).*", done.stdout + done.stderr, re.MULTILINE)
+    else:
+        done = call(tools / check.split()[0], *check.split()[1:], **path)
+    text = output(done)
+    assert "builder" not in check or "jsonschema>=4.20" in text
 
 
 @pytest.fixture(scope="session")

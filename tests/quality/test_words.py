@@ -18,8 +18,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = yaml.safe_load(Path(__file__).with_name("words.yml").read_text("utf-8"))
-PLACES = ("plugins", "roles", "playbooks", "docs", "inventories", "molecule", "tests", "README.md", "CONTRIBUTING.md")
-ENDINGS = (".yml", ".yaml", ".py", ".md", ".j2")
+PLACES = ("plugins", "roles", "playbooks", "docs", "inventories", "molecule", "tests", "README.md", "CONTRIBUTING.md",
+          "SECURITY.md", "CODE_OF_CONDUCT.md", ".github")
+ENDINGS = (".yml", ".yaml", ".py", ".md", ".j2", ".rst")
 
 # Separators of words include a line break with the comment sign or the quotes around it, and an underscore.
 BETWEEN = re.compile(r"""(?:[\s_]|\#|["']\s*\n\s*[frb]*["'])+""")

@@ -8,4 +8,4 @@ An installed collection may have neither galaxy.yml nor MANIFEST.json, so the ve
 
 from __future__ import annotations
 
-COLLECTION_VERSION = "0.1.0"
+COLLECTION_VERSION = "0.9.0"
