@@ -31,7 +31,7 @@ def test_one_call_returns_all_observations(tool, tmp_path):
     (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
     observed = npu_info.observe(dict(
         PARAMS, timeout_s=8, driver_path=str(tmp_path / "driver"), docker_socket=str(tmp_path / "none.sock"),
-        paths=["/dev/null", "/nonexistent"], disk_paths=["/nonexistent/data"]), tool, 1.0)
+        paths=["/dev/null", str(tmp_path / "none")], disk_paths=["/nonexistent/data"]), tool, 1.0)
     assert [chip["device"] for chip in observed["npu_smi"]["chips"]] == [0, 3]
     assert [call["command"].partition(" ")[2] for call in observed["tools"] if call["timed_out"]] == [
         "info -t ecc -i 3"]
