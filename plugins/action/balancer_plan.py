@@ -35,18 +35,16 @@ class ActionModule(ActionBase):
         plans_of_run = Plans(self._templar, task_vars, Records(settings["report_path"]))
         inputs = plans_of_run.inputs
         balancers, nodes = settings["balancer_hosts"], settings["balancer_nodes"]
-        for variable in ("balancer_hosts", "balancer_nodes"):
-            _require_hosts(variable, settings[variable], task_vars)
+        sentences = balancer.unknown_hosts(settings, task_vars["hostvars"], host)
+        if sentences:
+            raise AnsibleActionFail(" ".join(sentences))
         # The balancer of another deployment can run on this node, and is then managed by a node of that deployment.
         planned, present = ([name for name in task_vars[key] if name in nodes] or task_vars[key]
                             for key in ("ansible_play_hosts_all", "ansible_play_hosts"))
         managed = balancer.managed(balancers, host, planned, present)
         plans = {name: _plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
-        names = ["balancer_port"]
-        if settings["balancer_watch_interval_s"]:
-            names.append("balancer_watch_port")
-        ports: list[balancer.PortInput] = [{"name": name, "port": settings[name]} for name in names]
+        ports = balancer.listening(settings)
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
         addresses = {name: inputs[name]["serving_address"] for name in balancers}
@@ -76,14 +74,6 @@ class ActionModule(ActionBase):
                 "balancer of one deployment only; choose another host." % (same, task_vars["inventory_hostname"], name)
                 for name in others if found[name]["balancer_enabled"] and found[name]["balancer_nodes"] != nodes
                 for same in sorted(set(balancers) & set(found[name]["balancer_hosts"]))]
-
-
-def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:
-    unknown = [name for name in names if name not in task_vars["hostvars"]]
-    if unknown or not names:
-        raise AnsibleActionFail(
-            f"{variable} must name hosts of the inventory, but on {task_vars['inventory_hostname']} it names "
-            f"{', '.join(unknown) or 'none'}; correct {variable}.")
 
 
 def _plan(plans: Plans, host: str) -> Plan:
