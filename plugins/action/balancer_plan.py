@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs, Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import file_problems
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
@@ -38,8 +38,10 @@ class ActionModule(ActionBase):
         sentences = balancer.unknown_hosts(settings, task_vars["hostvars"], host)
         if sentences:
             raise AnsibleActionFail(" ".join(sentences))
-        managed = balancer.managed(
-            balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
+        # The balancer of another deployment can run on this node, and is then managed by a node of that deployment.
+        planned, present = ([name for name in task_vars[key] if name in nodes] or task_vars[key]
+                            for key in ("ansible_play_hosts_all", "ansible_play_hosts"))
+        managed = balancer.managed(balancers, host, planned, present)
         plans = {name: _plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
         ports = balancer.listening(settings)
@@ -50,6 +52,8 @@ class ActionModule(ActionBase):
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
+        if managed:
+            sentences += self._shared_balancers(task_vars, balancers, nodes)
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         uses_tls = bool(settings["balancer_tls_certificate"])
@@ -60,6 +64,16 @@ class ActionModule(ActionBase):
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports, "control_paths": balancer.control_paths(plans)}
+
+
+    def _shared_balancers(self, task_vars: dict[str, Any], balancers: list[str], nodes: list[str]) -> list[str]:
+        """Return a sentence for each node of another deployment whose balancer would replace one of this deployment."""
+        found = HostInputs(self._templar, task_vars, ("balancer",))
+        others = [name for name in task_vars.get("groups", {}).get("npu_nodes", ()) if name not in nodes]
+        return ["balancer_hosts names %s on %s and on %s, which are in different balancer_nodes, but a host runs the "
+                "balancer of one deployment only; choose another host." % (same, task_vars["inventory_hostname"], name)
+                for name in others if found[name]["balancer_enabled"] and found[name]["balancer_nodes"] != nodes
+                for same in sorted(set(balancers) & set(found[name]["balancer_hosts"]))]
 
 
 def _plan(plans: Plans, host: str) -> Plan:

@@ -156,7 +156,7 @@ class ActionModule(StageAction):
             observed["measurements"].append(measured)
 
     def _measure_balancer(self, observed: BenchmarkObservation) -> None:
-        """Measure through the balancer if this is the first host of the play."""
+        """Measure through the balancer if this is the first of its nodes in the play."""
         if not self._is_first_host() or targets.VLLM not in self.inputs["benchmark_tools"]:
             return
         url, (instances, hosts) = self.inputs["benchmark_balancer_url"], self._all_instances()
@@ -300,12 +300,18 @@ class ActionModule(StageAction):
             found.append({"value": point["value"], "run": point["run"], "missed": missed})
         return found
 
+    def _balanced_hosts(self) -> list[str]:
+        """Return the nodes of the play behind the balancer of this node. The first one measures it."""
+        nodes = role_inputs(self._templar, self.task_vars, "balancer")["balancer_nodes"]
+        hosts: list[str] = self.task_vars["ansible_play_hosts"]
+        return [host for host in hosts if host in nodes] or hosts
+
     def _is_first_host(self) -> bool:
-        return bool(self.task_vars["ansible_play_hosts"][0] == self.host)
+        return self._balanced_hosts()[0] == self.host
 
     def _all_instances(self) -> tuple[int, list[str]]:
-        """Return the number of instances with an API in the play, and the nodes of the play."""
-        observed = self.records.read_observations(self.task_vars["ansible_play_hosts"], "benchmark")
+        """Return the number of instances with an API behind the balancer, and their nodes, as far as in the play."""
+        observed = self.records.read_observations(self._balanced_hosts(), "benchmark")
         return sum(len(each["serving"]) for each in observed.values()), sorted(observed)
 
     # --- one run ------------------------------------------------------------------------------------------------------

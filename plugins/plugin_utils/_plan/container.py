@@ -42,6 +42,10 @@ OWNED_ENVIRONMENT = {
     "HCCL_NPU_SOCKET_PORT_RANGE": "serving_hccl_npu_port_base",
 }
 
+# A privileged container has all NPUs of the node, so only these variables select some of them. Either of them alone was
+# not sufficient (vllm-ascend issue 6942).
+VISIBLE_NPUS = ("ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
+
 # Version of the health check, roles/serving/files/health.py. It is part of the path on the node, so that a new version
 # changes the plan and running containers are replaced. Otherwise they would keep the old script until a restart.
 HEALTH_VERSION = "02e71bccf18a"

@@ -34,6 +34,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
     HCCL_DEFAULT_PORTS,
     HEALTH_TARGET,
+    VISIBLE_NPUS,
     base_environment,
     bind_mount,
     docker_health_check,
@@ -491,6 +492,8 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     }
     if group:
         instance["environment"].update(group_environment(group, npus, inputs, findings))
+    if instance["privileged"]:
+        instance["environment"].update(dict.fromkeys(VISIBLE_NPUS, ",".join(map(str, npus))))
     if with_tls:
         instance["command"] += tls.OPTIONS
         instance["mounts"] += [bind_mount(inputs.text(name), "file", target, origin="tls")

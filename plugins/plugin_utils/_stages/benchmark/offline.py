@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts, hccl_environment
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
+    VISIBLE_NPUS,
+    docker_mounts,
+    hccl_environment,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
@@ -92,7 +96,9 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
         "shm_size": instance["shm_size"],
         "cap_drop": instance["cap_drop"],
         "security_opts": instance["security_opts"],
-        "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
+        # The client is never privileged, so it has only the NPUs of `paths`.
+        "env": {**{name: value for name, value in instance["environment"].items() if name not in VISIBLE_NPUS},
+                **hccl_environment(HCCL_PORTS)},
         "mounts": docker_mounts(
             mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls", "plog")),
     }

@@ -64,7 +64,7 @@ CHECKS = (
           "Save the tokenizer with transformers 4, or take tokenizer_config.json from the original model."),
     Check("shared_folder", CRITICAL, "The node mounts the folder that the staging node writes to",
           "Mount the shared file system at weights_path on this node, or set weights_distribution to each or fanout."),
-    Check("same_on_all_nodes", CRITICAL, "All nodes have the same model",
+    Check("same_on_all_nodes", CRITICAL, "All nodes of the model have the same files",
           "Stage all nodes from the same source and revision."),
 )
 
@@ -115,17 +115,23 @@ def request(context: Context) -> Request | None:
         # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
         "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
         "workers": inputs["weights_workers"],
-    })
+    }, noted={"model": context.plan["model"]["id"]})
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Models]:
-    """Return ``{host: models}``. The value is the same for all hosts."""
-    models: Models = {
-        "digests": {host: observed["manifest"]["digest"] for host, observed in observations.items()
-                    if observed.get("manifest")},
-        "identities": {host: observed.get("identity") for host, observed in observations.items()},
-    }
-    return dict.fromkeys(observations, models)
+    """Return ``{host: models}``. The value is the same for all hosts that have the same model in their plans."""
+    deployments: dict[Any, dict[str, Observation]] = {}
+    for host, observed in observations.items():
+        deployments.setdefault(observed.get("model"), {})[host] = observed
+    found: dict[str, Models] = {}
+    for members in deployments.values():
+        models: Models = {
+            "digests": {host: observed["manifest"]["digest"] for host, observed in members.items()
+                        if observed.get("manifest")},
+            "identities": {host: observed.get("identity") for host, observed in members.items()},
+        }
+        found.update((host, models) for host in members)
+    return found
 
 
 def judge(context: Context) -> Outcomes:

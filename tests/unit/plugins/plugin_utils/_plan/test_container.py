@@ -184,6 +184,13 @@ def test_health_check_can_be_disabled():
     assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
 
 
+def test_environment_selects_the_npus_of_privileged_instances():
+    instances = valid(serving_privileged=True, serving_npus=[4, 5, 6, 7], serving_replicas=2)["instances"]
+    for name in ("ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"):
+        assert [instance["environment"][name] for instance in instances] == ["4,5", "6,7"]
+        assert name not in valid(serving_npus=[4, 5])["instances"][0]["environment"]
+
+
 # (inputs, parts of the message)
 REFUSED = [
     ({"serving_hccl_port_base": 65530}, ["serving_hccl_port_base", "above 65535"]),

@@ -111,6 +111,8 @@ def test_ray_head_starts_the_server_and_the_worker_joins():
         assert instance["environment"]["RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES"] == "1"
         assert instance["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
         assert instance["environment"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"
+    for instance in instances(valid_group("ray", serving_privileged=True, serving_npus=[4, 5])).values():
+        assert instance["environment"]["ASCEND_RT_VISIBLE_DEVICES"] == "4,5"
 
 
 @pytest.mark.parametrize("topology", GROUPED)

@@ -291,7 +291,7 @@ def test_origin_of_the_digests_in_the_manifest_is_shown(model):
     ("fanout", "full", "changed")])
 def test_shared_folder_is_verified_as_requested(distribution, verify, expected):
     inputs = {"weights_distribution": distribution, "weights_verify": verify, "weights_workers": 8}
-    requested = request(stage_context({"model": {"path": "/m"}}, inputs=inputs))
+    requested = request(stage_context({"model": {"id": "m", "path": "/m"}}, inputs=inputs))
     assert requested.arguments["verify"] == expected
 
 
@@ -320,6 +320,14 @@ def test_node_whose_model_differs_from_most_nodes_fails(model, others, expected)
     peers = {"node%d" % i: {"manifest": other and {"digest": own if other == "same" else other}}
              for i, other in enumerate(others, 2)}
     assert not_passed(judge(context(model, peers=peers))) == expected
+
+
+def test_models_of_different_deployments_are_not_compared():
+    observations = {name: {"model": kind, "manifest": {"digest": digest}, "identity": name} for name, kind, digest in (
+        ("a", "vision", "1"), ("b", "text", "2"), ("c", "vision", "3"))}
+    found = weights_judge.survey(observations, {})
+    assert found["a"] == found["c"] == {"digests": {"a": "1", "c": "3"}, "identities": {"a": "a", "c": "c"}}
+    assert found["b"] == {"digests": {"b": "2"}, "identities": {"b": "b"}}
 
 
 def test_planned_and_found_architectures_are_shown(model):
