@@ -57,13 +57,13 @@ CASES = [(kind, size, stages) for kind in CONFIGS for size in (1, 2, 8) for stag
 
 
 @pytest.fixture(scope="module")
-def sizes(environment):
+def sizes(environment, tmp_path_factory):
     """The figures of vLLM for all cases: importing vLLM takes seconds."""
     cases = [{"config": CONFIGS[kind], "size": size, "stages": stages} for kind, size, stages in CASES]
     done = subprocess.run(
         [environment / "bin" / "python", "-c", SIZES], input=json.dumps(cases), text=True, capture_output=True,
         check=False, cwd="/", env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR",
-                                   "HOME": "/nonexistent"})
+                                   "HOME": str(tmp_path_factory.mktemp("home"))})
     assert done.returncode == 0, done.stderr
     return dict(zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True))
 

@@ -101,7 +101,7 @@ def member_command(release, model, topology, host):
 
 
 @pytest.fixture(scope="module")
-def parser():
+def parser(tmp_path_factory):
     """Run the parser once: importing vLLM takes seconds."""
     environment = subprocess.run([ENGINE / "build", "environment"], stdout=subprocess.PIPE, text=True, check=True)
     commands = [
@@ -116,7 +116,8 @@ def parser():
         capture_output=True,
         check=False,
         cwd="/",
-        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HOME": "/nonexistent"},
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR",
+             "HOME": str(tmp_path_factory.mktemp("home"))},
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

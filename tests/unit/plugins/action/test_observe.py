@@ -40,7 +40,7 @@ def act(tmp_path):
         action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock()
         returned = action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
-                                       "report_path": str(tmp_path)})
+                                         "report_path": str(tmp_path)})
         run.shown = [call.args[0] for call in action._display.display.call_args_list]
         return returned
 
