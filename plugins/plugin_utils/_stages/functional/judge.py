@@ -61,7 +61,8 @@ survey = None
 def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence if the model reads pictures and functional_image is not a picture."""
     path = str(context.inputs["functional_image"])
-    if of_pictures(context.plan["model"]) and (
+    model = context.plan["model"]  # None if the plan names no model of the catalogue
+    if model and of_pictures(model) and (
             os.path.splitext(path)[1].lower() not in MEDIA_TYPES or not os.path.isfile(path)):
         yield "functional_image has to be a %s file on the controller, but is '%s'." % (
             ", ".join(sorted(MEDIA_TYPES)), path)

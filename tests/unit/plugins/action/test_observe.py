@@ -53,7 +53,7 @@ def test_observation_is_saved_as_plain_data(act):
     outcome = act(observe, "node1", OBSERVED)
     assert (outcome["failure"], outcome["reachable"], outcome["observed"]) == (None, True, {})
     record = act.records.read_observation("node1", "weights")
-    assert sorted(record.observed) == ["files", "identity", "path", "round_trip"]
+    assert sorted(record.observed) == ["files", "identity", "model", "path", "round_trip"]
     assert record.spent_s >= 0
 
 
