@@ -231,7 +231,7 @@ def _message(refusal: Any, key: str | None = None) -> str:
 
 
 def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
-    """Combine server-sent events. If a timeout or the size limit ends the stream, the earlier events are kept."""
+    """Combine server-sent events. If a timeout or the size limit interrupts the stream, the earlier events are kept."""
     reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
     try:
         for line in response.lines():
