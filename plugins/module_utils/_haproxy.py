@@ -154,7 +154,7 @@ def status(text: str) -> str:
 
 
 def set_state(send_command: SendCommand, server: str, state: str, backend: str = BACKEND) -> None:
-    """Set a server to ``ready`` or ``drain``. Raise `BalancerError` if HAProxy does not respond or refuses this."""
+    """Set a server to ``ready`` or ``drain``. Raise `BalancerError` on failure."""
     refusal = send_command("set server %s/%s state %s" % (backend, server, state)).strip()
     if refusal:
         raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, refusal))

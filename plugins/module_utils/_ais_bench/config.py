@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the configuration file of AISBench, whose command line has no options for the host, the port and the API key.
+"""Write a configuration file for AISBench, whose command line has no options for the host, the port and the API key.
 
-AISBench includes presets with the prompts and the scoring of known datasets. It does not include the data of these
-datasets. All functions are pure except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data
-on the host that runs AISBench. The configuration has the format of ais-bench-benchmark 3.1.
+AISBench includes presets with the prompts and the scoring of known datasets, but not their data. All functions are pure
+except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data on the host that runs AISBench.
+The configuration has the format of ais-bench-benchmark 3.1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
         #: The path that AISBench reads.
         file: str
-        #: The letters of the options of multiple choice questions, or None for other questions.
+        #: The option letters of multiple-choice questions, or None for other questions.
         options: list[str] | None
 
     class AisBenchServer(TypedDict):
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         requests: int
         input_tokens: int
         output_tokens: int
-        #: Requests per second. With 0, all requests are sent at once.
+        #: Requests per second. If it is 0, all requests are sent at once.
         request_rate: float
         statistics: list[str]
         #: The folder of the model.
@@ -88,7 +88,7 @@ datasets = [entry for each in model_dataset_combinations for entry in each['data
 eval = dict(partitioner=dict(type=NaivePartitioner, n=%d),
             runner=dict(type=LocalRunner, task=dict(type=OpenICLEvalTask)))
 """
-_PARTS = 100
+_PARTS_PER_PROCESS = 100
 
 _PERFORMANCE_HEAD = """\
 from ais_bench.benchmark.calculators import DefaultPerfMetricCalculator
@@ -111,27 +111,27 @@ def digest(dataset: Dataset) -> str:
     It includes the names and sizes of all files and the content of text files. The content of images is not included,
     because there are gigabytes of them.
     """
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     paths = [dataset["path"]]
     if os.path.isdir(dataset["path"]):
         paths = sorted(os.path.join(folder, name) for folder, _folders, names in os.walk(dataset["path"])
                        for name in names)
     for path in paths:
-        found.update(("%s %d\n" % (os.path.relpath(path, dataset["path"]),
+        checksum.update(("%s %d\n" % (os.path.relpath(path, dataset["path"]),
                                    os.path.getsize(path))).encode("utf-8", "replace"))
         if path.endswith((".jsonl", ".json", ".csv")):
             with open(path, "rb") as stream:
                 for block in iter(lambda: stream.read(1024 * 1024), b""):
-                    found.update(block)
-    return found.hexdigest()
+                    checksum.update(block)
+    return checksum.hexdigest()
 
 
 def prepare(datasets: list[Dataset], folder: str) -> list[PreparedDataset]:
     """Check the data and convert them to the format of AISBench.
 
     :param datasets: datasets with a name in :data:`PRESETS`, or with any other name and a ``.jsonl`` file. Each line of
-        the file is an object with ``question`` and ``answer``, and for multiple choice questions with the options
-        ``A``, ``B`` and so on.
+        the file is an object with ``question`` and ``answer``. Multiple-choice questions also have the options ``A``,
+        ``B`` and so on.
     :param folder: a private folder for converted files.
     :raises BadData: if data are missing or malformed. The message is one sentence.
     """
@@ -189,11 +189,11 @@ def _prepare_own(dataset: Dataset) -> PreparedDataset:
             rows = [json.loads(line) for line in source if line.strip()]
     except (OSError, ValueError) as error:
         raise BadData("accuracy_datasets: %s cannot be read from %s: %s" % (name, path, error)) from None
-    lacking = [number + 1 for number, row in enumerate(rows)
+    wrong = [number + 1 for number, row in enumerate(rows)
                if not isinstance(row, dict) or not {"question", "answer"} <= set(row)]
-    if not rows or lacking:
+    if not rows or wrong:
         raise BadData("accuracy_datasets: every line of %s has to be an object with question and answer; %s." % (
-            path, "line %d is not" % lacking[0] if lacking else "the file is empty"))
+            path, "line %d is not" % wrong[0] if wrong else "the file is empty"))
     options = [letter for letter in string.ascii_uppercase if all(letter in row for row in rows)]
     return {"name": name, "path": path, "file": path, "options": options if len(options) > 1 else None}
 
@@ -213,10 +213,10 @@ def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
     for dataset in datasets:
         lines.append("model_dataset_combinations.append(dict(models=models, datasets=%s))" % (
             _preset(dataset) if dataset["name"] in known else _own(dataset)))
-    lines.append(_SCORING % _PARTS)
+    lines.append(_SCORING % _PARTS_PER_PROCESS)
     lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
         " + ".join(_GROUPS[name] for name in groups) or "[]"))
-    # All remaining names at the top level become part of the configuration.
+    # AISBench adds every top-level name to the configuration, so the imported names are deleted.
     lines += ["del %s" % PRESETS[name].variable for name in known] + ["del %s" % _GROUPS[name] for name in groups]
     return "\n".join(lines) + "\n"
 
@@ -232,8 +232,8 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
         with open(path, encoding="utf-8-sig") as source:
             prompts = [json.loads(line)["prompt"] for line in source if line.strip()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadData("benchmark_dataset_path: every line of %s on the host of AISBench has to be an object with "
-                      "prompt; %s: %s." % (path, type(error).__name__, error)) from None
+        raise BadData("benchmark_dataset_path: every line of %s on the AISBench host has to be an object with prompt; "
+                      "%s: %s." % (path, type(error).__name__, error)) from None
     if not prompts:
         raise BadData("benchmark_dataset_path: %s is empty." % path)
     written = os.path.join(folder, "prompts.jsonl")
@@ -244,9 +244,9 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 
 
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
-    """Return the configuration of a performance run as Python code, with one dataset that is named ``load``.
+    """Return the configuration of a performance run as Python code, with one dataset, which is named ``load``.
 
-    Requests are not repeated, because that would hide a failure. The file of the load was written by `prepare_prompts`.
+    Failed requests are not repeated, because that would hide the failure. `prepare_prompts` wrote the file of the load.
     """
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
@@ -274,7 +274,7 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
 
 
 def _models(server: ServerWithKey, fields: str, generation: str) -> str:
-    """Return the code that defines the only model of a configuration. Every value is written as a Python literal."""
+    """Return the code that defines the single model of a configuration. Every value is written as a Python literal."""
     values = (("model", server["model"]), ("api_key", server["api_key"]), ("url", server["url"]),
               ("batch_size", server["concurrency"]), ("max_out_len", server["maximum_tokens"]))
     lines = ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', use_timestamp=False,",

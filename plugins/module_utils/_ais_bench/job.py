@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
 
     class AisBenchStart(TypedDict):
-        """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason."""
+        """The result of starting a job. If the start failed, ``job`` is None and ``problem`` is the reason."""
 
         job: str | None
         problem: str | None
-        #: ``{name of the dataset: digest of its files}``.
+        #: ``{name of a dataset: digest of its files}``.
         data: dict[str, str]
 
     class TaskProgress(TypedDict):
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         latencies: str | None
 
     class AisBenchObservation(TypedDict, total=False):
-        """The state of a job. While the job is running, it has ``progress`` by task; afterwards, all other keys."""
+        """The state of a job. A running job also has ``progress``, by task. A job that has ended has all other keys."""
 
         running: bool
         progress: dict[str, TaskProgress]
@@ -69,13 +69,13 @@ if TYPE_CHECKING:
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
 POLL_S = 0.5
-# The maximum number of tasks at the same time. MMLU and C-Eval have more than fifty tasks, and each starts a Python
-# process. AISBench refuses more than 0.8 tasks per processor.
+# The maximum number of tasks that run at the same time. MMLU and C-Eval have more than fifty tasks, and each starts a
+# Python process. AISBench refuses more than 0.8 tasks per processor.
 WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 LOG_BYTES = 1 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
-# The number of minutes after which a job that no client watches is removed: its configuration contains the API key.
+# The number of minutes after which a job that no client watches is removed, because it contains the API key.
 UNWATCHED_MIN = 15
 _RUN = '''echo $$ > pid
 ( while [ -n "$(find watched -mmin -%d)" ]; do sleep 5; done 2> /dev/null; rm -rf -- "$PWD"; kill -KILL 0 ) &
@@ -143,11 +143,11 @@ def remove(job: str) -> bool:
     """Stop all processes of a job and remove its folder. Return False if there is no such folder."""
     if not os.path.isdir(job):
         return False
-    process = read_number(os.path.join(job, "pid"))
-    if process and not os.path.exists(os.path.join(job, "exit")):
-        for number in (signal.SIGTERM, signal.SIGKILL):
+    pid = read_number(os.path.join(job, "pid"))
+    if pid and not os.path.exists(os.path.join(job, "exit")):
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
             try:
-                os.killpg(process, number)
+                os.killpg(pid, signal_number)
             except OSError:
                 break
             time.sleep(1)
@@ -175,11 +175,11 @@ def _watched(job: str) -> bool:
 def _is_running(job: str) -> bool:
     if os.path.exists(os.path.join(job, "exit")) or not os.path.isdir(job):
         return False
-    process = read_number(os.path.join(job, "pid"))
-    if process is None:
+    pid = read_number(os.path.join(job, "pid"))
+    if pid is None:
         return True  # just started
     try:
-        return read_file("/proc/%d/stat" % process).rsplit(")", 1)[1].split()[0] != "Z"
+        return read_file("/proc/%d/stat" % pid).rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 
@@ -189,13 +189,13 @@ def _progress(job: str) -> dict[str, TaskProgress]:
     found: dict[str, TaskProgress] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
         try:
-            notes = json.loads(read_file(path))
+            states = json.loads(read_file(path))
         except (OSError, ValueError, RecursionError):
             continue
-        for note in notes if isinstance(notes, list) else [notes]:
-            if isinstance(note, dict) and note.get("task_name"):
-                found[note["task_name"]] = {"status": note.get("status"), "finish_count": note.get("finish_count"),
-                                            "total_count": note.get("total_count")}
+        for state in states if isinstance(states, list) else [states]:
+            if isinstance(state, dict) and state.get("task_name"):
+                found[state["task_name"]] = {"status": state.get("status"), "finish_count": state.get("finish_count"),
+                                            "total_count": state.get("total_count")}
     return found
 
 
@@ -211,7 +211,7 @@ def _read_performance(job: str) -> Performance:
 
 
 def _newest(pattern: str) -> str | None:
-    """Return the content of the newest file that matches a pattern, or None. Newer files have greater names."""
+    """Return the content of the newest file that matches a pattern, or None. The names sort by time."""
     paths = sorted(glob.glob(pattern))
     if not paths:
         return None
@@ -227,7 +227,7 @@ def _count_requests(job: str) -> dict[str, RequestCount]:
             name, failed = name[:-len("_failed")], True
         count = counts.setdefault(name, {"answered": 0, "failed": 0})
         with open(path, encoding="utf-8", errors="replace") as stream:
-            # Lines are long, because each contains a whole response of the model.
+            # A line can be long, because it contains a whole response of the model.
             for line in iter(lambda: stream.readline(MAX_FILE_BYTES), ""):
                 answered = not failed and _is_success(line)
                 count["answered" if answered else "failed"] += 1

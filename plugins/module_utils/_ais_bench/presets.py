@@ -11,14 +11,14 @@ from typing import NamedTuple
 class Preset(NamedTuple):
     """A dataset for which AISBench includes a configuration."""
 
-    #: The Python names of the configuration.
+    #: The Python module of the configuration, and the variable with the dataset in this module.
     module: str
     variable: str
     #: The files that must exist in the folder of the dataset.
     files: tuple[str, ...]
     #: The file that AISBench reads, or empty for the whole folder.
     path: str = ""
-    #: The prefix of the names of the tasks, if AISBench divides the dataset into many tasks.
+    #: The prefix of the task names, if AISBench divides the dataset into many tasks.
     parts: str = ""
 
 
@@ -38,11 +38,11 @@ PRESETS = {
 
 
 def is_part(task: str, name: str) -> bool:
-    """Return whether a task of AISBench belongs to the dataset with this name."""
+    """Return whether an AISBench task belongs to the dataset with this name."""
     parts = PRESETS[name].parts if name in PRESETS else ""
     return task == name or bool(parts and task.startswith(parts))
 
 
 def sum_of(name: str) -> str:
-    """Return the name of the row of the summary with the score of the whole dataset."""
+    """Return the name of the summary row that contains the score of the whole dataset."""
     return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name

@@ -84,7 +84,7 @@ def _json(text: str) -> list[Row]:
 
 
 def _csv(text: str, is_head: Callable[[list[str]], bool]) -> list[Row]:
-    """Return the rows below the first header. The table ends at a line with another number of columns."""
+    """Return the rows below the first header. The table ends at the first line with a different number of columns."""
     lines = text.splitlines()
     for index, line in enumerate(lines):
         head = _fields(line)

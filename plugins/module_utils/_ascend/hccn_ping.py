@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send the pings of this node in the ping mesh, and test TCP connections to other hosts."""
+"""Send this node's pings of the ping mesh, and test TCP connections to other hosts."""
 
 from __future__ import annotations
 
@@ -41,13 +41,14 @@ if TYPE_CHECKING:
     class PingMesh(TypedDict):
         """The result of `ping_mesh_part`."""
 
-        #: ``{sending NPU: {host: [loss by NPU of that host]}}``: percent, ``ping_loss.ERROR``, or None without a ping.
+        #: ``{sending NPU: {host: [loss by NPU of that host]}}``. A loss is a percentage, ``ping_loss.ERROR``, or None
+        #: if no ping was sent.
         matrix: dict[str, dict[str, list[float | None]]]
-        #: ``{error message: [pair of NPUs]}`` with at most 8 pairs.
+        #: ``{error message: [pair of NPUs]}``, with at most 8 pairs per message.
         errors: dict[str, list[str]]
         #: The number of pings that were not sent because the time limit had passed.
         not_sent: int
-        #: The number of pings that were skipped after lost pings, and of repeated pings.
+        #: The number of pings that were skipped because earlier pings were lost, and the number of repeated pings.
         given_up: int
         retried: int
         rounds: int
@@ -71,7 +72,7 @@ _MAX_DEAD_RETRIES = 8
 
 
 class _MeshRow:
-    """A sending NPU, which sends its pings independently of the other NPUs."""
+    """The pings of one sending NPU, which are independent of the pings of the other NPUs."""
 
     def __init__(self, npu: int, ping: Ping, rounds: Sequence[Round], width: int, in_time: Callable[[], bool]) -> None:
         self.npu = npu
@@ -82,8 +83,8 @@ class _MeshRow:
             partner["host"]: [None] * width for partner, _shift in rounds if partner}
         self.errors: list[tuple[str, str]] = []
         self.not_sent, self.given_up, self.retried = 0, 0, 0
-        # The number of consecutive pings without a reply: to the current partner, and since the start (-1 after the
-        # first reply).
+        # The number of consecutive pings without a reply: to the current partner (host, number), and to all partners
+        # since the start (-1 after the first reply).
         self.lost_to_partner: tuple[str, int] = ("", 0)
         self.lost_to_all = 0
 
@@ -126,10 +127,10 @@ class _MeshRow:
 
     def retry(self, lost: list[tuple[str, int, str]]) -> None:
         """Repeat pings that lost packets, because the first packet can be lost while ARP resolves the address."""
-        dead = [one for one in lost if ping_loss.failed(self.losses[one[0]][one[1]] or 0)]
-        for one in [one for one in lost if one not in dead] + (dead if len(dead) <= _MAX_DEAD_RETRIES else []):
+        dead = [ping for ping in lost if ping_loss.failed(self.losses[ping[0]][ping[1]] or 0)]
+        for ping in [ping for ping in lost if ping not in dead] + (dead if len(dead) <= _MAX_DEAD_RETRIES else []):
             if self.in_time():
-                self.send(*one)
+                self.send(*ping)
                 self.retried += 1
 
 
@@ -144,12 +145,13 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
     NPU can receive two pings at the same time. This does not change the results, because the device itself replies to
     echo requests.
 
-    A node or an NPU that does not respond must not cost one timeout per pair. Therefore, an NPU skips the remaining
-    pings to a partner after several consecutive lost pings, and all remaining pings if it has never received a reply.
+    If a node or an NPU does not respond, waiting for a timeout per pair would take too long. Therefore, an NPU skips
+    the remaining pings to a partner after several consecutive lost pings, and all remaining pings if it has never
+    received a reply.
 
     :param npus: the numbers of the NPUs that send pings.
-    :param partners: the nodes to ping, in this order. If an item is None, this node pauses for the pings to one node.
-    :param shifts: the shifts, with one round per shift. NPU i pings NPU i + shift of the partner.
+    :param partners: the nodes to ping, in this order. If an item is None, this node pauses for one node's rounds.
+    :param shifts: one number for each round with a partner. NPU i pings NPU i + shift of the partner.
     :param round_s: the number of seconds from the start of a round to the start of the next round.
     :param timeout_s: the timeout of each ping in seconds.
     :param limit_s: the number of seconds after which no more pings are sent.
@@ -187,7 +189,7 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
 def reach_hosts(targets: Sequence[Target], timeout_s: float,
                 connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
                 ) -> dict[str, Reach]:
-    """Open a TCP connection to each target. A host that refuses the connection is also reached."""
+    """Open a TCP connection to each target. A host that refuses the connection also counts as reached."""
     def reach(target: Target) -> Reach:
         try:
             connect((target["address"], target["port"]), timeout_s).close()

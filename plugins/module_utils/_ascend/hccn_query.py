@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Query ``hccn_tool`` for many NPUs in parallel, with a time limit for every query.
 
-The functions run commands with the argument ``run(argv, timeout_s) -> (exit status, stdout, stderr)``. The exit status
-is None after a timeout.
+The functions run commands through their argument ``run(argv, timeout_s) -> (exit status, stdout, stderr)``. The exit
+status is None after a timeout.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def run_query(run: Run, tool: str, npu: int, query: str, timeout_s: float, argum
 
 
 def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
-    """Return the result or the error in the output. The tool prints errors to either of the streams."""
+    """Return the result or the error in the output. The tool prints errors to stdout or to stderr."""
     parsed = _parse(query, out)
     # A ping with packet loss has the exit status of a failure, but its summary is the result.
     if parsed is not None and "error" not in parsed and (code == 0 or query == "ping"):
@@ -112,22 +112,22 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
     The NPUs are queried in parallel, with one query per NPU at a time. After a timeout, the remaining queries of that
     NPU are skipped, because each of them would time out.
     """
-    def one_npu(npu: int) -> dict[str, HccnAnswer]:
-        answers: dict[str, HccnAnswer] = {}
-        hung = None
+    def query_npu(npu: int) -> dict[str, HccnAnswer]:
+        results: dict[str, HccnAnswer] = {}
+        hung_query = None
         for query in queries:
-            if hung:
-                answers[query] = _error("skipped", "skipped, since -%s timed out" % hung)
+            if hung_query:
+                results[query] = _error("skipped", "skipped, since -%s timed out" % hung_query)
                 continue
-            answers[query] = run_query(run, tool, npu, query, timeout_s)
-            if answers[query].get("error", {}).get("kind") == "timeout":
-                hung = query
-        return answers
+            results[query] = run_query(run, tool, npu, query, timeout_s)
+            if results[query].get("error", {}).get("kind") == "timeout":
+                hung_query = query
+        return results
 
     if not npus:
         return {}
     with ThreadPoolExecutor(len(npus)) as pool:
-        return dict(zip((str(npu) for npu in npus), pool.map(one_npu, npus)))
+        return dict(zip((str(npu) for npu in npus), pool.map(query_npu, npus)))
 
 
 def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, HccnAnswer]]:

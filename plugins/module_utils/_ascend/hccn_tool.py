@@ -82,12 +82,11 @@ def parse(query: str, text: str) -> HccnAnswer:
     - lldp: ``{"ifname", "tlvs"}``
     - ping: ``{"address", "transmitted", "received", "loss_percent", "rtt_ms": [...]}``
     - tls: ``{"enabled": bool}``
-    - link_stat: ``{"up_count", "down_count", "current_time", "events": [{"time", "status"}]}``, with the newest event
-      first
+    - link_stat: ``{"up_count", "down_count", "current_time", "events": [{"time", "status"}]}``, newest event first
     - fec: ``{"mode"}``
     - optical: ``{"present": bool, ...}``, with numbers without their units
     - any other query: ``{"fields": {printed key: printed value}}``, and ``tables`` and ``lines`` if there are any
-    - an error of the tool: ``{"error": {"message", "code"}}``
+    - an error that the tool printed: ``{"error": {"message", "code"}}``
 
     :raises ParseError: if the text does not contain exactly one result of the query.
     """
@@ -309,7 +308,7 @@ def _read_optical(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _read_fields(lines: list[str]) -> dict[str, Any] | None:
-    """Read ``key: value`` lines, tables and other lines. A line that is indented more continues the value above it."""
+    """Read ``key: value`` lines, tables and the rest. Text that is indented more than a key continues its value."""
     fields: dict[str, str] = {}
     rest: list[str] = []
     routes: list[dict[str, str]] = []
@@ -344,7 +343,7 @@ def _read_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
-    """Read the fields of a query, and ignore lines without a key. A table with one row (Atlas 950) also has fields."""
+    """Read the fields of a query, but no lines without a key. The row of a one-row table (Atlas 950) becomes fields."""
     result = _read_fields(lines) or {}
     result.pop("lines", None)
     tables = result.get("tables", [])
@@ -354,7 +353,7 @@ def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _tables(lines: list[str]) -> list[list[dict[str, str]]]:
-    """Return the tables with borders, each as a list of rows ``{column: cell}``. Two borders separate two tables."""
+    """Return the bordered tables, each as a list of rows ``{column: cell}``. Consecutive borders separate tables."""
     tables: list[list[dict[str, str]]] = []
     header: list[str] | None = None
     after_border = False

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the errors of NPUs in the kernel log, and determine their kinds.
+"""Find NPU errors in the kernel log, and determine their kinds.
 
 The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level. Even errors have
 the priority KERN_NOTICE (drv_log.h of github.com/hicann/driver). Therefore, errors are recognized by their text, and
-not by the priority of the record. The names of functions (fault_notifier, hotreset) are ignored.
+not by the priority of the record. Function names, such as fault_notifier and hotreset, do not count as error text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Iterable, TypedDict
 
     class KernelLogLine(TypedDict):
-        """An error of an NPU. ``kind`` is one of the constants below."""
+        """An NPU error. ``kind`` is one of the constants below."""
 
         seconds_ago: int
         text: str
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         """The errors in the kernel log, with the oldest error first. ``error`` is set if the log could not be read."""
 
         lines: list[KernelLogLine]
-        #: The number of errors that the PCIe links of NPUs have corrected. They are not a fault.
+        #: The number of corrected errors on the PCIe links of NPUs. They are not a fault.
         corrected: int
         error: str | None
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HANG, PINNING, APPLICATION, LINK, IOMMU, DRIVER = "hang", "pinning", "application", "link", "iommu", "driver"
 
 _DRIVER_LINE = re.compile(r"\[ascend\]((?:\s*\[[^\]]*\])*)\s*(?:<[^>]*>)?\s*(.*)", re.IGNORECASE)
-# The kinds of the messages of the driver. The first pattern that matches applies. Sources of the messages:
+# The kinds of driver messages. The first pattern that matches applies. Sources of the messages:
 # github.com/hicann/driver (devmm, devdrv, drv_soft_fault, tsdrv), and the logs in
 # tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts.
 _KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
@@ -52,9 +52,9 @@ _KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
 _LEVEL = re.compile(r"\[(ERROR|ERR|CRIT|FATAL|EMERG|ALERT|WARN(?:ING)?|NOTICE|EVENT|INFO|DEBUG)\]", re.IGNORECASE)
 _BAD_LEVELS = ("ERROR", "ERR", "CRIT", "FATAL", "EMERG", "ALERT")
 
-# According to Documentation/PCI/pcieaer-howto.rst of the kernel, a corrected error needs no action. The first message
-# is from the root port ("error received", "error message received"). "PCIe Bus Error" describes the error, and the
-# details are in indented lines.
+# According to Documentation/PCI/pcieaer-howto.rst of the kernel, a corrected error needs no action. The root port first
+# announces an error ("error received", "error message received"). Then, "PCIe Bus Error" describes the error, and
+# indented lines have the details. To count each error once, only the description counts.
 _CORRECTED = re.compile(r"severity=Correct", re.IGNORECASE)
 _ANNOUNCED = re.compile(r"(?:^|\s)(?:Multiple )?Correct(?:ed|able) error (?:message )?received", re.IGNORECASE)
 _DETAILS = re.compile(r"AER:\s+(?:\[ ?\d+\]|device \[[0-9a-f:]+\] error status|TLP Header|Error of this Agent|aer_)",
@@ -64,8 +64,8 @@ _DETAILS = re.compile(r"AER:\s+(?:\[ ?\d+\]|device \[[0-9a-f:]+\] error status|T
 _FIRMWARE = re.compile(r"(\{\d+\})\[Hardware Error\]:(?:\s*event severity: (\w+))?", re.IGNORECASE)
 _LINK = re.compile(r"AER:|PCIe Bus Error|Hardware Error|surprise (?:down|removal)|link (?:is )?down|Card not present"
                    r"|DPC: (?:containment|unmasked uncorrectable|error)", re.IGNORECASE)
-# The messages of the IOMMUs of Intel, AMD and Arm. Before Linux 6.14, the messages for Arm contain the stream id of the
-# device, from which its PCI address is computed.
+# IOMMU messages of Intel, AMD and Arm. Before Linux 6.14, the messages for Arm contain the stream id of the device,
+# from which its PCI address is computed.
 _IOMMU = re.compile(r"DMAR:.*fault|DMA (?:Read|Write).*fault|IO_PAGE_FAULT|AMD-Vi: Event|arm-smmu-v3|SMMU.*fault",
                     re.IGNORECASE)
 _STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})[0-9a-f]{6}(?:02|08|10|11|12|13)\b", re.IGNORECASE)
@@ -126,27 +126,27 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
         kind = _driver_kind(text) or _bus_kind(text, known)
         if kind and not harmless:
             found.append({"seconds_ago": age, "text": text, "kind": kind})
-        elif harmless and _is_of(text, known):
+        elif harmless and _is_about_npu(text, known):
             corrected += 1
     return {"lines": found[-_LIMIT:], "corrected": corrected, "error": None}
 
 
 def _driver_kind(text: str) -> str | None:
-    """Return the kind of the error in a message of the driver, or None if the line is not an error of the driver."""
+    """Return the kind of the error in a message of the driver, or None if the line is not a driver error."""
     line = _DRIVER_LINE.search(text)
     if not line:
         return None
-    labels, said = line.groups()
+    labels, message = line.groups()
     level = _LEVEL.search(labels)
     if level and level.group(1).upper() not in (*_BAD_LEVELS, "WARN", "WARNING"):
         return None
-    kind = next((kind for kind, pattern in _KINDS if pattern.search(said)), None)
+    kind = next((kind for kind, pattern in _KINDS if pattern.search(message)), None)
     return kind or (DRIVER if level and level.group(1).upper() in _BAD_LEVELS else None)
 
 
 def _bus_kind(text: str, known: list[str]) -> str | None:
     """Return the kind of a PCIe or IOMMU error of an NPU, or None if the line is not such an error."""
-    if not _is_of(text, known):
+    if not _is_about_npu(text, known):
         return None
     if _IOMMU.search(text):
         return IOMMU
@@ -155,8 +155,8 @@ def _bus_kind(text: str, known: list[str]) -> str | None:
     return LINK if _LINK.search(text) else None
 
 
-def _is_of(text: str, known: list[str]) -> bool:
-    """Return whether a line is about an NPU. Messages of an IOMMU can omit the domain ``0000:`` of the PCI address."""
+def _is_about_npu(text: str, known: list[str]) -> bool:
+    """Return whether a line is about an NPU. IOMMU messages can omit the domain ``0000:`` of the PCI address."""
     if _VENDOR.search(text):
         return True
     stream = _STREAM.search(text)

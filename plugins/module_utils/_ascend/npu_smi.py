@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 
 class ParseError(ValueError):
-    """The text is not output of the tool. ``line`` is the line that cannot be parsed, or empty."""
+    """The text is not output of npu-smi. ``line`` is the line that cannot be parsed, or empty."""
 
     def __init__(self, message: str, line: str = "") -> None:
         super().__init__("%s: %r" % (message, line) if line else message)
@@ -103,8 +103,8 @@ def no_table(message: str, code: int | None = None) -> InfoTable:
 def parse_blocks(text: str) -> list[dict[str, str]]:
     """Parse the ``key : value`` output of ``npu-smi info -t <type>``.
 
-    Return ``[{printed key: printed value}]``, with one block for each NPU or chip. The block of the MCU of an NPU
-    follows the block of the NPU. An output without ``key : value`` lines, such as an error, has no blocks.
+    Return ``[{printed key: printed value}]``, with one block for each NPU or chip. The block of an NPU is followed
+    by the block of its MCU. An output without ``key : value`` lines, such as an error, has no blocks.
 
     :raises ParseError: if the text is empty.
     """
@@ -329,7 +329,7 @@ class _InfoReader:
         cells, borders, self.borders = _cells(line), self.borders, 0
         if cells is None:
             if not edge and not _is_title(line):
-                raise ParseError("a row of the npu-smi table is cut", line)
+                raise ParseError("a row of the npu-smi table is truncated", line)
             self.damaged = self.damaged or (self.process_header is None and not self.closed)
             return False
         if _is_title(line):
@@ -389,7 +389,7 @@ class _InfoReader:
 
 
 def _require(values: dict[str, Any], fields: tuple[str, ...], line: str) -> None:
-    """Raise `ParseError` if one of the fields is missing, which every known layout has."""
+    """Raise `ParseError` if a field that every known layout has is missing."""
     for field in fields:
         if field not in values:
             raise ParseError("the npu-smi table has no column for %s" % field, line)
@@ -430,8 +430,8 @@ def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
             if key is not None and value:
                 block[key] = "%s\n%s" % (block[key], value) if block[key] else value
             continue
-        whole = gap and "Chip ID" in block and not _FRAME.issuperset(block)
-        if block and (name in block or name == "NPU ID" or whole):
+        chip_complete = gap and "Chip ID" in block and not _FRAME.issuperset(block)
+        if block and (name in block or name == "NPU ID" or chip_complete):
             blocks.append(block)
             block = {}
         block[name], key, gap = value, name, False

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Observe the state of every chip of this host with npu-smi.
 
-The functions run commands with the argument ``run_all({key: argv}) -> {key: Outcome}`` (see ``_host.commands``).
+The functions run commands through their argument ``run_all({key: argv}) -> {key: Outcome}`` (see ``_host.commands``).
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ if TYPE_CHECKING:
         kernel_log: KernelLog
         clock: Clock
 
-# The tools of this observation, which open the devices themselves.
+# The tools that this observation runs. They open the devices, so their processes are not reported as holders.
 OWN_TOOLS = ("npu-smi", "hccn_tool")
-# The file in the diagnostics that has all answers of these tools.
+# The diagnostics file that contains the output of these tools.
 RECORDING = "recording.json"
 
 
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
-    """Query npu-smi (None if it was not found) for its table, and then in parallel for the details of every chip."""
+    """Query npu-smi for its table, and then in parallel for the details of every chip. ``tool`` is its path or None."""
     if tool is None:
         return cast("NpuSmi", dict(npu_smi.no_table("npu-smi was not found"), path=None)), []
     outcomes = run_all({"info": [tool, "info"]})
@@ -98,8 +98,8 @@ def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str
     for chip in chips:
         npu = str(chip["npu"])
         if chip["health"] != "OK":
-            one = ["-c", str(chip["chip"])] if chip["chip"] is not None else []
-            commands[("health", chip["npu"], chip["chip"])] = [tool, "info", "-t", "health", "-i", npu, *one]
+            option = ["-c", str(chip["chip"])] if chip["chip"] is not None else []
+            commands[("health", chip["npu"], chip["chip"])] = [tool, "info", "-t", "health", "-i", npu, *option]
         for kind in ("ecc", "board"):
             commands[(kind, chip["npu"])] = [tool, "info", "-t", kind, "-i", npu]
     return commands

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client for the API of the Docker engine over its unix socket, which all modules of this collection use.
+"""The client for the Docker engine's API (over its unix socket) that all modules of this collection use.
 
-The client needs neither the docker command nor the library requests, which community.docker needs and which can be
-missing on a node. This file imports only the standard library, because the module benchmark_pause also runs a copy of
-it without the other files of the collection.
+The client needs neither the docker command nor the requests library. community.docker needs that library, which nodes
+can lack. This file imports only the standard library, because the module benchmark_pause also runs a copy of it without
+the other files of the collection.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _BLOCK_BYTES = 64 << 10
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
-# The values are the other engine and the path at which it was found. Podman and iSulad can be installed with a command
-# docker, and Podman has the same API as Docker, but their containers differ in features that this collection needs
-# (restart policies, health checks, logs).
-OTHER_ENGINE = "%s takes the place of Docker at %s and is not supported; install the Docker engine, or set " \
+# The values are the other engine and where it was found. Podman and iSulad can be installed with a docker command, and
+# Podman has the same API as Docker, but their containers differ in features that this collection needs (restart
+# policies, health checks, logs).
+OTHER_ENGINE = "%s takes the place of Docker %s and is not supported; install the Docker engine, or set " \
     "plan_docker_socket to its socket"
-# The header Server in each response of Podman.
+# The Server header in each Podman response.
 _PODMAN = re.compile(r"Libpod/(\S+)")
 
 
@@ -98,7 +98,7 @@ class DockerEngine:
             return self._json(resource, body)
 
     def get_lines(self, resource: str) -> list[Any]:
-        """Return the JSON of each line of a resource, such as the events of a time that has passed."""
+        """Return the JSON of each line of a resource, such as the events in a past period."""
         with self._request("GET", resource) as response:
             body = _read(response)
             self._expect(response, resource, body)
@@ -117,7 +117,7 @@ class DockerEngine:
         self.post("/containers/%s/update" % quote(container, safe=""), body={"RestartPolicy": {"Name": policy}})
 
     def remove(self, container: str, extra_s: float = 0) -> None:
-        """Remove a container, also a running one; no error if it does not exist. See `post`."""
+        """Remove a container, even a running one. It does not have to exist. For ``extra_s``, see `post`."""
         resource = "/containers/%s?force=1" % quote(container, safe="")
         with self._request("DELETE", resource, None, extra_s) as response:
             if response.status != 404:
@@ -129,7 +129,7 @@ class DockerEngine:
         The text is empty if the container does not exist.
 
         :param lines: the maximum number of lines.
-        :param since_s: the time of the first line to return, in seconds since the epoch.
+        :param since_s: the time from which lines are returned, in seconds since the epoch.
         """
         parameters = {"stdout": 1, "stderr": 1, "tail": lines}
         if since_s is not None:
@@ -164,9 +164,9 @@ class DockerEngine:
         return None
 
     def files(self, container: str, path: str) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
-        """Yield (path, entry, content) of a file of a container, running or not, or of all files in a folder.
+        """Yield (path, entry, content) of a file in a container in any state, or of every file in a folder.
 
-        The path is relative to the folder that contains `path`. There is nothing to yield if `path` does not exist.
+        The path is relative to the folder that contains `path`. Nothing is yielded if `path` does not exist.
         """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with self._request("GET", resource) as response:
@@ -194,13 +194,13 @@ class DockerEngine:
             response = connection.getresponse()
             podman = _PODMAN.match(response.headers.get("Server") or "")
             if podman:
-                raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), self.path))
+                raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), "at " + self.path))
             yield response
         except (OSError, http.client.HTTPException) as error:
             other_engine = installed_instead()
             raise DockerError("the Docker engine at %s does not respond: %s%s" % (
                 self.path, str(error) or type(error).__name__,
-                "; " + OTHER_ENGINE % (other_engine, "the command docker") if other_engine else "")) from error
+                "; " + OTHER_ENGINE % (other_engine, "as the docker command") if other_engine else "")) from error
         finally:
             connection.close()
 
@@ -223,9 +223,9 @@ class DockerEngine:
 
 
 def installed_instead(root: str = "/") -> str | None:
-    """Return the name of another engine that provides the command docker on this host.
+    """Return the name of another engine that provides the docker command on this host.
 
-    Return None if the command is that of Docker, or if there is no such command.
+    Return None if Docker itself provides the command, or if there is no such command.
 
     :param root: the folder to use as ``/``.
     """
@@ -261,7 +261,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yield the payload of each frame of a log.
 
-    A frame consists of the number of the stream (1 or 2), three zero bytes, four bytes with the length, and the
+    A frame consists of the stream number (1 or 2), three zero bytes, four bytes with the length, and the
     payload. The log of a container with a terminal has no frames.
     """
     header = response.read(8)

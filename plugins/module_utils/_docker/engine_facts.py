@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class DockerEngineFacts(TypedDict):
-        """Properties of the Docker engine, which `query` returns."""
+        """The properties of the Docker engine that `query` returns."""
 
         version: str
         architecture: str  # as `uname -m` prints it
@@ -36,10 +36,10 @@ CONTAINERD_ROOT = "/var/lib/containerd"
 
 
 def query(docker: engine.DockerEngine, root: str = "/") -> DockerEngineFacts:
-    """Return the properties of the Docker engine. Raise DockerError also if another engine with its API responds."""
+    """Return the properties of the Docker engine. Also raise DockerError for another engine with this API."""
     other = other_engine(docker.get("/version"))
     if other:
-        raise engine.DockerError(engine.OTHER_ENGINE % (other, docker.path))
+        raise engine.DockerError(engine.OTHER_ENGINE % (other, "at " + docker.path))
     info = docker.get("/info") or {}
     try:
         return {
@@ -80,6 +80,6 @@ def _image_root(info: dict[str, Any], root: str) -> str:
     if not store.startswith("io.containerd.snapshotter") or "/docker/" in address:
         return str(info["DockerRootDir"])
     config = read_text(os.path.join(root, CONTAINERD_CONFIG))
-    # The keys of the top level precede the first table.
+    # The top-level keys precede the first table.
     match = re.search(r"^root\s*=\s*[\"']([^\"']+)", config.partition("\n[")[0], re.MULTILINE)
     return match.group(1) if match else CONTAINERD_ROOT

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         created: str | None  # None if the image has no creation time (omitted since Docker 25)
 
     class RegistryFacts(TypedDict):
-        """An image in a registry, which `query_registry` returns."""
+        """The facts about an image in a registry that `query_registry` returns."""
 
         digest: str | None
         architectures: list[str]  # as `uname -m` prints them
@@ -99,7 +99,7 @@ class ImageError(ValueError):
 
 
 def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
-    """Return the image with a name on the node, or None if there is no such image. Raise DockerError on failure."""
+    """Return the image that has this name on the node, or None if there is none. Raise DockerError on failure."""
     image = docker.get("/images/%s/json" % quote(reference, safe=""))
     if image is None:
         return None
@@ -118,16 +118,16 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
 
 
 def holds(image: Mapping[str, Any] | None, digest: str | None) -> bool:
-    """Return whether an image exists and has the pinned digest, if there is one.
+    """Return whether an image exists and, if a digest is pinned, has this digest.
 
-    An image that was loaded from an archive has no digest of a registry, so its id can be pinned instead.
+    An image that was loaded from an archive has no registry digest, so its id can be pinned instead.
     """
     return image is not None and (
         not digest or digest in [found.rpartition("@")[2] for found in image["digests"]] + [image["id"]])
 
 
 def query_registry(docker: DockerEngine, name: str, login: str | None = None) -> RegistryFacts:
-    """Return the image with a name in a registry. The Docker engine queries the registry without pulling the image.
+    """Query a registry for an image by its name. The Docker engine sends the request and does not pull the image.
 
     ``login`` comes from `registry_login`. On failure, ``error`` is one sentence, and the other values are unknown.
     """
@@ -150,15 +150,15 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
 
 
 def registry_login(config: str | None, name: str) -> str | None:
-    """Return the header with which Docker logs in to the registry of an image, or None.
+    """Return the header for logging in to the registry of an image, or None without a login.
 
     :param config: the content of Docker's ``config.json``, or None. Credential helpers are not used.
     """
     first, separator, _rest = name.partition("/")
-    named = separator and _is_host(first)
+    has_registry = separator and _is_host(first)
     try:
         logins = json.loads(config or "{}").get("auths") or {}
-        login = logins.get(first if named else "https://index.docker.io/v1/") or {}
+        login = logins.get(first if has_registry else "https://index.docker.io/v1/") or {}
         user, _separator, password = base64.b64decode(login.get("auth") or "").decode("utf-8").partition(":")
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
@@ -250,14 +250,14 @@ def _blob_path(digest: str) -> str:
 def _blob(small: Mapping[str, bytes], digest: str) -> bytes:
     content = small[_blob_path(digest)]
     if "sha256:" + hashlib.sha256(content).hexdigest() != digest:
-        raise ValueError("the file %s has another content" % digest)
+        raise ValueError("the content of the file %s does not have this digest" % digest)
     return content
 
 
 def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> ArchivedImage | None:
     """Return the planned image in an archive, or None if the archive does not contain exactly one suitable image.
 
-    Docker loads all images of an archive, and their names replace the same names on the node. Therefore, the archive
+    Docker loads all images of an archive, and takes their names away from other images on the node. So the archive
     must not contain other images, and the image must not have other names. Instead of the planned name, the image can
     have one other name, such as the name on a mirror.
     """
@@ -267,7 +267,7 @@ def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> Arch
 
 
 def describe_probe(output: str | None) -> ProbedVersions | None:
-    """Return the versions that the probe printed as JSON in the last line of its output, or None if it is empty.
+    """Return the versions that the probe printed as JSON in the last line of the output. Without output, return None.
 
     :raises ImageError: if the last line does not contain the versions.
     """
@@ -283,7 +283,7 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
 
 
 def pull_name(reference: str, digest: str, mirror: str) -> str:
-    """Return the name with which to pull an image: by digest instead of tag and from a mirror, if these are set."""
+    """Return the name for pulling an image: with the digest instead of the tag, and with the mirror, if set."""
     repository, _separator, tag = reference.rpartition(":")
     first, separator, rest = repository.partition("/")
     if mirror:
@@ -293,5 +293,5 @@ def pull_name(reference: str, digest: str, mirror: str) -> str:
 
 
 def _is_host(text: str) -> bool:
-    """Return whether the first part of the name of an image is a registry."""
+    """Return whether the first part of an image name is a registry."""
     return "." in text or ":" in text or text == "localhost"

@@ -19,7 +19,7 @@ def base_url(host: str, port: int | str, tls: bool = False) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is the loopback interface, which can only be reached from the node itself."""
+    """Return whether an address or name is that of the loopback interface, which only the node itself can reach."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

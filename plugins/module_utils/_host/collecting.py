@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect texts from many sources of a host, some of which may hang. Each source has limits of time and size."""
+"""Collect texts from many sources on a host, some of which may hang. Each source has a time limit and a size limit."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     # (name, time of modification, size, content)
     LogFile = tuple[str, float, int, IO[bytes]]
 
-# The maximum number of bytes to read of one text.
+# The maximum number of bytes to read from a text.
 MAX_BYTES = 16 << 20
 # The number of seconds to process the output of a command or a response, in addition to its timeout.
 WORK_S = 10.0
 
 
 class Collected(NamedTuple):
-    """The text of a file, the exit code of its command (0 without a command), and why it is incomplete, or None."""
+    """The text of a file, the exit code of its command (0 without a command), and a problem if it is incomplete."""
 
     text: str
     rc: int | None = 0
@@ -43,12 +43,12 @@ class Collected(NamedTuple):
 
 
 def missing(problem: str) -> Files:
-    """Return a file without a text."""
+    """Return a file that has a problem instead of a text."""
     return {"": Collected("", None, problem)}
 
 
 def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> Files:
-    """Collect all sources in parallel, return ``{name: text}``. If a source fails or hangs, only its text is missing.
+    """Collect all sources in parallel and return their files. If a source fails or hangs, only its text is missing.
 
     :param sources: ``{name of the file or of the folder: function}``, with the most important source first.
     :param timeout_s: the timeout of each command and each response in seconds.
@@ -56,7 +56,7 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
     """
     deadline = time.monotonic() + limit_s
 
-    def one(source: Source) -> Files:
+    def collect_one(source: Source) -> Files:
         left = deadline - time.monotonic()
         if left <= 0:
             return missing("not collected: the limit of %g s was reached" % limit_s)
@@ -66,7 +66,7 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
             return missing("%s (%s)" % (error, type(error).__name__))
 
     with ThreadPoolExecutor(max_workers=8) as pool:
-        found = dict(zip(sources, pool.map(one, sources.values())))
+        found = dict(zip(sources, pool.map(collect_one, sources.values())))
     return {name + suffix: file for name, files in found.items() for suffix, file in files.items()}
 
 
@@ -114,12 +114,12 @@ def _check(path: str) -> None:
 
 
 def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
-    """Yield the files in a folder, the newest first, each opened near its end. Raise OSError if the folder hangs."""
+    """Yield the files in a folder, newest first, each opened for reading its end. Raise OSError if the folder hangs."""
     _check(path)
     entries: list[tuple[float, int, str]] = []
     for parent, _folders, names in os.walk(path):
         for name in names:
-            with contextlib.suppress(OSError):  # removed meanwhile
+            with contextlib.suppress(OSError):  # the file was removed in the meantime
                 status = os.lstat(os.path.join(parent, name))
                 if stat.S_ISREG(status.st_mode):
                     entries.append((status.st_mtime, status.st_size, os.path.join(parent, name)))

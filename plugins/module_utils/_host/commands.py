@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run commands, optionally in parallel, with a time limit and a limit of the output.
+"""Run commands, optionally in parallel, with a time limit and an output limit.
 
 If a vendor tool hangs in the driver, or in a file system whose server is unreachable, its process cannot be killed. The
 functions do not wait for such a process, and the outcome shows that the process hangs.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT_BYTES = 16 << 20
 # The number of seconds to wait for the end of a process that was killed.
 KILL_S = 0.5
-# The number of seconds in which a file system must respond.
+# The number of seconds within which a file system must respond.
 PATH_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 64 << 10
 
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
     """The result of a command.
 
     If the command could not be started, timed out or printed too much, ``rc`` is None and ``error`` is the reason.
-    After a timeout, ``hung`` is whether the process could not be killed.
+    If the process could not be killed after a timeout, ``hung`` is true.
     """
 
     argv: list[str]
@@ -74,7 +74,7 @@ class Outcome(NamedTuple):
 
 
 def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int = MAX_OUTPUT_BYTES) -> Outcome:
-    """Run a command without a shell in the C locale.
+    """Run a command in the C locale, without a shell.
 
     :param timeout_s: the number of seconds after which the command is killed.
     :param merge: whether ``stdout`` also contains the text that the command prints to stderr.
@@ -156,7 +156,7 @@ class _Output:
         return b"".join(self._parts["stderr"])
 
     def read(self, deadline: float, max_bytes: int) -> bool:
-        """Read both streams. Return False if the deadline passes or one of them has more than ``max_bytes``."""
+        """Read both streams. Return False if the deadline passes or a stream has more than ``max_bytes``."""
         while self._selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -197,7 +197,7 @@ def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 
 
 
 def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[str, str]:
-    """Return ``{path: sentence}`` for the paths whose file system does not respond, such as NFS without its server.
+    """Return ``{path: sentence}`` for paths whose file system does not respond, such as NFS after its server failed.
 
     A process that accesses such a path can hang forever, so the paths are tested by another process.
     """

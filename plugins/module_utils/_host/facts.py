@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypedDict
 
     class WrongSource(TypedDict):
-        """The source of a mount that differs from the plan."""
+        """A mount source that does not exist or does not have the planned type."""
 
         source: str
         expected: str  # file or directory
         found: str
 
 
-# The limit of a small file. The largest of them is /proc/net/tcp of a busy host.
+# The maximum size of the files that are read. The largest of them is /proc/net/tcp on a busy host.
 MAX_FILE_BYTES = 64 << 20
 HUAWEI = "0x19e5"
 ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network cards are 0x0200
@@ -95,10 +95,10 @@ def device_nodes(root: str = "/") -> list[dict[str, Any]]:
     """Return the device nodes of the NPUs, as `describe_path` describes them."""
     paths = glob.glob(os.path.join(root, "dev/davinci[0-9]*")) + [
         os.path.join(root, "dev", name) for name in ("davinci_manager", "devmm_svm", "hisi_hdc")]
-    return [describe_path(path) for path in sorted(paths, key=_numbered)]
+    return [describe_path(path) for path in sorted(paths, key=_natural_order)]
 
 
-def _numbered(path: str) -> list[int | str]:
+def _natural_order(path: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", os.path.basename(path))]
 
 
@@ -106,7 +106,7 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
     """Return Huawei's processing accelerators on the PCI bus.
 
     Each accelerator has ``address``, ``device``, ``virtual`` (whether it is a virtual function) and ``ports`` (the PCI
-    addresses of the ports between the accelerator and the processor). The kernel log reports errors of the link of the
+    addresses of the ports between the accelerator and the processor). The kernel log reports link errors of the
     accelerator with these addresses.
     """
     found = []
@@ -155,7 +155,7 @@ def disk(path: str) -> dict[str, Any]:
 def python(executable: str = sys.executable) -> dict[str, str | None]:
     """Return the Python interpreter that runs modules, and whether the imports of community.docker work.
 
-    ``requests`` is the version of the library requests, or None if the imports fail. ``error`` is the reason why the
+    ``requests`` is the version of the requests library, or None if the imports fail. ``error`` is the reason why the
     imports fail. If the imports time out, ``requests`` is ``unknown`` and ``error`` is also set.
     """
     outcome = commands.run([executable, "-c", _IMPORTS], _IMPORT_TIMEOUT_S)

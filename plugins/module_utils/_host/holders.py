@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         """The process or container that uses a port or an NPU."""
 
         pid: int | None
-        process: str | None  # None if only the container is known, to which the port or NPU was assigned
+        process: str | None  # None if only the container with the port or NPU is known
         container: HolderContainer | None
 
     class PortHolder(Holder):
@@ -61,8 +61,8 @@ def open_files(ports: Collection[int] = (), npus: bool = False, skip: Collection
     :param npus: whether to search for processes that have opened NPUs.
     :param skip: the names of processes to ignore.
     :param root: the folder to use as ``/``.
-    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``. Without root privileges, the processes of other
-        users are not found, and the process on their port has no pid.
+    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``. Without root privileges, processes of other
+        users are not identified: at their ports, the process has no pid, and their NPUs are missing.
     """
     proc = os.path.join(root, "proc")
     inodes = {inode: port for port, inode in listening(
@@ -72,20 +72,20 @@ def open_files(ports: Collection[int] = (), npus: bool = False, skip: Collection
     at_npus: dict[int, list[Process]] = {}
     for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()) if inodes or npus else ():
         folder = os.path.join(proc, str(pid))
-        held: set[str] = set()
+        sockets: set[str] = set()
         devices: set[int | None] = set()
         for path, target in _targets(os.path.join(folder, "fd")):
             if target.startswith("socket:["):
-                held.add(target[8:-1])
+                sockets.add(target[8:-1])
             elif npus and "/davinci" in target:
                 devices.add(_npu(path, target, numbers))
         opened = sorted(number for number in devices if number is not None)
-        held &= set(inodes)
-        name = read_text(os.path.join(folder, "comm")).strip() if held or opened else ""
-        if name in skip or not (held or opened):
+        sockets &= set(inodes)
+        name = read_text(os.path.join(folder, "comm")).strip() if sockets or opened else ""
+        if name in skip or not (sockets or opened):
             continue
         process: Process = {"pid": pid, "process": name, "cgroup": read_text(os.path.join(folder, "cgroup"))}
-        at_ports.update((inodes[inode], process) for inode in held)
+        at_ports.update((inodes[inode], process) for inode in sockets)
         for number in opened:
             at_npus.setdefault(number, []).append(process)
     return at_ports, at_npus
@@ -118,7 +118,7 @@ def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[C
     :param containers: the running containers.
     :param chips: the chips that ``observation.query`` returned, which map the number of an NPU and chip to a device.
     :param processes: the processes that npu-smi shows, with the memory that they use. npu-smi can show processes that
-        are not in the process table.
+        are not in ``/proc``.
     """
     devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}
     found: list[NpuHolder] = []
@@ -175,7 +175,7 @@ def _device_numbers(root: str) -> dict[int, int | None]:
 
 
 def _npu(path: str, target: str, numbers: Mapping[int, int | None]) -> int | None:
-    """Return the number N of the NPU of an open file, found by its device number, or by its name on other hosts."""
+    """Return the N of /dev/davinciN of an open file, by its device number or, if that is unknown, by its name."""
     number = _kernel_number(path)
     if number is not None and number in numbers:
         return numbers[number]

@@ -40,7 +40,7 @@ class BoundedResponse:
 
     def __init__(self, response: HTTPResponse, guard: _Guard, max_bytes: int) -> None:
         self.status: int = response.status
-        #: Of the certificate of a server with TLS, see `tls.days_left`.
+        #: The days until the certificate expires (see `tls.days_left`), or None without TLS.
         self.certificate_days: float | None = guard.certificate_days
         self._response, self._guard, self._max_bytes = response, guard, max_bytes
 
@@ -67,7 +67,7 @@ class BoundedResponse:
 
 
 def read_limited(response: Any, max_bytes: int) -> bytes:
-    """Return the body of a response of another HTTP client. Raise `TooLarge` if it has more than ``max_bytes``."""
+    """Return the body of a response from another HTTP client. Raise `TooLarge` if it has more than ``max_bytes``."""
     body: bytes = response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise TooLarge("the response has more than %d bytes" % max_bytes)
@@ -75,7 +75,7 @@ def read_limited(response: Any, max_bytes: int) -> bytes:
 
 
 def within(timeout_s: float, call: Callable[[], Result]) -> Result:
-    """Return the result of a call of another HTTP client. Raise `socket.timeout` if it takes too long."""
+    """Return the result of a call, such as one to another HTTP client. Raise `socket.timeout` if it takes too long."""
     results: list[Result] = []
     errors: list[BaseException] = []
 
@@ -147,7 +147,7 @@ class _Guard:
         self._expired.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # The method of a TLS socket would wait for the server.
+                # The shutdown method of a TLS socket would wait for the server.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 

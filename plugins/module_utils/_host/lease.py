@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lease of a run of Ansible on this node: only the run that holds it changes the node.
+"""The lease of an Ansible run on this node. Only the run that holds the lease changes the node.
 
 A run that changes the node passes its description to its modules in an environment variable. The first module takes the
 lease, and every later module renews it. If the controller of a run was killed, the next run finds the lease of the
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         run: str  # its id
         user: str
         controller: str
-        processes: str  # identifies the set of processes in which the process id is valid
+        processes: str  # identifies the boot and the PID namespace in which the process id is valid
         pid: int
         pid_started: str | None  # see `started`
         since: str
@@ -48,7 +48,7 @@ VARIABLE = "ASCEND_VLLM_RUN"
 # files, and ``module``, the process id and start time of the last module.
 ROOT = "/var/lib/ascend-vllm/runs"
 FILE = "lease.json"
-# The longest limit of a task in seconds. A run that has not renewed its lease for this time has ended.
+# The longest time limit of a task in seconds. A run that has not renewed its lease for this time has ended.
 LIMIT_S = 24 * 3600
 # The number of seconds to wait for a module of a killed run to end, and for Docker to remove a container.
 END_S, REMOVE_S = 5, 60
@@ -87,7 +87,7 @@ def refusal(what: str, holder: Run, path: str) -> str:
 
 
 def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT) -> Run | None:
-    """Take or renew the lease, and remove the leftovers of ended runs. Return the run that holds the lease, or None.
+    """Take or renew the lease, and remove the leftovers of ended runs. Return another run that holds it, or None.
 
     :raises OSError: if the lease cannot be written.
     """
@@ -114,7 +114,7 @@ def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT
 
 
 def started(pid: int) -> str | None:
-    """Return the start time of a process in a unit of the kernel; None if it does not exist or has ended."""
+    """Return the start time of a process in clock ticks since boot; None if it does not exist or has ended."""
     words = read_text("/proc/%d/stat" % pid).rpartition(")")[2].split()
     return words[19] if words and words[0] not in "ZX" else None
 
@@ -128,21 +128,21 @@ def _read(folder: str) -> tuple[Any, float]:
         return None, 0
 
 
-def _remove_leftovers(request: Mapping[str, Any], over: Mapping[str, Any], root: str) -> None:
-    """Remove the leftovers of ended runs, and then the leases, so that the next module continues after a failure.
+def _remove_leftovers(request: Mapping[str, Any], ended: Mapping[str, Any], root: str) -> None:
+    """Remove the leftovers of ended runs, and then the leases, so that the next module tries again after a failure.
 
-    :param over: ``{id of the run: lease}``; the lease is None if it is missing or damaged.
+    :param ended: ``{id of the run: lease}``. A lease is None if it is missing or damaged.
     """
     docker = DockerEngine(request["docker_socket"])
     try:
-        if not all(_end(*lease["module"]) for lease in over.values() if lease):
+        if not all(_end(*lease["module"]) for lease in ended.values() if lease):
             return
         for container in docker.get(labels.list_query(labels.RUN, every_state=True)) or ():
             if container["Labels"][labels.RUN] != request["run"]:
                 docker.remove(container["Id"], REMOVE_S)
     except DockerError:
         return
-    for name, lease in over.items():
+    for name, lease in ended.items():
         for path in [*(lease["paths"] if lease else ()), os.path.join(root, name)]:
             shutil.rmtree(path, ignore_errors=True)  # does not follow a link
             with contextlib.suppress(OSError):  # rmtree does not remove a file

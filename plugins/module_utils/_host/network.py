@@ -89,7 +89,7 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     try:
         interfaces = _interfaces(json.loads(out))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        return {"interfaces": [], "error": "ip address printed something else: %.120s (%s)" % (
+        return {"interfaces": [], "error": "ip -json address printed an unknown format: %.120s (%s)" % (
             out.strip(), type(error).__name__)}
     return {"interfaces": interfaces, "error": None}
 

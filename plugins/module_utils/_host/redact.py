@@ -106,7 +106,7 @@ _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_LINES = re.compile(r"[^\n]*(?:\n[^\n]{0,64}?[A-Za-z0-9+/=]{16,}[^\n]*)*")
 _PEM_LIMIT = 16 * 1024
-# The rest of a key at the beginning of a text of which only the end is known.
+# The rest of a private key at the beginning of a text whose first part is missing.
 _PEM_REST = re.compile(r"[A-Za-z0-9+/=\s]{1,%d}%s" % (_PEM_LIMIT, _PEM_END.pattern))
 _SEVERAL_WORDS = re.compile(r"[\s=:]")
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small client for OpenAI-compatible servers that returns the response to each request.
 
-If a server refuses a request, breaks a stream off or does not respond, the client returns this as a response, too, and
+If a server refuses a request, interrupts a stream or does not respond, the client also returns this as a response and
 does not raise an exception. Proxies are not used, because the servers belong to the cluster.
 """
 
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 FILLER_TOKEN = 1000
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 MAX_TEXT_CHARACTERS = 2000
-# The length of the longest prompt that is sent. A server that reports a greater max_model_len is not plausible.
+# The length of the longest prompt that is sent. A greater max_model_len is not plausible.
 MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
 # The beginning of the error about a server whose certificate the client does not accept.
@@ -137,7 +137,7 @@ class Server:
         over_limit = request.get("prompt_tokens_over_limit")
         if over_limit is not None:
             if self.limit is None:
-                return {"status": None, "error": "the server does not report its max_model_len, a number up to %d" % (
+                return {"status": None, "error": "the server does not report a max_model_len between 1 and %d" % (
                     MAX_PROMPT_TOKENS), "sent": False}
             body["prompt"] = [FILLER_TOKEN] * (self.limit + over_limit)
         key = {"given": self.api_key, "wrong": WRONG_KEY, "none": None}[request.get("key") or "given"]
@@ -231,7 +231,7 @@ def _message(refusal: Any, key: str | None = None) -> str:
 
 
 def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
-    """Combine server-sent events. Events before a timeout or before the maximum size of the response are kept."""
+    """Combine server-sent events. If a timeout or the size limit interrupts the stream, the earlier events are kept."""
     reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
     try:
         for line in response.lines():

@@ -55,7 +55,7 @@ _QUANTIZED = r"(?:deq_scale|quant_bias|(?:weight|input)_(?:scale|offset)\w*)"
 CAUSES = (
     # --- HCCL: settings and rank table -------------------------------------------------------------------------------
     Cause("nic_name_not_found", FAULT,
-          "The container has no network interface of the name that the line shows. List the interfaces of the node "
+          "The container has no network interface with the name in the line. List the interfaces of the node "
           "(ip address) and set serving_interface to the one that reaches the other nodes; remove HCCL_SOCKET_IFNAME, "
           "GLOO_SOCKET_IFNAME and TP_SOCKET_IFNAME from serving_env. Check: serving.interface.",
           (r"HCCL_SOCKET_IFNAME, but not found", r"get host ip fail by socket Ifname",
@@ -75,7 +75,7 @@ CAUSES = (
           (r"for environment variable \S+ is invalid", r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid", _code("EI0001"),
            r"\[InitGroupStage\]\[EnvConfig\]")),
     Cause("tls_mismatch", FAULT,
-          "TLS is switched on at some NPUs and off at others. Set the same value for every NPU N of every node: "
+          "TLS is enabled on some NPUs and disabled on others. Set the same value for every NPU N of every node: "
           "hccn_tool -i N -tls -s enable 0. Check: hccl.tls.",
           (_code("EI0016"), r'for config "tls" is invalid', r"rankList for (?:en|dis)abled tls:\[[^\]]"),
           ("ranktable_invalid", "link_timeout", "hccl_socket_timeout", "transport_init_failed")),
@@ -86,7 +86,7 @@ CAUSES = (
           (r"devices have same superDeviceId", r"superDeviceId\[[^\]]*\] in superPod\[[^\]]*\] ?is already exist"),
           ("ranktable_invalid", "device_ip_conflict")),
     Cause("device_ip_conflict", FAULT,
-          "The rank table names another address than the NPU has. Show the address (hccn_tool -i N -ip -g for every "
+          "The address in the rank table is not that of the NPU. Show the address (hccn_tool -i N -ip -g for every "
           "NPU N), compare it with /etc/hccn.conf and the rank table, and correct the wrong one. Check: hccl.address.",
           (r"in the ranktable is inconsistent with the IP", _code("EJ0004"), _code("EI0014"),
            r"\bdevice_?ip\b.*(?:inconsistent with|does not match|is not the same as)"),
@@ -103,14 +103,14 @@ CAUSES = (
           (_code("EI0008"), r"\[VersionConflict\]")),
     # --- HCCL: ports and links ---------------------------------------------------------------------------------------
     Cause("bind_address_unavailable", FAULT,
-          "The address in the line is not an address of this node. Compare it with ip address, and correct "
+          "The address in the line is not an address of this node. Compare it with `ip address`, and correct "
           "serving_group_address, serving_bind or HCCL_IF_IP in serving_env. Check: serving.interface.",
           (r"bind fail!.*\berror:99\b", r"bind and listen fail, err_no:99\b", r"\[Errno 99\]", r"EADDRNOTAVAIL",
            r"cannot assign requested address"),
           ("hccl_port_in_use", "port_in_use", "link_timeout", "hccl_socket_timeout")),
     Cause("hccl_port_in_use", FAULT,
-          "Another process listens on the port that HCCL needs. Find it on the node (ss -ltnp, for ports of the NPU: "
-          "other containers with the same NPUs) and stop it, or set serving_hccl_port_base and "
+          "Another process listens on the port that HCCL needs. Find it on the node (ss -ltnp; an NPU port can be used "
+          "by another container with the same NPUs) and stop it, or set serving_hccl_port_base and "
           "serving_hccl_npu_port_base to free ports. Check: serving.hccl_ports_free.",
           (_code("EI0019"), _code("EJ0003"), r"bind fail!.*\berror:98\b", r"specific port\[\d+\] fail",
            r"check the port status and whether the port is", r"bind and listen fail, err_no:98\b",
@@ -119,7 +119,7 @@ CAUSES = (
     Cause("hccl_socket_timeout", PEER,
           "The ranks could not exchange their addresses in time: one of them did not start, or a firewall drops its "
           "connection to the first rank. Find the node whose log ends earlier or has another error; then open all TCP "
-          "ports between the nodes, and see whether serving_interface is in a network that all of them have. Slow "
+          "ports between the nodes, and check that serving_interface is in a network that they share. Slow "
           "starts need HCCL_CONNECT_TIMEOUT (seconds) in serving_env. Checks: serving.group, hccl.host_reachable.",
           (r"topo exchange (?:server|agent) get socket timeout", _code("EI0015"), r"Wait timeout for sockets? recv",
            r"TopoExchangeAgent: connect server", r"\[Recv\]\[ClusterInfoMsg\]",
@@ -128,13 +128,13 @@ CAUSES = (
           ("rank_num_mismatch", "transport_init_failed"), (r"Wait timeout for sockets? recv",)),
     Cause("rendezvous_timeout", PEER,
           "A process did not join torch's store in time. Find the node whose server did not start or has another "
-          "error, and see whether the others reach serving_group_address at serving_group_port (nc -zv ADDRESS PORT). "
+          "error, and check that the others reach serving_group_address at serving_group_port (nc -zv ADDRESS PORT). "
           "Checks: serving.group, hccl.host_reachable.",
           (r"waiting for clients\. \d+/\d+ clients joined", r"client socket has timed out after .* trying to connect",
            r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)")),
     Cause("peer_unreachable", PEER,
-          "The processes of this node cannot connect to those of another one (Gloo). Compare the address in the lines "
-          "before with serving_group_address of the nodes, set serving_interface if it is in the wrong network, and "
+          "The processes of this node cannot connect to those of another (Gloo). Compare the address in the preceding "
+          "lines with serving_group_address of the nodes, set serving_interface if it is in the wrong network, and "
           "open all TCP ports between the nodes in their firewalls. Checks: serving.interface, hccl.host_reachable.",
           (r"Gloo connectFullMesh failed", r"connectFullMesh.*(?:fail|time)",
            r"gloo/\S*.*(?:timed out connecting|connect timeout|connection refused|SO_ERROR)"),
@@ -147,7 +147,7 @@ CAUSES = (
     Cause("link_timeout", PEER,
           "Two NPUs could not connect to each other. Look first at the log of the other rank in the line: it may have "
           "failed before. Otherwise run playbooks/hccl.yml, which tests the network of the NPUs, and correct what it "
-          "names. Checks: hccl.link, hccl.net_health, hccl.tls, hccl.ping_mesh.",
+          "reports. Checks: hccl.link, hccl.net_health, hccl.tls, hccl.ping_mesh.",
           (_code("EI0006"), r"wait socket establish time ?out", r"\[InitChannelStage\]\[Timeout\]",
            r"connected p2p time ?out", r"time ?out for get p2p status", r"Wait Enable P2P Failed",
            r"rank\[\d+\] get so\w+ time ?out", r"NPUs get so\w+ time ?out", r"LINK_ERROR_INFO",
@@ -224,8 +224,8 @@ CAUSES = (
           ("aicore_error", "heartbeat_lost")),
     Cause("aicore_error", FAULT,
           "An operator crashed or hung on the AI core. If it happens on one NPU only, suspect this NPU (exclude it "
-          "with serving_npus); otherwise the versions do not fit: compare driver and image with the release. Checks: "
-          "image.vllm_ascend_version, npu_driver.driver_minimum, npu_driver.ecc_errors.",
+          "with serving_npus); otherwise the versions are incompatible: compare driver and image with the release. "
+          "Checks: image.vllm_ascend_version, npu_driver.driver_minimum, npu_driver.ecc_errors.",
           (r"ai ?(?:core|vec|v) kernel (?:execute failed|happen error)",
            r"\[aicore(?: trap)? (?:exception|timeout)\]|\[vector core(?: trap)? (?:exception|timeout)\]",
            r"reason=\[?(?:aicore|vector core)(?: trap)? (?:exception|timeout)",
@@ -336,7 +336,7 @@ CAUSES = (
     # --- processes ---------------------------------------------------------------------------------------------------
     Cause("threads_forbidden", FAULT,
           "The container is not allowed to start threads. With \"Operation not permitted\", Docker is older than "
-          "20.10.10 and does not know the call that the image uses: update Docker (docker version), or set "
+          "20.10.10 and blocks a system call that the image uses: update Docker (docker version), or set "
           "serving_privileged. With \"Resource temporarily unavailable\", a limit is reached: raise pids and nproc "
           "(docker info, ulimit -u). Check: npu_driver.docker_engine_version.",
           (r"can't start new thread", r"pthread_create(?:\(\))?:? ?(?:failed|error)",
@@ -344,9 +344,9 @@ CAUSES = (
            r"thread creation failed", r"unable to create (?:native )?thread"),
           ("packages_mismatch", "module_missing", "platform_not_found", "process_crashed")),
     Cause("process_crashed", VAGUE,
-          "A process of the server was killed or crashed. Read the kernel's log of the node (dmesg -T): if it says "
-          "\"Out of memory\", the node needs more memory or fewer instances (serving_replicas); \"segfault\" names the "
-          "library, whose versions have to be those of the release. Checks: npu_driver.kernel_log, "
+          "A process of the server was killed or crashed. Read the kernel log of the node (dmesg -T): if it says "
+          "\"Out of memory\", the node needs more memory or fewer instances (serving_replicas); a \"segfault\" line "
+          "names the library, which must have the version of the release. Checks: npu_driver.kernel_log, "
           "image.torch_npu_version.",
           (r"Fatal Python error: Segmentation fault", r"Segfault encountered", r"\bSIGSEGV received\b",
            r"Out of memory: Killed process", r"\boom-kill(?:er)?\b", r"cgroup out of memory: kill",
@@ -453,7 +453,7 @@ CAUSES = (
           (r"exec format error", r"does not match the (?:detected )?host platform", r"no matching manifest for linux/",
            r"cannot execute binary file", r"Illegal instruction")),
     Cause("ray_no_npu", FAULT,
-          "Ray's node has no NPUs to give: Ray was started without them, or another job has them. `ray status` in the "
+          "Ray has no free NPU on this node: it was started without NPUs, or another job has them. `ray status` in the "
           "container of the head has to list NPU; start the group again with playbooks/serving.yml, and leave "
           "ASCEND_RT_VISIBLE_DEVICES and RAY_* out of serving_env. Checks: serving.group, serving.devices.",
           (r"Current node has no (?:NPU|GPU) available", r"required (?:NPU|GPU)s exceeds the total number of available",

@@ -60,7 +60,7 @@ _MAYBE_HANDLED = re.compile(r"DEBUG|INFO|WARNING|EVENT|Warning: |\[[WI][\d.]")
 # Every version of vLLM logs one of these messages once when a server starts.
 _STARTED = r"non-default args: |vLLM API server version "
 _TLS_SWITCH = r"TLS SWITCH \(([01])\)"
-# The first lines of a stack or of an exception, also when the beginning of the log is missing.
+# The first lines of a traceback or of an exception. They are also found if the beginning of the log is missing.
 _TROUBLE = (r"Traceback \(most recent call last\):|\bFile \"[^\"]+\", line \d+|(?:^|[\s\]])[A-Za-z_][\w.]*Error: "
             r"|(?:^|[\s\]])[A-Za-z_][\w.]*Exception: ")
 # An error that is not an exception and has no error code of CANN.
@@ -91,7 +91,7 @@ _NEW_LINE = re.compile(
 
 
 class _Signature(NamedTuple):
-    """A compiled signature. ``order`` is its position within the cause. Markers, such as a start, have no cause."""
+    """A compiled signature. ``order`` is its position in the cause. Markers, such as a server start, have no cause."""
 
     cause: log_causes.Cause | None
     order: int
@@ -171,7 +171,7 @@ def _end_of(pattern: str, place: int) -> int:
 
 
 def _trie(words: Iterable[str]) -> str:
-    """Return a pattern that matches the longest of the words at a position. It is much faster than alternatives."""
+    """Return a pattern that matches the longest of the words at a position. It is much faster than ``word|word``."""
     first: dict[str, set[str]] = {}
     for word in words:
         first.setdefault(word[:1], set()).add(word[1:])
@@ -254,7 +254,7 @@ class _Scan:
         self.earlier: list[_Found] = []
 
     def _start_again_after(self, text: str, line: tuple[int, int]) -> None:
-        """Drop what was found before a line of the text. Error blocks are searched before the other signatures."""
+        """Drop the findings before a line. The error block can be after this line, because it is searched first."""
         block, place = self.block, self._hit(text, line).place
         self._start_again()
         if block and block.place > place:
@@ -505,7 +505,7 @@ def _unknown(scan: _Scan, found: list[_Found]) -> Diagnosis | None:
         code = _CANN_CODE.search(block.text)
         component = log_causes.COMPONENTS.get(code.group()[1] if code else "", "a part of CANN")
         return _with_origin(log_causes.UNKNOWN, block.text,
-                            "The error is of %s. %s" % (component, log_causes.NO_KNOWN_CAUSE), block)
+                            "The error comes from %s. %s" % (component, log_causes.NO_KNOWN_CAUSE), block)
     if trouble and (stop is None or trouble.place < stop):
         exception = _last_exception(scan.trouble_text)
         if exception and not _known(exception):
@@ -538,9 +538,9 @@ def _prefix(line: str) -> int:
 
 
 def _last_exception(text: str) -> str | None:
-    """Return the line of the last exception in the first traceback, with which the text starts.
+    """Return the line of the last exception in the first chain of tracebacks, with which the text starts.
 
-    Lines of other processes can be between the lines of the traceback. The text can be truncated at the end.
+    Lines of other processes can be between the lines of a traceback. The text can be truncated at the end.
     """
     process, last, ended = None, None, False
     for line in text.split("\n"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     class Load(TypedDict):
-        """The numbers of requests of all engines of a server, and the highest KV cache usage of an engine (0 to 1)."""
+        """The number of requests in all engines of a server, and the highest KV cache usage of an engine (0 to 1)."""
 
         running: int
         waiting: int
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 MAX_VALUE = 1e15
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
 
-# The newer name is first.
+# The names of this metric in different vLLM releases, newest first.
 _KV_CACHE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 
 
 def load(metrics: str) -> Load | None:
-    """Return the load of a server from the text of its ``/metrics``, or None if it has no number of requests."""
+    """Return the load of a server from the text of its ``/metrics``, or None if the text has no number of requests."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
         # Values that cannot be a number of requests or a usage are ignored.

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         error: str
 
     class DeployedContainer(ContainerState, total=False):
-        """A container of this collection. The keys are absent if they were not queried."""
+        """A container that this collection manages. These keys are absent if they were not queried."""
 
         image_digest: str | None
         load: Load | LoadError | None  # None if the server does not accept connections
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         ours: list[str]
         containers: list[DeployedContainer]
         instances: list[InstanceState]
-        settled: bool  # no instance is still starting
+        settled: bool  # whether no instance is starting
         now_s: int  # the time on the node in seconds since the epoch
 
 
@@ -125,7 +125,7 @@ class Observer:
         """
         found = containers.inspect(self.docker, instance["name"])
         seen: InstanceState = {
-            "name": instance["name"], "state": MISSING, "reason": "there is no container of this name",
+            "name": instance["name"], "state": MISSING, "reason": "there is no container with this name",
             "container": found, "health": None, "models": None, "completion": None, "progress": None, "causes": [],
             "log": []}
         if found is None:

@@ -79,7 +79,7 @@ _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.we
 
 
 def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
-    """Describe the model in a folder, or None if there is no folder. The paths are those of its files in the folder."""
+    """Describe the model in a folder (None if it does not exist). ``paths`` are its files, relative to the folder."""
     faults: list[str] = []
     shards: dict[str, Shard] = {}
     tensors: dict[str, set[str]] = {}
@@ -148,7 +148,7 @@ def _difference(index: str, shard: str, expected: set[str], found: set[str]) -> 
 
 
 def describe_config(config: dict[str, Any] | None) -> Config | None:
-    """Return the values of ``config.json`` that the checks need."""
+    """Return the values that the checks need from ``config.json``."""
     if not config:
         return None
     quantization, architectures = config.get("quantization_config"), config.get("architectures")
@@ -162,7 +162,7 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
 
 
 def describe_quantization(description: dict[str, Any] | None) -> Quantization:
-    """Return the values of the description of msModelSlim that the checks need.
+    """Return the values that the checks need from msModelSlim's description.
 
     :param description: the content of the file, or None if it cannot be read.
     :returns: ``{"type", "version", "types": {type: number of tensors}, "prefixes": {first two parts of the name: number

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         asked: dict[str, str | None]
 
     class Fault(TypedDict):
-        """A difference between a file and the manifest. ``fault`` is missing, size, sha256 or git blob id."""
+        """A file that differs from the manifest. ``fault`` is ``missing``, ``size``, ``sha256`` or ``git blob id``."""
 
         path: str
         fault: str
@@ -112,7 +112,7 @@ class ModelPaths(NamedTuple):
 
 
 def model_paths(folder: str) -> ModelPaths:
-    """Return the paths for the model in a folder. Raise UnsafePathError for a link of another user, except root."""
+    """Return the paths for the model in a folder. Raise UnsafePathError if another user (not root) owns a link."""
     folder = folders.resolve(folder)
     parent, name = os.path.split(folder)
     state = os.path.join(STATE_FOLDER, "weights", _short(folder))
@@ -137,7 +137,7 @@ def list_model(folder: Folder | None, links: bool = True) -> dict[str, os.stat_r
 def list_outside(folder: Folder | None, paths: Iterable[str]) -> list[str]:
     """Return the paths that are links to files outside the folder. They are broken if only the folder is mounted.
 
-    For example, the files in the cache of the Hugging Face client are links to ``../../blobs``.
+    Such links occur in the cache of the Hugging Face client, whose files are links to ``../../blobs``.
     """
     return [path for path in sorted(paths) if not folder.is_inside(path)] if folder else []
 
@@ -333,7 +333,7 @@ def check_manifest(content: Any) -> Manifest:
     source, repository, revision = (str(content.get(key) or "") for key in ("source", "repository", "revision"))
     manifest = make_manifest(source, repository, revision, known, str(content.get("recorded_at")))
     if content.get("digest") != manifest["digest"]:
-        raise ValueError("its digest is not that of its files")
+        raise ValueError("its digest does not match its files")
     asked = content.get("asked")
     if isinstance(asked, dict):
         manifest["asked"] = {str(key): None if value is None else str(value) for key, value in asked.items()}
@@ -357,7 +357,7 @@ def model_digest(sha256: Mapping[str, str]) -> str:
 
 def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, os.stat_result],
             sha256: Mapping[str, str]) -> list[Fault]:
-    """Compare the files on the node with the expected files, those of a manifest or of the hub.
+    """Compare the files on the node with the expected files, which a manifest or the hub lists.
 
     :param stats: ``{path: os.stat_result}`` of the files on the node.
     :param sha256: ``{path: hex}`` of the files on the node.

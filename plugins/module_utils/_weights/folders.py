@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Access files through descriptors of folders, because other users may be able to write to the folder of the models.
+"""Access files through folder descriptors, because other users may be able to write to the folder of the models.
 
 Other users can replace a part of a path by a link to any file of the host at any time. Therefore, each folder is opened
 once, part by part and without following links of other users. All files in the folder are then opened, renamed and
@@ -58,8 +58,8 @@ def resolve(path: str) -> str:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         if found.st_uid not in (0, os.geteuid()):
             raise UnsafePathError(
-                "%s is a link that belongs to the user id %d, who can let it point to any folder; use the folder "
-                "itself as path, or let the link belong to root (chown -h)" % (here, found.st_uid))
+                "%s is a link that belongs to the user id %d, who can point it to any folder; use the path of the "
+                "folder itself, or make root the owner of the link (chown -h)" % (here, found.st_uid))
         target = os.readlink(here)
         done = "/" if target.startswith("/") else done
         todo += target.split("/")[::-1]
@@ -109,7 +109,7 @@ class Folder:
         return folder
 
     def need_trust(self, last: bool = True) -> None:
-        """Raise UnsafePathError if other users than this user and root can change the folder.
+        """Raise UnsafePathError if users other than this user and root can change the folder.
 
         :param last: False for a folder above the trusted folder. Other users may write to it if it has the sticky bit,
             like ``/tmp``.
@@ -117,7 +117,7 @@ class Folder:
         found = os.fstat(self.descriptor)
         writable = _writable_by_others(found) and (last or not found.st_mode & stat.S_ISVTX)
         if writable or found.st_uid not in (0, os.geteuid()):
-            raise UnsafePathError("%s can be written by other users than root (owner %d, mode %o), and so cannot be "
+            raise UnsafePathError("%s can be written by users other than root (owner %d, mode %o), and so cannot be "
                                   "trusted; change its owner and mode" % (
                                       self.path, found.st_uid, stat.S_IMODE(found.st_mode)))
 
@@ -136,7 +136,7 @@ class Folder:
         if _writable_by_others(found) or (found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
             os.close(folder.descriptor)
             raise UnsafePathError(
-                "%s can be written by other users than root (owner %d, mode %o); remove it, and it is created again" % (
+                "%s can be written by users other than root (owner %d, mode %o); remove it to have it created again" % (
                     path, found.st_uid, stat.S_IMODE(found.st_mode)))
         return folder
 
@@ -171,7 +171,7 @@ class Folder:
             return _regular(_open(name, flags | _FILE, folder, mode), os.path.join(self.path, path))
 
     def opener(self, path: str, flags: int) -> int:
-        """Open a regular file like `file`, but follow links to files in this folder. It is an ``opener`` of open()."""
+        """Open a regular file like `file`, but follow links to files in this folder. An ``opener`` for open()."""
         todo, links = path.split("/")[::-1], 0
         above = [Folder(os.dup(self.descriptor), self.path)]
         try:

@@ -78,7 +78,7 @@ def parse_modelscope(response: dict[str, Any], revision: str) -> Listing:
         files = tuple(RemoteFile(entry["Path"], entry.get("Size"), _lower(entry.get("Sha256")), None)
                       for entry in response["Data"]["Files"] if entry["Type"] != "tree")
     except (KeyError, TypeError, AttributeError) as error:
-        raise HubError("the list of files of ModelScope lacks %s" % error) from error
+        raise HubError("ModelScope's list of files lacks %s" % error) from error
     return Listing(revision, _model_files(files))
 
 
@@ -129,7 +129,7 @@ def download_command(source: str, endpoint: str, repository: str, revision: str,
 
 
 def download_environment(source: str, endpoint: str) -> dict[str, str]:
-    """Return the environment with which the client uses only the mirror."""
+    """Return the environment that makes the client use only the mirror."""
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
         return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")

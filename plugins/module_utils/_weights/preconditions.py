@@ -83,7 +83,7 @@ def _wait_for_lock(stream: IO[str], paths: files.ModelPaths, wait_s: float) -> N
             stream.seek(0)
             raise StagingError(
                 "Another run is staging %s (%s); wait for it to end, or increase weights_lock_wait_s." % (
-                    paths.model, stream.read(200).strip() or "unknown since when"))
+                    paths.model, stream.read(200).strip() or "since an unknown time"))
         time.sleep(0.5)
 
 
@@ -132,8 +132,8 @@ def need_own_files(paths: files.ModelPaths, faults: Iterable[files.Fault],
                if fault["fault"] != "missing" and not own(fault["path"])]
     if foreign:
         raise StagingError(
-            "%s has files from another source: %s%s; move them away to get those of %s, or set weights_source to local "
-            "to serve the present files." % (
+            "%s has files from another source: %s%s; move them away to get the files of %s, or set weights_source to "
+            "local to serve the present files." % (
                 paths.model, "; ".join(foreign[:3]),
                 " and %d more" % (len(foreign) - 3) if len(foreign) > 3 else "", source))
 

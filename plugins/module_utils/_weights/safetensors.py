@@ -56,7 +56,7 @@ def read_header(path: str, folder: Folder | None = None) -> Header:
             raise SafetensorsError("it has %d bytes, too few for a safetensors header" % file_bytes)
         header_bytes = struct.unpack("<Q", prefix)[0]
         if header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
-            raise SafetensorsError("its header claims %d bytes and the file has %d" % (header_bytes, file_bytes))
+            raise SafetensorsError("its header claims %d bytes, but the file has %d" % (header_bytes, file_bytes))
         raw = stream.read(header_bytes)
     return parse_header(raw, file_bytes - 8 - header_bytes)
 
@@ -82,10 +82,10 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
     filled = 0
     for begin, end, name in sorted(spans):
         if begin != filled:
-            raise SafetensorsError("tensor %s starts at byte %d where %d was expected" % (name, begin, filled))
+            raise SafetensorsError("tensor %s starts at byte %d, expected %d" % (name, begin, filled))
         filled = end
     if filled != data_bytes:
-        raise SafetensorsError("its tensors take %d bytes and the file has %d" % (filled, data_bytes))
+        raise SafetensorsError("its tensors need %d bytes, but the file has %d" % (filled, data_bytes))
     return Header(tensors, filled)
 
 
@@ -99,12 +99,12 @@ def _span(name: str, entry: Any) -> tuple[int, int]:
             if not isinstance(length, int) or length < 0:
                 raise ValueError("shape %s" % (shape,))
             elements *= length
-        whole = begin >= 0 and end - begin == elements * DTYPE_BYTES.get(dtype, 0)
+        fits = begin >= 0 and end - begin == elements * DTYPE_BYTES.get(dtype, 0)
     except (KeyError, TypeError, ValueError) as error:
         raise SafetensorsError("tensor %s has a malformed entry (%r)" % (name, error)) from error
     if dtype not in DTYPE_BYTES:
         raise SafetensorsError("tensor %s has the unknown type %s" % (name, dtype))
-    if not whole:
+    if not fits:
         raise SafetensorsError("tensor %s of shape %s and type %s does not fit its offsets %d-%d" % (
             name, shape, dtype, begin, end))
     return begin, end

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     class Held(TypedDict):
         """The model on the node."""
 
-        #: Whether the model is complete. Only then, ``manifest`` is its manifest.
+        #: Whether the model is complete. If it is not, ``manifest`` is None.
         holds: bool
         #: The number of files in the folder of the model, and the `Folder.identity` of this folder.
         files: int
@@ -165,9 +165,9 @@ class Staging:
             wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest
         elif self.source.kind in (LOCAL, QUANTIZE):
             with open_existing(self.paths.model) as model:
-                return (self._adopt if self.source.kind == LOCAL else self._make)(recorded, model, full)
+                return (self._plan_local if self.source.kind == LOCAL else self._plan_quantized)(recorded, model, full)
         else:
-            wanted = recorded if recorded and self._is_from_source(recorded) else self._ask(web)
+            wanted = recorded if recorded and self._is_from_source(recorded) else self._query_source(web)
         files = wanted["files"] or []
         with open_existing(self.paths.model) as model:
             faults, hashed_bytes = self._faults(files, model, full)
@@ -176,7 +176,7 @@ class Staging:
         needed = [entry for entry in files if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
-    def _adopt(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
+    def _plan_local(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
         """Return the work for a model that an administrator has copied to its folder."""
         stats = weights.list_model(model)
         if not stats:
@@ -200,7 +200,7 @@ class Staging:
                     "; ".join(weights.fault_sentence(fault) for fault in faults[:3]), self.paths.work))
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
-    def _make(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
+    def _plan_quantized(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
         """Return the work for a model that is quantized on this node."""
         present = set(weights.list_model(model))
         known = recorded or self._earlier(model)
@@ -325,7 +325,7 @@ class Staging:
               "sha256_from": cast("ManifestFile", entry).get("sha256_from") or (
                   "hub" if entry["sha256"] else "staging"),
               "written": entry["path"] in written} for entry in files], now)
-        manifest["asked"] = self._asked()
+        manifest["asked"] = self._requested()
         return manifest
 
     def create_marker(self) -> str | None:
@@ -369,15 +369,15 @@ class Staging:
                 entry["sha256_from"] = "staging"
         return found
 
-    def _asked(self) -> dict[str, str | None]:
+    def _requested(self) -> dict[str, str | None]:
         return {"source": self.source.kind, "repository": self.source.repository or None,
                 "endpoint": self.source.endpoint if self.source.kind == hub.HTTP else None,
                 "revision": self.source.revision or None}
 
     def _is_from_source(self, recorded: Manifest) -> bool:
-        return self.source.kind == LOCAL or recorded.get("asked") == self._asked()
+        return self.source.kind == LOCAL or recorded.get("asked") == self._requested()
 
-    def _ask(self, web: Web) -> Wanted:
+    def _query_source(self, web: Web) -> Wanted:
         if self.source.kind in hub.ENDPOINTS and not self.source.repository:
             raise StagingError("weights_source is %s, and the catalogue has no repository there for this model; set "
                                "weights_repository." % self.source.kind)
@@ -524,8 +524,8 @@ def _finish(staging: Folder, path: str) -> None:
         raise StagingError("%s was changed while it was published (%s); run again." % (staging.path, error)) from error
     try:
         if os.fstat(descriptor).st_nlink > 1:
-            raise StagingError("%s in %s has another name on the disk, by which it can be changed; remove it, and run "
-                               "again to download it." % (path, staging.path))
+            raise StagingError("%s in %s has another name on the disk, through which it can be changed; remove it, and "
+                               "run again to download it." % (path, staging.path))
         os.fchmod(descriptor, 0o644)
         os.fsync(descriptor)
     finally:

@@ -117,7 +117,7 @@ def test_another_engine_is_recognized_by_its_docker_command(tmp_path, files, lin
 
 def test_error_names_the_other_engine_if_nothing_responds(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
-    with pytest.raises(DockerError, match=r"does not respond: .*; iSulad takes the place of Docker at"):
+    with pytest.raises(DockerError, match=r"not respond: .*; iSulad takes the place of Docker as the docker command"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 

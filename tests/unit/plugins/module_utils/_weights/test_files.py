@@ -211,7 +211,7 @@ def test_valid_manifest_is_returned_unchanged():
     ({"schema": "other"}, "not a manifest"),
     ({"files": None}, "no list of files"),
     ({"files": ["a"]}, "no list of files"),
-    ({"digest": "0" * 64}, "digest is not that of its files"),
+    ({"digest": "0" * 64}, "digest does not match its files"),
     ({"files": [{"path": "../../x", "size": 2, "sha256": "1" * 64, "written": True}]}, "outside the folder"),
     ({"files": [{"path": "/etc/passwd", "size": 2, "sha256": "1" * 64}]}, "outside the folder"),
     ({"files": [{"path": "a", "size": -1, "sha256": "1" * 64}]}, "size -1"),

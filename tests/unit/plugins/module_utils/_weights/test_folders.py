@@ -183,7 +183,7 @@ def manifest_pipe(node):
     os.mkfifo(node.work / "manifest.json")
 
 
-WRITABLE_BY_OTHERS = "can be written by other users than root"
+WRITABLE_BY_OTHERS = "can be written by users other than root"
 
 
 @pytest.mark.parametrize(("prepare", "reason"), [

@@ -35,11 +35,11 @@ def test_a_whole_file_is_described(tmp_path):
 
 
 @pytest.mark.parametrize(("entries", "data", "header", "reason"), [
-    ({"a": entry("F32", [2], 0, 8)}, bytes(7), None, "take 8 bytes and the file has 7"),
-    ({"a": entry("F32", [2], 0, 8)}, bytes(9), None, "take 8 bytes and the file has 9"),
+    ({"a": entry("F32", [2], 0, 8)}, bytes(7), None, "need 8 bytes, but the file has 7"),
+    ({"a": entry("F32", [2], 0, 8)}, bytes(9), None, "need 8 bytes, but the file has 9"),
     ({"a": entry("F32", [3], 0, 8)}, bytes(8), None, "does not fit its offsets 0-8"),
-    ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 8, 12)}, bytes(12), None, "starts at byte 8 where 4"),
-    ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 0, 4)}, bytes(4), None, "starts at byte 0 where 4"),
+    ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 8, 12)}, bytes(12), None, "starts at byte 8, expected 4"),
+    ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 0, 4)}, bytes(4), None, "starts at byte 0, expected 4"),
     ({"a": entry("X9", [1], 0, 4)}, bytes(4), None, "unknown type X9"),
     ({"a": {"dtype": "F32", "shape": [1]}}, bytes(4), None, "malformed entry"),
     ({"a": entry("F32", ["1"], 0, 4)}, bytes(4), None, "malformed entry"),
@@ -55,7 +55,7 @@ def test_damage_is_reported(tmp_path, entries, data, header, reason):
 @pytest.mark.parametrize(("content", "reason"), [
     (b"", "0 bytes, too few"),
     (b"1234567", "7 bytes, too few"),
-    (struct.pack("<Q", 100) + b"{}", "header claims 100 bytes and the file has 10"),
+    (struct.pack("<Q", 100) + b"{}", "header claims 100 bytes, but the file has 10"),
     (struct.pack("<Q", 2**63) + b"{}", "header claims"),
 ])
 def test_a_file_truncated_in_its_header_is_reported(tmp_path, content, reason):
