@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run rounds of all-reduces in containers, and save their results with the observation of the node."""
+"""Run rounds of all-reduces in containers, and add their results to the observation of the node."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ActionModule(StageAction):
         return rounds
 
     def _round(self, name: str, interfaces: Mapping[str, Interface]) -> Run:
-        """Run the container of this node in a round."""
+        """Run this node's container in a round, and return the result."""
         group = collective_rounds.group(interfaces, self.host, name)
         if not group["hosts"]:
             return {"round": name, "hosts": [], "result": None}
@@ -119,7 +119,7 @@ def _source(path: str) -> str:
 
 
 def _measured(run: Run, host: str) -> dict[str, float]:
-    """Return ``{key in the baseline: bandwidth}`` of a run; empty if the run failed or this host does not lead it."""
+    """Return ``{baseline key: bandwidth}``; empty if the run failed or if this host is not the first one in it."""
     result = run["result"]
     bandwidth = None if result is None or result["failed"] else collective.bandwidth(result)
     if result is None or bandwidth is None or run["hosts"][0] != host:
