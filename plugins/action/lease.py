@@ -21,7 +21,7 @@ LIMIT_S = 60
 
 class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Release both leases. If that of the node cannot be released, it remains until the next run."""
+        """Release both leases. If the lease on the node cannot be released, it remains until the next run."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         self.validate_argument_spec(argument_spec={"state": {"type": "str", "choices": ["absent"], "required": True}})

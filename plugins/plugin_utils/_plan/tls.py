@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import clien
 # The files in the container, by the inputs that set their sources.
 TARGETS = {"serving_tls_certificate": "/run/ascend-vllm/certificate.pem", "serving_tls_key": "/run/ascend-vllm/key.pem"}
 OPTIONS = ["--ssl-certfile", TARGETS["serving_tls_certificate"], "--ssl-keyfile", TARGETS["serving_tls_key"]]
-# A client gets them in an environment variable, which may contain up to 128 KiB.
+# A client gets the certificates in an environment variable, which can contain at most 128 KiB.
 MAX_CA_BYTES = 100_000
 
 

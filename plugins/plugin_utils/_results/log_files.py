@@ -42,7 +42,7 @@ class LogFilesError(Exception):
 
 
 def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
-    """Return the causes in all text files (the most likely first), these files' names, and why files are unreadable.
+    """Return the causes in all text files (the most likely first), these files' names, and reasons for unread files.
 
     If a file contains no known fault, its error block or exception is included.
 

@@ -46,7 +46,7 @@ _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2e
 
 
 def summarize(runs: Collection[types.Outcome]) -> dict[str, types.Spread]:
-    """Return ``{metric: spread}``. The coefficient of variation is the sample standard deviation over the mean."""
+    """Return ``{metric: spread}``. ``cv_percent`` is the sample standard deviation in percent of the mean."""
     found: dict[str, types.Spread] = {}
     measured = {metric for run in runs for metric in run["metrics"] if metric.endswith(("_throughput", "_ms"))}
     for metric in sorted(measured):

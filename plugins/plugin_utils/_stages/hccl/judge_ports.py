@@ -26,7 +26,7 @@ Answers = Mapping[str, "HccnAnswer"]
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
-# Errors of the tool that are reported by another check, by query.
+# {query: error of the tool that another check reports}
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
 
 

@@ -236,7 +236,7 @@ def _candidates(matrices: Matrices, broken: Sequence[Pair], switches: Mapping[En
 
 
 def _nearly_all(bad: int, tested: int) -> bool:
-    """Return whether nearly all pairs are bad. Working pairs count as exceptions only if at least three are bad."""
+    """Return whether nearly all pairs are bad. Working pairs are tolerated only if at least three pairs are bad."""
     return bad == tested or (bad >= 3 and tested - bad <= max(1, EXCEPTIONS * tested))
 
 

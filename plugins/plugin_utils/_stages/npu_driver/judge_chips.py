@@ -211,7 +211,7 @@ def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mappin
 
 
 def _use(chip: Chip) -> tuple[int, int] | None:
-    """Return the AICore load in percent and the used HBM in MB, or None if npu-smi does not print one of them."""
+    """Return the AICore load in percent and the used HBM in MB, or None if npu-smi omits either value."""
     aicore_percent, hbm_used_mb = chip["aicore_percent"], chip["hbm_used_mb"]
     return None if aicore_percent is None or hbm_used_mb is None else (aicore_percent, hbm_used_mb)
 

@@ -357,7 +357,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 
 
 class _LogKind(NamedTuple):
-    """The subject and the remedy for a kind of error in the kernel log. A remedy of None means that of the check."""
+    """The subject and the remedy for a kind of kernel log error. If the remedy is None, the check's own is shown."""
 
     subject: str | None
     remedy: str | None

@@ -69,7 +69,7 @@ def _within(version: str, low: str, high: str) -> bool:
 
 
 def _bound(pattern: str) -> tuple[int, Key]:
-    """Return the number of components of a version to compare with a pattern, and the sort key of the pattern."""
+    """Return the number of components to compare with a pattern, and the sort key of the pattern."""
     parts = _parts(pattern)
     if parts[-1] != "x":
         return _WIDTH, key(pattern)

@@ -59,11 +59,11 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
     if container is None:
         return "has no container"
     if container["hash"] != instance["hash"]:
-        return "has a container of another plan"
+        return "has a container from another plan"
     if container["status"] != "running":
         return "has a container with the status %s" % container["status"]
     if container["image"] != observed["image"]:
-        return "has a container of another image with this name"
+        return "has a container from another image with this name"
     if container["interface"] != interface(instance["address"], instance["interface"], observed["addresses"])[0]:
         return "has a container that uses the interface %s" % container["interface"]
     if (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:

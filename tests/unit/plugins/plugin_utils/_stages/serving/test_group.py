@@ -55,9 +55,9 @@ def observed(host, **container):
 @pytest.mark.parametrize(("container", "reason"), [
     ({}, None),
     ({"hash": ""}, "has no container"),
-    ({"hash": "older"}, "has a container of another plan"),
+    ({"hash": "older"}, "has a container from another plan"),
     ({"status": "exited"}, "has a container with the status exited"),
-    ({"image": "sha256:2"}, "has a container of another image with this name"),
+    ({"image": "sha256:2"}, "has a container from another image with this name"),
     ({"interface": "eth1"}, "has a container that uses the interface eth1"),
 ])
 def test_difference_from_the_plan_is_a_reason_to_restart(host, container, reason):
