@@ -35,16 +35,14 @@ class ActionModule(ActionBase):
         plans_of_run = Plans(self._templar, task_vars, Records(settings["report_path"]))
         inputs = plans_of_run.inputs
         balancers, nodes = settings["balancer_hosts"], settings["balancer_nodes"]
-        for variable in ("balancer_hosts", "balancer_nodes"):
-            _require_hosts(variable, settings[variable], task_vars)
+        sentences = balancer.unknown_hosts(settings, task_vars["hostvars"], host)
+        if sentences:
+            raise AnsibleActionFail(" ".join(sentences))
         managed = balancer.managed(
             balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
         plans = {name: _plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
-        names = ["balancer_port"]
-        if settings["balancer_watch_interval_s"]:
-            names.append("balancer_watch_port")
-        ports: list[balancer.PortInput] = [{"name": name, "port": settings[name]} for name in names]
+        ports = balancer.listening(settings)
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
         addresses = {name: inputs[name]["serving_address"] for name in balancers}
@@ -62,14 +60,6 @@ class ActionModule(ActionBase):
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports, "control_paths": balancer.control_paths(plans)}
-
-
-def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:
-    unknown = [name for name in names if name not in task_vars["hostvars"]]
-    if unknown or not names:
-        raise AnsibleActionFail(
-            f"{variable} must name hosts of the inventory, but on {task_vars['inventory_hostname']} it names "
-            f"{', '.join(unknown) or 'none'}; correct {variable}.")
 
 
 def _plan(plans: Plans, host: str) -> Plan:

@@ -56,7 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status: {type: str, returned: always, sample: passed, description: "The worst status of the checks."}
-path: {type: str, returned: always, description: "The path of the result on the controller."}
+path: {type: str, returned: always, description: "The path of the result on the controller; null in check mode."}
 reachable: {type: bool, returned: always, description: "Whether the node was reachable."}
 observed: {type: dict, returned: always, description: "The part of the observation that the role uses."}
 """

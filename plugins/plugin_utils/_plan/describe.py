@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Group,
@@ -14,6 +16,26 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Mount,
     Plan,
 )
+
+
+def describe_all(plans: Mapping[str, Plan]) -> list[str]:
+    """Return the texts of the plans of hosts. Equal plans are one text, and other plans are their differences from it.
+
+    In a text for several hosts, ``<address>`` is the address of the host.
+    """
+    blocks: dict[str, list[str]] = {}
+    for host, plan in plans.items():
+        text = describe(plan, "").partition("\n")[2]
+        for url in (instance["url"] or "" for instance in plan["instances"]):
+            text = text.replace("at " + url, "at " + re.sub("//.*:", "//<address>:", url))
+        blocks.setdefault(text, []).append(host)
+    (first, hosts), *others = blocks.items()
+    texts = [describe(plans[hosts[0]], hosts[0]) if len(hosts) == 1 else "%s:\n%s" % (", ".join(hosts), first)]
+    for other, hosts in others:
+        lines = difflib.unified_diff(first.split("\n"), other.split("\n"), n=0, lineterm="")
+        texts.append("%s: as above, except for\n%s" % (
+            ", ".join(hosts), "\n".join(line for line in lines if not line.startswith(("@@", "---", "+++")))))
+    return texts
 
 
 def describe(plan: Plan, host: str) -> str:

@@ -45,9 +45,18 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
             "image_digest",
             "image_digest is empty, so the tag alone decides which image runs; set it to the digest that the image "
             "stage reports.")
-    tag = tag or expected
+    tag, archive, mirror = tag or expected, inputs.text("image_archive"), inputs.text("image_registry_mirror")
+    if archive and not archive.startswith("/"):
+        findings.refuse(
+            "image_archive",
+            "image_archive must be an absolute path, but is %s; start it with inventory_dir, for example.", archive)
+    if mirror and not re.match(r"[\w.-]+(:[0-9]+)?(/[\w./-]+)?$", mirror):
+        findings.refuse(
+            "image_registry_mirror",
+            "image_registry_mirror must be the address of a registry without a scheme, such as "
+            "registry.example.com:5000, but is %s.", mirror)
     return {"reference": repository + ":" + tag, "repository": repository, "tag": tag, "digest": digest or None,
-            "archive": inputs.text("image_archive") or None}
+            "archive": archive or None}
 
 
 def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, findings: Findings) -> None:

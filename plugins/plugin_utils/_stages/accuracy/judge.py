@@ -32,6 +32,7 @@ CHECKS = (
 )
 
 RETURNED = ()
+check_inputs = scores.check_inputs
 survey = None
 
 

@@ -19,20 +19,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 
-KINDS = ("latency", "throughput")
 # An instance may be running on other NPUs at the same time, so these are ports that no plan uses.
 HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
-
-
-def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Raise `BadInput` for the first invalid input."""
-    unknown = sorted(set(inputs["benchmark_offline"]) - set(KINDS))
-    if unknown:
-        raise BadInput("benchmark_offline may only contain %s, but contains %s." % (
-            " and ".join(KINDS), ", ".join(unknown)))
-    if inputs["benchmark_offline_guard_s"] < 1:
-        raise BadInput("benchmark_offline_guard_s must be at least 1, but is %s." % (
-            inputs["benchmark_offline_guard_s"]))
 
 
 def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[list[str], bool]:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
@@ -59,9 +58,19 @@ RETURNED = ()
 survey = None
 
 
-def request(context: Context) -> Request:
-    """Return the requests to send to the instances of the node. Raise BadInput if functional_image is not a picture."""
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence if functional_image is not a picture."""
+    path = str(context.inputs["functional_image"])
+    if os.path.splitext(path)[1].lower() not in MEDIA_TYPES or not os.path.isfile(path):
+        yield "functional_image has to be a %s file on the controller, but is '%s'." % (
+            ", ".join(sorted(MEDIA_TYPES)), path)
+
+
+def request(context: Context) -> Request | None:
+    """Return the requests to send to the instances of the node, or None in check mode."""
     plan, inputs = context.plan, context.inputs
+    if context.check_mode:
+        return None
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
@@ -73,11 +82,8 @@ def request(context: Context) -> Request:
 
 
 def data_uri(path: str) -> str:
-    """Return a picture as a ``data:`` URI, which needs no access to the file. Raise BadInput if it is not a picture."""
-    media_type = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())
-    if not media_type or not os.path.isfile(path):
-        raise BadInput("functional_image has to be a %s file on the controller, but is '%s'." % (
-            ", ".join(sorted(MEDIA_TYPES)), path))
+    """Return a picture as a ``data:`` URI, which needs no access to the file."""
+    media_type = MEDIA_TYPES[os.path.splitext(path)[1].lower()]
     with open(path, "rb") as picture:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
 
@@ -113,6 +119,9 @@ def judge(context: Context) -> Outcomes:
     checks, observed = Checks(CHECKS), cast("client.ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))
+    elif context.check_mode:
+        checks.not_run("served_name", "%s send requests to the model." % WOULD)
+        return checks.as_list()
     for server in observed["servers"]:
         _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
         _judge_routes(checks, server, context.plan, bool(context.inputs["functional_api_key"]))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ CHECKS = (
 
 
 RETURNED = ("needed", "source")
+check_inputs = None
 survey = None
 #: The phase before a pull. In the other phase, the image has been pulled or loaded.
 BEFORE = "before"
@@ -113,7 +114,9 @@ def _before(checks: Checks, context: Context, observed: images.ImageObservation)
     if archive:
         _archive(checks, plan["image"], engine, archive)
     _free_space(checks, engine, context.inputs, observed.get("folder"), archive)
-    checks.not_run("present", "The image is pulled or loaded after these checks.")
+    checks.not_run("present", "%s load %s." % (WOULD, archive["path"]) if context.check_mode and archive else
+                   "%s pull %s." % (WOULD, observed["source"]) if context.check_mode else
+                   "The image is pulled or loaded after these checks.")
 
 
 def _archive(checks: Checks, planned: Image, engine: images.DockerEngineWithSpace, archive: images.ArchiveObservation

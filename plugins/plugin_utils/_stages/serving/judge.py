@@ -30,7 +30,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
 
@@ -179,12 +179,12 @@ _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Origins of mounts that are not checked here: the role itself creates some later, and the weights have their own check.
 _UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "plog", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
-_CHECK_MODE = "In check mode nothing is started."
 
 
 #: Phases of the stage: before the start, and after the rollback of an upgrade. After the start, the phase is empty.
 BEFORE, ROLLED_BACK = "before", "rolled_back"
 RETURNED = ("image", "containers", "ours", "addresses")
+check_inputs = None
 
 
 def request(context: Context) -> Request:
@@ -260,7 +260,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     if context.phase == ROLLED_BACK:
         _rolled_back(checks, observed, context.failure)
         return checks.as_list()
-    _prerequisites(checks, plan, observed)
+    _prerequisites(checks, plan, observed, context.check_mode)
     if plan["instances"][0]["tls"]:
         problem = observed["certificate_problem"]
         checks.expect("certificate", not problem, "accepted", problem or "accepted", message=problem)
@@ -307,9 +307,13 @@ def _triaged(error: str) -> str:
         error.rstrip(". \n"), cause["cause"], cause["remedy"])
 
 
-def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
-    """Judge the prerequisites of a start, which must also be met after the start."""
-    checks.expect("image_present", bool(observed["image"]), plan["image"]["reference"],
+def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation, check_mode: bool) -> None:
+    """Judge the prerequisites of a start, which must also be met after the start.
+
+    In check mode, the stages before this one do not get a missing image or model, so that it is not a failure.
+    """
+    absent = None if check_mode else False
+    checks.expect("image_present", bool(observed["image"]) or absent, plan["image"]["reference"],
                   observed["image"] or "no such image")
     if observed["image"]:
         fits = observed["image_architecture"] == observed["architecture"]
@@ -319,7 +323,7 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
     else:
         checks.not_run("image_architecture", "There is no image.")
     weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
-    checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
+    checks.expect("weights_present", (weights["config"] and weights["shards"] > 0) or absent, "config.json and weights",
                   weights.get("error") or ("no such folder" if not weights["folder"] else
                                            "%s config.json, weight files: %d" % (
                                                "a" if weights["config"] else "no", weights["shards"])),
@@ -393,12 +397,12 @@ def _members(checks: Checks, context: Context, own: Group, observed: ServingObse
             found, missing = group.interface(instance["address"], instance["interface"], observed["addresses"])
             checks.expect("interface", not missing, instance["address"], found, instance["name"], missing)
         else:
-            obstacle = obstacle or _obstacle(plan, member, peers.get(member["host"]))
+            obstacle = obstacle or _obstacle(plan, member, peers.get(member["host"]), context.check_mode)
     checks.expect("group", obstacle is None, "all of them", "all of them" if obstacle is None else "not all", None,
                   obstacle)
 
 
-def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -> str | None:
+def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None, check_mode: bool) -> str | None:
     """Return the reason why a member of the group cannot start, or None."""
     host = member["host"]
     if observed is None:
@@ -406,7 +410,7 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -
     if observed["docker_engine_error"]:
         return "%s cannot start: %s" % (host, observed["docker_engine_error"])
     found = Checks(CHECKS)
-    _prerequisites(found, plan, observed)
+    _prerequisites(found, plan, observed, check_mode)
     missing = group.interface(member["address"], None, observed["addresses"])[1]
     found.expect("interface", not missing, message=missing)
     for check in found.as_list():
@@ -418,7 +422,7 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -
 def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) -> bool:
     """Judge whether the group became ready. Return False if it failed on other nodes only."""
     if context.check_mode or waited is None:
-        checks.not_run("group", _CHECK_MODE if context.check_mode else "The group was not waited for.")
+        checks.not_run("group", "The group was not waited for.")
         return True
     failed = waited["failed_members"]
     message = "; ".join("%(host)s: %(reason)s" % member for member in failed)
@@ -449,7 +453,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "another plan (%s)" % container["hash"]
         checks.expect("up_to_date", None if context.check_mode else False, planned["hash"], found, name,
-                      _CHECK_MODE if context.check_mode else None)
+                      "%s %s %s." % (WOULD, "replace" if container else "start", name) if context.check_mode else None)
         _not_reached(checks, "up_to_date", planned, "The planned container does not run.")
         return
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)

@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
+    WOULD,
+    Context,
+    Observation,
+    Outcomes,
+    Request,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
@@ -77,9 +84,29 @@ class Models(TypedDict):
 RETURNED = ()
 
 
-def request(context: Context) -> Request:
-    """Return the request that inspects the model on the node."""
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    inputs, model = context.inputs, context.plan["model"]
+    source, endpoint = inputs["weights_source"], inputs["weights_hub_endpoint"]
+    if source == "http" and not endpoint:
+        yield ("weights_source is http, but weights_hub_endpoint is empty; set it to the URL of the folder that "
+               "contains the model.")
+    if endpoint and not re.fullmatch(r"https?://[^@\s]+", endpoint):
+        yield ("weights_hub_endpoint must be a URL that begins with http:// or https:// and has neither a user nor a "
+               "password; set weights_hub_token for a private repository.")
+    if model and source not in ("local", "http") and source not in model["sources"] and (
+            source == "quantize" or not inputs["weights_repository"]):
+        yield "weights_source is %s, but the catalogue has no such source of %s; choose one of %s." % (
+            source, model["name"], ", ".join(["local", "http", *sorted(model["sources"])]))
+    if inputs["weights_digest"] and not re.fullmatch(r"[0-9a-fA-F]{64}", inputs["weights_digest"]):
+        yield "weights_digest must be 64 hexadecimal digits, but is '%s'." % inputs["weights_digest"]
+
+
+def request(context: Context) -> Request | None:
+    """Return the request that inspects the model on the node, or None if check mode did not stage it."""
     inputs = context.inputs
+    if context.measured.get("pending"):
+        return None
     return Request("ascend.vllm.weights_info", {
         "path": context.plan["model"]["path"],
         # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
@@ -103,12 +130,18 @@ def judge(context: Context) -> Outcomes:
 
     With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and
     ``shared`` (whether this node can see the stager's marker file, or None if the stager could not create the file).
+    In check mode, ``pending`` is whether the node lacks the model, or "unknown".
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
     if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=reason_line(context.failure))
+    if context.measured.get("pending"):
+        checks.not_run("present", "%s stage the model in %s%s (weights_source %s, weights_distribution %s)." % (
+            WOULD, plan["model"]["path"], "" if context.measured["pending"] is True else ", unless it is already there",
+            inputs["weights_source"], inputs["weights_distribution"]))
+        return checks.as_list()
     if context.measured.get("stager"):
         _shared(checks, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],

@@ -93,11 +93,6 @@ def test_container_resembles_the_service_but_has_no_secrets():
     assert (found["cap_drop"], found["security_opts"]) == (["MKNOD"], ["no-new-privileges"])
 
 
-def test_unknown_measurement_is_refused():
-    with pytest.raises(BadInput, match="benchmark_offline may only contain latency and throughput"):
-        offline.check_inputs(dict(INPUTS, benchmark_offline=["startup"]))
-
-
 def test_figures_have_a_rounded_value_and_a_unit():
     runs = [{"metrics": {"avg_latency": 1.23456, "percentiles.99": 2.0}}, {"metrics": {"tokens_per_second": 9.0}}]
     assert [(figure["value"], figure["unit"]) for figure in offline.figures(runs)] == [

@@ -109,8 +109,8 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
 @pytest.mark.parametrize("name", ["missing.png", "text.txt"])
 def test_file_that_is_not_a_picture_is_refused(tmp_path, name):
     (tmp_path / "text.txt").write_text("x")
-    with pytest.raises(ValueError, match="functional_image has to be"):
-        functional.data_uri(str(tmp_path / name))
+    (sentence,) = functional.check_inputs(context(PLAN, inputs={"functional_image": str(tmp_path / name)}))
+    assert sentence.startswith("functional_image has to be")
 
 
 def test_node_without_an_api_is_not_tested(tmp_path):
@@ -154,3 +154,11 @@ def test_metrics_route_may_be_open_if_the_plan_excludes_it():
 
 def test_open_routes_are_only_listed_if_no_key_is_set():
     assert open_routes({"/pause": 405}, key="") == ("passed", "control: /pause; health: /health")
+
+
+def test_check_mode_sends_nothing():
+    checking = context(PLAN, {"check_mode": True, "servers": []}, INPUTS)
+    assert functional.request(checking) is None
+    (check,) = functional.judge(checking)
+    assert (check["status"], check["message"]) == (
+        "not_run", "Without --check, the run would send requests to the model.")

@@ -125,6 +125,15 @@ def test_registry_and_archive_are_checked_before_a_pull(changes, expected):
     assert found == dict(expected, present="not_run")
 
 
+@pytest.mark.parametrize(("changes", "done"), [
+    ({}, "pull mirror/vllm-ascend:v0.11.0rc1"), (archive(), "load /a.tar")])
+def test_check_mode_names_the_image_that_would_be_obtained(changes, done):
+    checks = judge(context(observed__phase="before", observed__needed=True, observed__image=None,
+                           observed__source="mirror/vllm-ascend:v0.11.0rc1", observed__check_mode=True, **changes))
+    (found,) = [check["message"] for check in checks if check["id"] == "present"]
+    assert found == f"Without --check, the run would {done}."
+
+
 @pytest.mark.parametrize("name", ["other:1", "quay.io/ascend/vllm-ascend:v0.11.0rc1"])
 def test_archive_of_several_images_is_refused(name):
     images = [{"id": PIN, "tags": [name], "architecture": "aarch64"},

@@ -288,6 +288,19 @@ def test_checks_are_not_run_in_check_mode(plan):
     assert [found[step] for step in STEPS] == ["not_run"] * len(STEPS)
 
 
+def test_check_mode_of_the_first_run_does_not_fail(plan):
+    """The stages before this one got neither the image nor the model."""
+    absent = {"image": None, "weights": None}
+    found = judge(plan, {"check_mode": True, **absent}, container=None, state="missing")
+    assert "failed" not in [status for status, _message in found.values()]
+    name = plan["instances"][0]["name"]
+    assert found["up_to_date"][1] == f"Without --check, the run would start {name}."
+    found = judge(plan, {"check_mode": True}, container={"hash": "other", "status": "running", "restarts": 0})
+    assert found["up_to_date"][1] == f"Without --check, the run would replace {name}."
+    failed = {check for check, status in statuses(plan, absent).items() if status == "failed"}
+    assert failed == {"image_present", "weights_present"}
+
+
 def test_cause_of_a_failed_task_is_reported(plan):
     message = judge(plan, {"failure": "OCI runtime create failed: exec format error"})["start"][1]
     assert "cause architecture_unsupported" in message

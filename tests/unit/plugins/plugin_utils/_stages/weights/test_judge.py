@@ -302,3 +302,14 @@ def test_planned_and_found_architectures_are_shown(model):
     (check,) = [check for check in judge(context(model)) if check["id"] == "config"]
     assert (check["status"], check["expected"], check["actual"]) == (
         "passed", "Qwen2_5_VLForConditionalGeneration", CONFIG["architectures"][0])
+
+
+@pytest.mark.parametrize(("pending", "unless"), [(True, ""), ("unknown", ", unless it is already there")])
+def test_check_mode_names_the_model_that_would_be_staged(tmp_path, pending, unless):
+    inputs = {"weights_source": "modelscope", "weights_distribution": "fanout"}
+    checking = stage_context({"model": {"path": str(tmp_path)}}, {"pending": pending}, inputs)
+    assert request(checking) is None
+    (check,) = judge(checking)
+    assert (check["id"], check["status"]) == ("present", "not_run")
+    assert check["message"] == f"Without --check, the run would stage the model in {tmp_path}{unless} " \
+                               "(weights_source modelscope, weights_distribution fanout)."
