@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the compared rows and whether the second measurement is good enough, and print them as a table."""
+        """Print a table that compares the measurements; return its rows and whether the second one is good enough."""
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
             "before": {"type": "path", "required": True}, "after": {"type": "path", "required": True},
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
 
 
 def _read(path: str) -> dict[str, Any]:
-    """Return ``{"scores"}`` for accuracy, or ``{"targets": {name: metrics}}`` for performance."""
+    """Return ``{"scores": scores}`` for accuracy, or ``{"targets": {name: metrics}}`` for performance."""
     try:
         text = Path(path).read_text("utf-8")
         data = json.loads(text)
@@ -67,7 +67,7 @@ def _read(path: str) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise AnsibleActionFail(f"{path} cannot be read as a measurement: {error}") from error
     raise AnsibleActionFail(
-        f"{path} is neither benchmark.json, accuracy.json, a baseline, nor a result of vllm bench serve.")
+        f"{path} is not a benchmark.json, an accuracy.json, a baseline or a result of vllm bench serve.")
 
 
 def _performance_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
 
 def _verdict(holds: bool, of_scores: bool, args: Mapping[str, Any]) -> str:
     if of_scores:
-        drop = f"below that of the first measurement by more than the limit ({args['maximum_drop']:g})"
-        return f"No score is {drop}." if holds else f"A score is {drop}."
+        drop = f"dropped by more than the limit ({args['maximum_drop']:g})"
+        return f"No score {drop}." if holds else f"A score {drop}."
     limit = f"{args['minimum_ratio']:g} times that of the first measurement"
     return f"The output throughput is at least {limit}." if holds else f"The output throughput is below {limit}."

@@ -27,7 +27,7 @@ EXTRA_S = 300
 
 class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the values of the module without the archive. A node that cannot be examined is not an error."""
+        """Return what the module returned, without the archive. Do not fail if the node cannot be examined."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         host = variables["inventory_hostname"]
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         arguments = plain(self._task.args)
         note: NodeNote = {"files": {}, "diagnosis": [], "clock_offset_s": 0.0, "failure": None}
         archive = ""
-        # Ansible unpacks the module in this folder of the node, and the disk of the others may be full.
+        # Ansible unpacks the module in this folder on the node, because the disk may be full.
         self._task.environment = [*(self._task.environment or ()), {"TMPDIR": "/dev/shm"}]
         limit_s = int(arguments.get("limit_s", 300)) + EXTRA_S
         try:
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
             if returned.get("failed"):
                 raise AnsibleActionFail(f"The module failed: {returned.get('msg')}")
             values = {key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")}
-            index("", {host: {**note, **values}}, {})  # fails if the values have another format
+            index("", {host: {**note, **values}}, {})  # raises an error if the values have an unexpected format
             note.update(values)
         except Hung:
             note["failure"] = f"The module did not return within {limit_s} s"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run rounds of all-reduces in containers, and save their results with the observation of the node."""
+"""Run rounds of all-reduces in containers, and add their results to the observation of the node."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ class ActionModule(StageAction):
         record = self.records.read_observation(self.host, "hccl")
         if record is None or record.failure:
             return dict(NOTHING_DONE)
-        kept = cast("Collective", record.observed.get("collective") or {"runs": []})
+        results = cast("Collective", record.observed.get("collective") or {"runs": []})
         if step == "resume":
-            if not kept.get("waits_for_image"):
+            if not results.get("waits_for_image"):
                 return dict(NOTHING_DONE)
             self._save(record, self._observe_again())
             return {"changed": False, "resumed": True, "rounds": []}
         chosen = self._rounds(step)
         if step == "run":
-            kept["obstacle"], kept["waits_for_image"] = chosen["obstacle"], chosen["waits_for_image"]
-        kept["runs"] += [self._round(name, chosen["interfaces"]) for name in chosen["rounds"]]
+            results["obstacle"], results["waits_for_image"] = chosen["obstacle"], chosen["waits_for_image"]
+        results["runs"] += [self._round(name, chosen["interfaces"]) for name in chosen["rounds"]]
         path = Path(inputs["hccl_baseline_path"])
-        kept["baseline"] = self.records.read_json(path) or {}
+        results["baseline"] = self.records.read_json(path) or {}
         if inputs["hccl_baseline_save"] and step == "run" and chosen["rounds"]:
-            measured = _measured(kept["runs"][0], self.host)
+            measured = _measured(results["runs"][0], self.host)
             if measured:
-                kept["baseline"].update(measured)
-                self.records.write(path, json.dumps(kept["baseline"], indent=2, sort_keys=True) + "\n")
-        self._save(record, {"collective": kept})
+                results["baseline"].update(measured)
+                self.records.write(path, json.dumps(results["baseline"], indent=2, sort_keys=True) + "\n")
+        self._save(record, {"collective": results})
         return {"changed": False, "skipped": not chosen["rounds"], "resumed": False, "rounds": chosen["rounds"],
-                "msg": kept.get("obstacle") or ""}
+                "msg": results.get("obstacle") or ""}
 
     def _save(self, record: ObservationRecord, observed: dict[str, Any]) -> None:
         self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: observed))
@@ -87,7 +87,7 @@ class ActionModule(StageAction):
         return rounds
 
     def _round(self, name: str, interfaces: Mapping[str, Interface]) -> Run:
-        """Run the container of this node in a round."""
+        """Run this node's container in a round, and return the result."""
         group = collective_rounds.group(interfaces, self.host, name)
         if not group["hosts"]:
             return {"round": name, "hosts": [], "result": None}
@@ -119,7 +119,7 @@ def _source(path: str) -> str:
 
 
 def _measured(run: Run, host: str) -> dict[str, float]:
-    """Return ``{key in the baseline: bandwidth}`` of a run; empty if the run failed or this host does not lead it."""
+    """Return ``{baseline key: bandwidth}``; empty if the run failed or if this host is not its first host."""
     result = run["result"]
     bandwidth = None if result is None or result["failed"] else collective.bandwidth(result)
     if result is None or bandwidth is None or run["hosts"][0] != host:

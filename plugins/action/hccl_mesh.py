@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send the pings of this node in the ping mesh, and save the result with the observation of the node."""
+"""Send this node's pings of the ping mesh, and add the result to the observation of the node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ActionModule(StageAction):
         record = self.records.read_observation(self.host, "hccl")
         if record is None or record.failure:
             return {"changed": False, "skipped": True, **outcome}
-        # The task does not fail, because the stage judges failures together with those of other nodes.
+        # The task does not fail, because the stage judges the failures of all nodes together.
         try:
             arguments = self.survey(lambda observations: mesh_arguments(cast("Peers", observations), self.inputs))
             returned = self.call("ascend.vllm.hccn_ping", **arguments)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Release the leases of this run on a node and of its results folder."""
+"""Release the leases that this run holds on a node and on the results folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT_S = 60
 
 class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the folder of this run. A node on which this is not possible keeps it until the next run."""
+        """Release both leases. If the lease on the node cannot be released, it remains until the next run."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         self.validate_argument_spec(argument_spec={"state": {"type": "str", "choices": ["absent"], "required": True}})
@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
             return {"changed": False}
         try:
             with deadline(LIMIT_S):
-                # Without a module, which would take more time than the command.
+                # No module is used, because it would take longer than the command.
                 removed = self._low_level_execute_command(f"rm -rf {lease.ROOT}/{run.RUN_ID}")
         except (AnsibleConnectionFailure, Hung):
             return {"changed": False, "msg": "The node does not respond; its lease remains until the next run."}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the causes in logs on the controller."""
+"""Find the causes of failures in logs on the controller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the causes, and print them with file, line and remedy."""
+        """Return the causes, and print each with its file, line and remedy."""
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={"path": {"type": "path", "required": True}})
         try:
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
             place = f"{cause['file']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. {cause['cause']} ({place})", f"   {cause['evidence']}", f"   {cause['remedy']}", ""]
         if causes:
-            lines.append(f"The checks that remedies name are described in {CHECKS_PAGE}.")
+            lines.append(f"The checks that the remedies name are described in {CHECKS_PAGE}.")
         else:
             lines.append(f"No fault was found (files read: {len(files)}).")
         say(self._display, lines, secrets)

@@ -12,7 +12,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Save the observation. This task does not fail: the action `stage` reports the failure."""
+        """Save the observation. This task does not fail, because the action `stage` reports the failure."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""})
         record = self.observe()
         self.records.write_observation(self.host, self.stage, record)

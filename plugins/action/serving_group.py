@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide whether the nodes of a group are restarted together. They exchange notes in files on the controller."""
+"""Decide whether all containers of a group are restarted. Its nodes exchange notes in files on the controller."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ class ActionModule(StageAction):
             reasons = {host: note["reason"] for host, note in notes.require(groups.PREPARED).items() if note["reason"]}
             if reasons and group["rank"] == 0:
                 shown = "; ".join(f"{host} {reason}" for host, reason in reasons.items())
-                say(self._display, f"All nodes of the group of {group['host']} are restarted: {shown}", self.secrets)
+                say(self._display, f"All containers of {group['host']}'s group are restarted: {shown}", self.secrets)
             return {"changed": False, "current": not reasons, "reasons": reasons}
         return {"changed": False}

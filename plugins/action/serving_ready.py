@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     # (state, or None if the node is unreachable; seconds since the wait began; seconds until the timeout)
     Observed = tuple[ServingState | None, int, float]
 
-# Limits in seconds for the wait of one module call, and for a completion: the first one after a start is slow.
+# The timeouts of one module call and of a completion, in seconds. The first completion after a start is slow.
 WINDOW_S = 15
 COMPLETION_S = 60
-# In a group, module calls are shorter, so that members notice failures soon. GRACE_S after the timeout, a member that
-# has not reported a final state counts as late.
+# In a group, module calls are shorter, so that members notice failures soon. A member that has not reported a
+# final state GRACE_S after the timeout counts as late.
 GROUP_WINDOW_S = 5
 GRACE_S = 60
 
@@ -80,7 +80,7 @@ class ActionModule(StageAction):
                 return seen, seconds, []
             if over:
                 return seen, seconds, failed
-            if note["state"] == group.READY:  # The module returns at once if the service is ready.
+            if note["state"] == group.READY:  # If the service is ready, the module does not wait.
                 time.sleep(GROUP_WINDOW_S)
 
     def _observations(self, window_s: float) -> Iterator[Observed]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait until a service has no requests, or until its NPUs are free, with many short module calls."""
+"""Poll a node until its service has no requests, or until its NPUs are free."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ class ActionModule(StageAction):
         seconds, left = outcome["seconds"], "; ".join(outcome["left"])
         if self.args["until"] == "npus_free":
             raise AnsibleActionFail(
-                f"On {self.host} the NPUs are not free {seconds} s after our containers were stopped: {left}. Stop the "
+                f"On {self.host} the NPUs are not free {seconds} s after the service was stopped: {left}. Stop the "
                 "processes on them, or increase serving_npu_free_timeout_s.", result=outcome)
         self.warn(f"requests are aborted after serving_drain_timeout_s: {left}.")

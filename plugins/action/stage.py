@@ -12,7 +12,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Judge and record the observation that this run has saved for this phase or, without one, observe the node."""
+        """Judge the observation that this run has saved for this phase; if there is none, observe the node first."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},
                    failure={"type": "str"}, only={"type": "list", "elements": "str"})
         record = self.records.read_observation(self.host, self.stage, self.context.phase)

@@ -24,7 +24,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_lin
 # transfer is polled rarely.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60
-# The timeout of a poll, in seconds. A poll reads the sizes of all files in the folder of the model.
+# The timeout of a poll, in seconds. A poll reads the sizes of all files in the model folder.
 POLL_LIMIT_S = 900
 KILLED = 137  # 128 + SIGKILL
 
@@ -47,18 +47,18 @@ class ActionModule(ActionBase):
                       lambda text: say(self._display, text))
         poll = {name: args[name] for name in ("container", "folder", "done", "docker_socket")}
         pass_lease(self._task, task_vars["inventory_hostname"], args["docker_socket"])
-        started = answered = time.monotonic()
+        started = last_response = time.monotonic()
         while True:
             try:
                 with deadline(POLL_LIMIT_S):
                     found: dict[str, Any] = self._execute_module(
                         "ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
-                answered = time.monotonic()
+                last_response = time.monotonic()
             except Hung:
                 return {"failed": True, "msg": f"{task_vars['inventory_hostname']} did not return the state of "
                         f"{args['container']} within {POLL_LIMIT_S} s; a process or a file system of the node hangs"}
             except AnsibleConnectionFailure as error:
-                if time.monotonic() - answered > LOST_S:
+                if time.monotonic() - last_response > LOST_S:
                     # The task fails instead of being unreachable, so that the role can record the failure.
                     lost = f"{task_vars['inventory_hostname']} has not responded for {LOST_S} s: {error_line(error)}"
                     return {"failed": True, "msg": lost + "; the next run resumes the transfer"}
@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
 
 
 class Meter:
-    """Prints the progress of a host, at most one line per interval, and only in a terminal.
+    """Prints the progress of a transfer, at most one line per interval, and only in a terminal.
 
     :param total: the size of the complete model in bytes; 0 if it is unknown.
     :param interval_s: the interval in seconds; 0 disables the output.

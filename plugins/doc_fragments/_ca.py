@@ -5,9 +5,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option of the modules that send requests to a server with TLS."""
+    """The option of the modules that send requests over TLS."""
 
     DOCUMENTATION = r"""
 options:
-  ca: {type: str, description: "The CA certificates to trust as PEM. By default, those of the system are trusted."}
+  ca: {type: str, description: "The CA certificates to trust, in PEM format. By default, the system's are trusted."}
 """

@@ -16,7 +16,7 @@ options:
     default: /var/run/docker.sock
 attributes:
   action_group:
-    description: C(module_defaults) can set the options of all modules of this group.
+    description: C(module_defaults) can set the options of all modules in this group.
     support: full
     membership: [ascend.vllm.docker]
 """

@@ -19,8 +19,8 @@ options:
   workers: {type: int, default: 8, description: "The number of files that are hashed or downloaded at the same time."}
   digest_cache:
     description: The folder on the node in which the digests of hashed files are cached. The key of a digest consists of
-      the size, timestamps (mtime, ctime), inode and device of the file. Therefore a file is only hashed again after the
-      file was changed, and nodes cannot share the folder. Only root may be able to write to the folder.
+      the size, timestamps (mtime, ctime), inode and device of the file. Therefore a file is hashed again only if it has
+      changed, and nodes cannot share the folder. The folder must be writable only by root.
     type: path
     default: /var/lib/ascend-vllm/digests
 """

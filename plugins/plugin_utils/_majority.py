@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 def majority(votes: Mapping[_T, int]) -> _T | None:
-    """Return the value with the most votes of ``{value: votes}``, or None if several values have as many."""
+    """Return the value with the most votes, or None if several values have the same number of votes."""
     most = max(votes.values(), default=0)
     leaders = [value for value, count in votes.items() if count == most]
     return leaders[0] if len(leaders) == 1 else None

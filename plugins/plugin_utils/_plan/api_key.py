@@ -20,7 +20,7 @@ MIDDLEWARE_VERSION = "97cbf3bdcfca"
 MIDDLEWARE_FOLDER = "/run/ascend-vllm/python"
 MIDDLEWARE_TARGET = MIDDLEWARE_FOLDER + "/ascend_vllm_api_key.py"
 
-# The launcher sources the environment file inside the container, so the key is in no argv and not in `docker inspect`.
+# The launcher sources the environment file inside the container, so neither argv nor `docker inspect` shows the key.
 # The image itself sets PYTHONPATH, which an environment variable of the container would replace.
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}; set +a; exec "$@"'
             % MIDDLEWARE_FOLDER, SECRETS_TARGET]
@@ -29,7 +29,7 @@ LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; PYTHONPATH=%s${PYTHONP
 _MIDDLEWARES = {True: "ascend_vllm_api_key.ApiKey", False: "ascend_vllm_api_key.ApiKeyExceptMetrics"}
 FIRST_KEY, FURTHER_KEYS = "VLLM_API_KEY", "ASCEND_VLLM_API_KEY_"
 
-# Options with which vLLM listens on a port that does not require the key.
+# Options that make vLLM listen on a port that does not require the key.
 _BYPASSES = ("grpc", "grpc-port")
 # Values of weights_source for which weights_hub_token is not sent.
 _WITHOUT_HUB = ("local", "quantize")
@@ -63,8 +63,8 @@ def open_paths(instance: Instance) -> list[str]:
 def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, findings: Findings) -> None:
     """Check whether unauthorized clients can use the server or read its secrets.
 
-    Refuse settings that bypass the API key or allow any client to run code. Warn of a server that a network can reach
-    without a key, and of secrets that are sent without encryption.
+    Refuse settings that bypass the API key or allow any client to run code. Warn about a server that can be
+    used over the network without a key, and about secrets that are sent without encryption.
 
     :param has_api: whether the host has an HTTP API. In a group, only the head has an API.
     """
@@ -79,18 +79,18 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
         findings.refuse(
             "serving_env.dev_mode",
             "serving_env sets VLLM_SERVER_DEV_MODE, with which every client can run code in the engine and stop it; "
-            "remove it. It is only accepted without serving_api_key and with a serving_bind of the loopback interface.")
+            "remove it. It is accepted only without serving_api_key and with a loopback address as serving_bind.")
     for option in _BYPASSES if has_key else ():
         if arguments.get(option):
             findings.refuse(
                 "serving_args.owned",
-                "serving_args sets %s, but the gRPC server of vLLM does not demand serving_api_key; remove it, or "
+                "serving_args sets %s, but the gRPC server of vLLM does not require serving_api_key; remove it, or "
                 "serve without a key.", option)
     if has_api and has_key and public and not inputs.text("serving_tls_certificate"):
         findings.warn(
             "serving_api_key.plaintext",
             "The API key and all requests are sent to %s over HTTP without encryption, so anyone who can read this "
-            "traffic has the key; set serving_tls_certificate and serving_tls_key, or keep it on a protected network.",
+            "traffic has the key; set serving_tls_certificate and serving_tls_key, or use only a protected network.",
             bind)
     hub = _plaintext_host(inputs.text("weights_hub_endpoint"))
     if hub and inputs.text("weights_hub_token") and inputs.text("weights_source") not in _WITHOUT_HUB:
@@ -101,7 +101,7 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
 
 
 def _plaintext_host(url: str) -> str | None:
-    """Return the host of a URL if requests to it cross a network without encryption, otherwise None."""
+    """Return the host of a URL if requests to it cross a network unencrypted, otherwise None."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import clien
 # The files in the container, by the inputs that set their sources.
 TARGETS = {"serving_tls_certificate": "/run/ascend-vllm/certificate.pem", "serving_tls_key": "/run/ascend-vllm/key.pem"}
 OPTIONS = ["--ssl-certfile", TARGETS["serving_tls_certificate"], "--ssl-keyfile", TARGETS["serving_tls_key"]]
-# An environment variable of a client has them, which may have up to 128 KiB.
+# A client gets the certificates in an environment variable, which can contain at most 128 KiB.
 MAX_CA_BYTES = 100_000
 
 
@@ -23,7 +23,7 @@ class BadCertificates(ValueError):
 
 
 def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield ``(input, sentence)`` for each bad path, without its value, which could be the key itself."""
+    """Yield ``(input, sentence)`` for each bad path. The sentence omits the path, which could be the key itself."""
     values = {name: inputs.get(name) for name in (role + "_tls_certificate", role + "_tls_key")}
     for name, value in values.items():
         if value and not (isinstance(value, str) and value.startswith("/") and value.isprintable()):
@@ -46,6 +46,6 @@ def ca_certificates(path: str) -> str | None:
             raise ValueError("it has more than %d bytes" % MAX_CA_BYTES)
         client_context(text or "none")
     except (OSError, ValueError) as error:
-        raise BadCertificates("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r "
-                              "cannot be used: %s." % (path, error)) from error
+        raise BadCertificates("serving_tls_ca must be a file on the controller with CA certificates in PEM format, but "
+                              "%r cannot be used: %s." % (path, error)) from error
     return text

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Anonymize recordings of the vendor's tools. Equal values are replaced by equal values.
+"""Anonymize recordings of the vendor's tools. Equal values have equal replacements.
 
 Addresses keep their subnets. IPv4 addresses are moved to 240.0.0.0/5, which is reserved, IPv6 addresses to
 2001:db8::/32, and MAC addresses to 02:00:00. Serial numbers keep their form.
@@ -25,22 +25,22 @@ _IPV4 = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)"
 _TOKEN = re.compile(r"(?i)(?P<version>%s)|(?P<mac>%s)|(?P<ipv6>%s)|(?P<ipv4>%s)" % (_VERSION, _MAC, _IPV6, _IPV4))
 _SERIAL = re.compile(
     r"(?im)^[^\n:=|]{0,60}(?<![a-z])(?:serial|s/?n|[a-z]?die|uuid|guid|asset|barcode)(?![a-z])[^\n:=|]{0,60}[:=]([^\n|]+)")
-# The subjects of certificates, the user of the driver, home directories, and the third column of the process table.
+# Names in certificate subjects, of the driver's user, in home directories, and in a column of the process table.
 _NAME = re.compile(
     r"(?im)((?:subject|issuer)\[|^User(?:Name|Group)=|/home/|^\|[ \d]+\|[ ]*\d+[ ]*\|[ ]+)"
     r"(?!HwHiAiUser$|(?:python[\d.]*|vllm\S*|ray(?:::\S*)?)[ ])"
     r"((?<=\[)[^\]\n]+|(?<==).+|(?<=/)[\w.-]+|(?<=[ ])\S[^|\n]*?(?=[ ]*\|))([ ]*)")
 _PORT = re.compile(r"(?i)Ifname: \d*[a-z-]*\d+(?:/\d+)*(?::\d+)?|(?:\w+: )?\d+")
-# The parts of LLDP's output that only describe the port of the switch.
+# The parts of the LLDP output that describe only the switch port.
 _PUBLIC_TLVS = ("", "Time to Live TLV", "System Capabilities TLV", "Maximum Frame Size TLV", "End of LLDPDU TLV")
-# Words of the tools, which are kept even if a host has such a name.
+# Words that the tools print. They are kept even if they are also host names.
 _WORDS = ("localhost", "npu", "chip", "node", "host", "device", "ascend", "version", "link")
 # Shorter texts, such as NA, are not serial numbers.
 _SERIAL_LENGTH = 6
 
 
 class Anonymizer:
-    """Anonymizes the recordings of a run. The replacements in other runs are different.
+    """Anonymizes the recordings of a run. Each run uses different replacements.
 
     :param names: the names of the hosts.
     """
@@ -52,10 +52,10 @@ class Anonymizer:
         self._add_hosts(names)
 
     def recording(self, text: str) -> str:
-        """Return a recording in JSON without addresses, names and serial numbers."""
+        """Return a JSON recording without its addresses, names and serial numbers."""
         try:
             return json.dumps(self._recording(json.loads(text)), indent=1) + "\n"
-        except (ValueError, LookupError, TypeError, AttributeError) as error:  # a truncated file, for example
+        except (ValueError, LookupError, TypeError, AttributeError) as error:  # for example, the file is truncated
             return json.dumps({"error": f"The recording of this node is damaged: {type(error).__name__}."}) + "\n"
 
     def _recording(self, found: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Anonymizer:
         return _TOKEN.sub(self._token, text)
 
     def _lldp(self, text: str) -> str:
-        """Replace what the switch says about itself. The ports keep their names."""
+        """Replace the texts in which the switch describes itself, except the names of its ports."""
         title, lines = "", []
         for line in text.split("\n"):
             body = line.strip()
@@ -126,15 +126,15 @@ class Anonymizer:
 
     def _mac(self, value: str) -> str:
         plain = self._plain(value)
-        if len(set(plain)) == 1:  # none, or broadcast
+        if len(set(plain)) == 1:  # no address, or broadcast
             return value
         digits = iter("020000" + self._bytes(plain, 5).hex())
         return re.sub(r"[0-9A-Fa-f]", lambda _digit: next(digits), value)
 
     def _ipv4(self, value: str) -> str:
-        """Return an address with a prefix that is shared by the same addresses as before, with the same last octet."""
+        """Return a replacement with the same last octet. Addresses with a common prefix still have one afterwards."""
         octets = [int(octet) for octet in value.split(".")]
-        if max(octets) > 255 or octets[0] in (0, 127) or octets[0] >= 224:  # no address of a host, or a netmask
+        if max(octets) > 255 or octets[0] in (0, 127) or octets[0] >= 224:  # not a host address, or a netmask
             return value
         bits = "".join(f"{octet:08b}" for octet in octets)
         moved = "11110" + "".join(str(int(bits[at]) ^ self._bytes(bits[:at], 1)[0] & 1) for at in range(5, 24))
@@ -143,7 +143,7 @@ class Anonymizer:
     def _ipv6(self, value: str) -> str:
         try:
             address = ipaddress.IPv6Address(value)
-        except ValueError:  # not an address, such as that of a PCI device
+        except ValueError:  # another value with colons, such as a PCI address
             return re.sub(_IPV4, lambda match: self._ipv4(match[0]), value)
         if address.ipv4_mapped:
             return "::ffff:" + self._ipv4(str(address.ipv4_mapped))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive with the diagnostics of a run, and its index, which people read first."""
+"""The archive with the diagnostics of a run, and its index, which is the file to read first."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
 
-# The return values of ``ascend.vllm.diagnostics_bundle`` for a node, except for the archive, and ``failure``, the
-# reason why there are no such values, or None.
+# The return values of ``ascend.vllm.diagnostics_bundle`` for a node, without the archive, and ``failure``: the reason
+# why nothing was returned, or None.
 NodeNote = dict[str, Any]
 
 # The names of the note and the archive of a node in the results folder.
@@ -34,7 +34,7 @@ _NAME = re.compile(r"[^/\0]+(?:/[^/\0]+)*\Z")
 
 
 def causes(note: NodeNote) -> list[dict[str, Any]]:
-    """Return the causes of a node, the most likely cause first. A cause in several logs is returned once."""
+    """Return the causes of a node, the most likely first. A cause that appears in several logs is returned once."""
     found: dict[str, dict[str, Any]] = {}
     for cause in note["diagnosis"]:
         found.setdefault(cause["cause"], cause)
@@ -70,7 +70,7 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
     lines += ["", "## Missing files", ""][not lines[-1]:]
-    absent = [f"- {shown(host)}: only the results, because nothing was collected there"
+    absent = [f"- {shown(host)}: everything except the results, because nothing was collected there"
               for host in results if host not in notes]
     for host, note in notes.items():
         if note["failure"]:
@@ -96,9 +96,9 @@ def _by_problem(note: NodeNote) -> Iterator[tuple[str, str]]:
 
 
 def members(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of the files in the archive of a node, which is not trusted.
+    """Yield (name, text) of the files in the archive of a node. The archive is not trusted.
 
-    The iteration stops early if the archive is damaged or has more than ``max_bytes``.
+    The iteration stops early if the archive is damaged or its files have more than ``max_bytes`` bytes.
     """
     left = max_bytes
     try:

@@ -99,7 +99,7 @@ class StageResult(TypedDict):
     collection_version: str | None
 
 
-# Keys without which a file is not the result of a stage.
+# A file without one of these keys is not a stage result.
 RESULT_KEYS = ("stage", "host", "status", "checks", "plan_hash", "release", "model", "finished_at", "observed", "error")
 
 
@@ -264,7 +264,7 @@ def sentence(check: CheckOutcome) -> str:
 
 
 def failures(result: StageResult) -> list[str]:
-    """Return one line of text per failed check of a result."""
+    """Return one line of text per failed check in a result."""
     return [sentence(check) for check in result["checks"] if check["status"] == FAILED]
 
 

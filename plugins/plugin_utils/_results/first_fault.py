@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first fault of a cluster, from the causes in the logs of its nodes.
+"""Find the first fault of a cluster from the causes in the logs of its nodes.
 
 When one rank fails, its peers wait for it until they time out. Therefore, a cause that explains the faults of other
-nodes comes first. All other faults are in order of time, on the clock of the controller.
+nodes comes first. All other faults are sorted by time, on the clock of the controller.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Fault(TypedDict):
 
 
 def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
-    """Return one fault per node with a fault. The first item is the first fault of the cluster.
+    """Return one fault for each node that has one. The first item is the first fault of the cluster.
 
     For a node with several logs (of instances or ranks), return the first fault in these logs.
     """

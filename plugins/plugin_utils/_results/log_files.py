@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the causes of a failure in a folder or an archive of logs on the controller.
+"""Find the causes of failures in a folder or an archive of logs on the controller.
 
 Archives are read in place: nothing is unpacked, and links are not followed.
 """
@@ -42,7 +42,7 @@ class LogFilesError(Exception):
 
 
 def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
-    """Return the causes in all text files (the most likely first), the names of these files, and the unreadable files.
+    """Return the causes in all text files (the most likely first), these files' names, and reasons for unread files.
 
     If a file contains no known fault, its error block or exception is included.
 
@@ -99,7 +99,7 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         with tarfile.open(path) as archive:
             is_bundle = False
             for number, member in enumerate(archive):
-                # The index and the results in our bundle quote its logs.
+                # In our bundle, the index and the results quote the logs, so only the logs are read.
                 is_bundle = is_bundle or (number == 0 and member.name == INDEX)
                 if is_bundle and not member.name.endswith(".log"):
                     continue

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renamed checks. A waiver of an old name is refused with the new name."""
+"""Renamed checks. A waiver that contains an old name is refused, and the message shows the new name."""
 
 from __future__ import annotations
 

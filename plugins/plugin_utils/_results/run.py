@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This run of Ansible: its id, and who executes it where.
+"""This run of Ansible: its id, user, controller and process.
 
 Ansible forks a worker process per task and host from the process that has loaded the action plugins and this module.
 Therefore all tasks of a run of ``ansible-playbook`` have the same id, and no other run has it.
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 RUN_ID: str = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
-# This process sees the processes of this boot in its PID namespace. On other systems than Linux, both are unknown.
-_PROCESSES = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip()]
+# A process can check another by its PID only within the same boot and PID namespace. Only Linux provides their ids.
+_PID_SCOPE = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip()]
 with suppress(OSError):
-    _PROCESSES.append(os.readlink("/proc/self/ns/pid"))
+    _PID_SCOPE.append(os.readlink("/proc/self/ns/pid"))
 RUN: Run = {
     "run": RUN_ID, "user": os.environ.get("USER") or f"user id {os.getuid()}", "controller": socket.gethostname(),
-    "processes": " ".join(_PROCESSES), "pid": os.getpid(), "pid_started": lease.started(os.getpid()),
+    "processes": " ".join(_PID_SCOPE), "pid": os.getpid(), "pid_started": lease.started(os.getpid()),
     "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 

@@ -87,9 +87,9 @@ class Records:
         self._warn = warn
 
     def hold_lease(self) -> None:
-        """Take the lease of the folder for this run, or renew it. In check mode, only check the lease of another run.
+        """Take or renew the lease of the folder for this run. In check mode, only check whether another run holds it.
 
-        :raises LeaseHeld: if a run holds it that is not over. :raises OSError: if the folder cannot be written.
+        :raises LeaseHeld: if another run holds it and has not ended. :raises OSError: if the folder cannot be written.
         """
         path = self.root / _LEASE
         with self._lock():
@@ -111,7 +111,7 @@ class Records:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """Exclude the other processes of this run and of others."""
+        """Exclude all other processes, of this run and of other runs."""
         lock = os.open(_with_parent(self.root / ".lock"), os.O_WRONLY | os.O_CREAT, PRIVATE_MODE)
         with os.fdopen(lock, "wb"):
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -125,9 +125,9 @@ class Records:
         if (not host or "/" in host or host.startswith(".") or not host.isprintable() or len(host.encode()) > 255
                 or host in _REPORTS):
             raise BadHostName(
-                f"The inventory has a host with the name {host!r}, which cannot be that of a folder for its results; "
-                f"rename the host: without a slash, without invisible characters, without a dot at the beginning, "
-                f"with at most 255 bytes, and not {' or '.join(_REPORTS)}.")
+                f"The inventory has a host with the name {host!r}, but a folder for its results cannot have this name; "
+                f"rename the host: the name must not contain a slash or invisible characters, start with a dot, have "
+                f"more than 255 bytes, or be {' or '.join(_REPORTS)}.")
         return self.root / host
 
     def read_json(self, path: Path, needed: Collection[str] = ()) -> dict[str, Any] | None:
@@ -183,7 +183,7 @@ class Records:
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
     def write_private(self, path: Path, content: bytes) -> Path:
-        """Write a file atomically that only its owner can read, also in check mode, and return its path."""
+        """Atomically write a file that only its owner can read, even in check mode, and return its path."""
         return _write_atomically(path, content, PRIVATE_MODE)
 
     # --- files of this run, also written in check mode ---------------------------------------------------------------
@@ -196,7 +196,7 @@ class Records:
         return self._write_run_file(self.folder(host) / "plan.json", {"plan": plan, "inputs": inputs})
 
     def has_plan(self, host: str) -> bool:
-        """Return whether this run has saved a plan for a host. Without a plan, no task of it has contacted the host."""
+        """Return whether this run has saved a plan for a host. If not, no task of this run has contacted it."""
         return self._read_run_file(self.folder(host) / "plan.json")[0] is not None
 
     def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
@@ -207,7 +207,7 @@ class Records:
         path = self.folder(host) / "plan.json"
         saved, found = self._read_run_file(path)
         if saved is None:
-            raise NoPlan(f"{path} belongs to the run {found}." if found else f"{path} does not exist.")
+            raise NoPlan(f"{path} belongs to run {found}." if found else f"{path} does not exist.")
         changed = sorted(name for name in inputs if inputs[name] != saved["inputs"].get(name))
         if changed:
             raise NoPlan(f"{path} was resolved with different values of {', '.join(changed)}.")
@@ -234,7 +234,7 @@ class Records:
                make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
         """Return one host's part of a survey, which is made from the observations of all hosts.
 
-        Ansible runs a task for each host in a separate process. The first process makes the survey for all hosts, the
+        Ansible runs a task for each host in a separate process. The first process makes the survey for all hosts. The
         others only read their host's part. Otherwise, each of a thousand processes would read a thousand files.
 
         :param purpose: identifies the survey; each task of the run uses a different value.
@@ -242,15 +242,15 @@ class Records:
         """
         path = self.folder(host) / OBSERVED / f"{stage}.survey.json"
         with self._lock():
-            kept = _read(path, ("survey",))[0] or {}
+            saved = _read(path, ("survey",))[0] or {}
             observed = self._observed(host, stage)
             # With `serial`, a task is run once per batch: the observations of a later batch are newer than the survey.
-            if kept.get("purpose") != purpose or path.stat().st_mtime_ns < observed.stat().st_mtime_ns:
+            if saved.get("purpose") != purpose or path.stat().st_mtime_ns < observed.stat().st_mtime_ns:
                 for name, part in make(self.read_observations(dict.fromkeys([*hosts, host]), stage, phase)).items():
                     _write_atomically(self.folder(name) / OBSERVED / f"{stage}.survey.json",
                                       json.dumps({"purpose": purpose, "survey": part}), PRIVATE_MODE)
-                kept = json.loads(path.read_text("utf-8"))
-        return kept["survey"]
+                saved = json.loads(path.read_text("utf-8"))
+        return saved["survey"]
 
     def write_note(self, host: str, name: str, note: Mapping[str, Any]) -> Path:
         """Write a note for the other hosts of this run."""

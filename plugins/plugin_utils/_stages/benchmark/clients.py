@@ -69,7 +69,7 @@ class ClientRunner:
         return self._records.folder(self._host) / "benchmark" / f"{name}.{extension}"
 
     def write(self, path: Path, text: str) -> str:
-        """Write a result, and return its path relative to the folder of results."""
+        """Write a result, and return its path relative to the results folder."""
         return str(self._records.write(path, text).relative_to(self._records.root))
 
     def _result(self, client: Client, started: float, timeout_s: float) -> tuple[ClientRun, Identity]:

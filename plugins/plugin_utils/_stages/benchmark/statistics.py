@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BASELINE_SCHEMA = "ascend.vllm/benchmark-baseline/v1"
 
-# {metric: (label, unit, whether higher is better)}, in the order of reports.
+# {metric: (label, unit, whether higher is better)}, in the order of the report.
 METRICS = {
     "request_throughput": ("Request throughput", "req/s", True),
     "output_throughput": ("Output token throughput", "tok/s", True),
@@ -46,7 +46,7 @@ _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2e
 
 
 def summarize(runs: Collection[types.Outcome]) -> dict[str, types.Spread]:
-    """Return ``{metric: spread}``. A coefficient of variation is the sample standard deviation divided by the mean."""
+    """Return ``{metric: spread}``. ``cv_percent`` is the sample standard deviation in percent of the mean."""
     found: dict[str, types.Spread] = {}
     measured = {metric for run in runs for metric in run["metrics"] if metric.endswith(("_throughput", "_ms"))}
     for metric in sorted(measured):
@@ -87,13 +87,13 @@ def missed(slo: Mapping[str, float], metrics: types.Metrics) -> types.Missed:
 
 
 def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
-    """Return the inputs of `WORKLOAD` without their prefix, as in the files of baselines."""
+    """Return the inputs of `WORKLOAD` without their prefix, as in a baseline file."""
     return {name[len("benchmark_"):]: inputs[name] for name in WORKLOAD}
 
 
 def baseline_key(plan: Plan, measured: types.Measurement, service: ServiceContainer,
                  inputs: Mapping[str, Any]) -> types.BaselineKey:
-    """Return the key of the baseline that a measurement is compared with."""
+    """Return the key of the baseline with which a measurement is compared."""
     return {
         "model": plan["model"]["id"],
         "release": plan["release"]["id"],

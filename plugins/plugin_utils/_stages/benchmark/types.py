@@ -33,8 +33,9 @@ class Identity(TypedDict):
     started_at: str | None
     restarts: int | None
     instance_hash: str | None
-    #: SHA-256 of the manifest of the model, and SHA-256 of the version file of the driver.
+    #: SHA-256 of the manifest of the model.
     weights: str | None
+    #: SHA-256 of the version file of the driver.
     driver: str | None
 
 
@@ -56,10 +57,10 @@ class PlannedRun(TypedDict):
 class Outcome(TypedDict):
     """The result of a run."""
 
-    #: See `result_files`; None without a result.
+    #: See `result_files`; None if there is no result.
     kind: str | None
     metrics: Metrics
-    #: Path of the raw result, relative to the folder of results.
+    #: Path of the raw result, relative to the results folder.
     file: str | None
 
 
@@ -120,12 +121,12 @@ class Change(TypedDict):
 
 
 class BaselineKey(TypedDict):
-    """The properties that must be equal in two measurements for a comparison."""
+    """The properties that must be the same in two measurements that are compared."""
 
     model: str
     release: str
     hardware: str
-    #: NPUs of an instance.
+    #: Number of NPUs per instance.
     npus: int
     target: str
     #: Number of measured instances.
@@ -173,7 +174,7 @@ class SweepPoint(MeasuredPoint):
 
 
 class SweepResult(TypedDict):
-    """The search for the highest load that meets the objective."""
+    """The result of the search for the highest load that meets the objective."""
 
     #: ``request_rate`` or ``max_concurrency``.
     variable: str
@@ -205,7 +206,7 @@ class ObservedInstance(TypedDict):
     serves: bool
     hash: str
     warm_up: WarmUp | None
-    #: None without a container.
+    #: None if there is no container.
     service: ServiceContainer | None
 
 

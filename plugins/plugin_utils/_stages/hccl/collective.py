@@ -54,7 +54,7 @@ def bus_bandwidth(algorithm_bandwidth: float, ranks: int) -> float:
     """Return the bus bandwidth of an all-reduce, in the unit of the algorithm bandwidth (size / time).
 
     Each of n ranks sends and receives 2 (n - 1) / n of the data. The bus bandwidth does not depend on n, so it can be
-    compared with the speed of a link (the convention of nccl-tests).
+    compared with the speed of a link (as in nccl-tests).
     """
     return algorithm_bandwidth * 2.0 * (ranks - 1) / ranks
 
@@ -78,7 +78,7 @@ def parse(text: str, exit_status: int = 0) -> Result:
             else:
                 records.setdefault(record["type"], record)
         except (ValueError, LookupError, TypeError):
-            broken = "unreadable line of the probe: %s" % line.strip()[:160]
+            broken = "unreadable line from the probe: %s" % line.strip()[:160]
     start, error, end, choice = (records.get(kind, {}) for kind in ("start", "error", "end", "choice"))
     if start.get("tool") == HCCL_TEST:
         rows, reason = _hccl_test_rows("\n".join(others), start)
@@ -95,7 +95,7 @@ def parse(text: str, exit_status: int = 0) -> Result:
         reason = reason or broken
     expected = start.get("sizes", [None]) if not start.get("node") else []
     if reason is None and len(rows) < len(expected):
-        reason = "%d of %d rows are missing" % (len(expected) - len(rows), len(expected))
+        reason = "%d of %d rows missing" % (len(expected) - len(rows), len(expected))
     return {"rows": rows, "failed": reason is not None, "reason": reason, "backend": start.get("backend"),
             "ranks": start.get("ranks"), "tool": start.get("tool") or (PROBE if start else None),
             "choice": choice.get("reason")}
@@ -113,14 +113,14 @@ def _row(record: Mapping[str, Any]) -> Row:
 
 
 def _hccl_test_rows(text: str, start: Mapping[str, Any]) -> tuple[list[Row], str | None]:
-    """Return the rows of hccl_test, and the reason of a failure. Only the first node prints rows."""
+    """Return the rows of hccl_test, and the reason for a failure. Only the first node prints rows."""
     if not text.strip():
         return [], None
     output = hccl_output.parse(text)
     rows: list[Row] = [
         {**row, "bus_bandwidth_gbs": bus_bandwidth(row["alg_bandwidth_gbs"], start["ranks"])} for row in output["rows"]
         if row["size_bytes"] in start["sizes"]]
-    # If the reason is a row of the table, the caller describes it better.
+    # If the reason is a row of the table (a wrong sum), the caller describes it better.
     return rows, None if output["reason"] and " | " in output["reason"] else output["reason"]
 
 
@@ -179,21 +179,21 @@ def suspects(runs: Sequence[GroupRun]) -> list[SuspectNodes]:
     blamed = {suspect["hosts"][0] for suspect in found}
     pairs = [run for run in runs if run["round"].startswith(PAIR) and not blamed & set(run["hosts"])]
     bad = _bad(pairs)
-    met = {host: [run for run in pairs if host in run["hosts"]] for run in pairs for host in run["hosts"]}
-    for host in sorted(met):
-        if len(met[host]) > 1 and all(run in bad for run in met[host]):
-            found.append({"hosts": [host],
-                          "reason": "with each of %d other nodes: %s" % (len(met[host]), _reason(met[host][0]))})
+    runs_of = {host: [run for run in pairs if host in run["hosts"]] for run in pairs for host in run["hosts"]}
+    for host in sorted(runs_of):
+        if len(runs_of[host]) > 1 and all(run in bad for run in runs_of[host]):
+            found.append({"hosts": [host], "reason": "with each of %d other nodes: %s" % (
+                len(runs_of[host]), _reason(runs_of[host][0]))})
             blamed.add(host)
     found += [{"hosts": run["hosts"], "reason": _reason(run)} for run in bad if not blamed & set(run["hosts"])]
     nodes = next((run["hosts"] for run in runs if run["round"] == ALL), [])
     if not found and len(nodes) == 2:
-        found.append({"hosts": nodes, "reason": "only together, so it is the connection between them"})
+        found.append({"hosts": nodes, "reason": "only together, so the cause is the connection between them"})
     return found
 
 
 def _bad(runs: Sequence[GroupRun]) -> list[GroupRun]:
-    """Return the runs that failed or were slow compared with the others (with two runs, half as fast as the other)."""
+    """Return the runs that failed or were slow compared with the others (of two runs: less than half as fast)."""
     speeds = sorted(run["bandwidth"] for run in runs if run["bandwidth"] is not None)
     if not speeds:
         return [run for run in runs if run["failed"]]
@@ -216,7 +216,7 @@ def baseline_key(result: Result, nodes: int) -> str:
 
 def required_bandwidth(result: Result, nodes: int, inputs: Mapping[str, Any], baseline: Mapping[str, float] | None
                        ) -> tuple[float, str] | None:
-    """Return the required bus bandwidth in GB/s and its source. Return None if there is neither minimum nor baseline.
+    """Return the required bus bandwidth in GB/s and its source. Return None if neither is known.
 
     :param baseline: ``{baseline_key: GB/s}``.
     """
@@ -226,5 +226,5 @@ def required_bandwidth(result: Result, nodes: int, inputs: Mapping[str, Any], ba
     saved = (baseline or {}).get(baseline_key(result, nodes))
     if saved is not None:
         tolerance = float(inputs["hccl_collective_baseline_tolerance"])
-        return saved * tolerance, "%g of the %.3g GB/s in the baseline" % (tolerance, saved)
+        return saved * tolerance, "%g times the %.3g GB/s in the baseline" % (tolerance, saved)
     return None

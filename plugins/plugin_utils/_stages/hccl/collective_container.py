@@ -63,7 +63,7 @@ def _command(inputs: Mapping[str, Any], group: Group, addresses: Sequence[str], 
 
 def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: Mapping[str, Interface], host: str,
               sources: Sources) -> dict[str, Any]:
-    """Return the arguments of community.docker.docker_container for a node of a group."""
+    """Return the arguments of community.docker.docker_container for a node in a group."""
     hardware = plan["hardware"]
     processes = inputs["hccl_collective_processes_per_node"] or len(hardware["npu_devices"])
     addresses = [interfaces[name]["address"] for name in group["hosts"]]
@@ -84,7 +84,7 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "env": {
             "HCCL_IF_IP": own["address"], "HCCL_SOCKET_IFNAME": "=" + own["name"], "GLOO_SOCKET_IFNAME": own["name"],
             "HCCL_CONNECT_TIMEOUT": str(limit), "OMP_NUM_THREADS": "1",
-            # Used by MPICH over UCX and libfabric. Over TCP, MPICH uses the address that mpiexec has for the node.
+            # Used by MPICH over UCX and libfabric. Over TCP, MPICH uses the node address passed to mpiexec.
             "UCX_NET_DEVICES": own["name"], "FI_TCP_IFACE": own["name"],
             "PROBE_BACKEND": inputs["hccl_collective_backend"], "PROBE_SIZES": ",".join(str(size) for size in sizes),
             "PROBE_WARMUP": str(inputs["hccl_collective_warmup"]), "PROBE_TIMEOUT_S": str(limit),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse the output of the programs of CANN's ``hccl_test``."""
+"""Parse the output of the programs in CANN's ``hccl_test``."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -
             continue
         addresses = [each for each in interface["addresses"] if each["address"] not in unusable
                      and ipaddress.ip_address(each["address"]) not in _LINK_LOCAL]
-        # A service address (/32) may be listed before the address of the interface.
+        # A service address (/32) may be listed before the interface's own address.
         for each in sorted(addresses, key=lambda each: each["prefix"] == _HOST_PREFIX)[:1]:
             network = ipaddress.ip_network("%s/%d" % (each["address"], each["prefix"]), strict=False)
             found.append({"name": interface["name"], "address": each["address"], "network": str(network)})
@@ -129,7 +129,7 @@ def host_interfaces(peers: Peers, wanted: str = "") -> dict[str, Choice]:
     An interface is chosen if the inventory names it, if it is the only candidate of its host, or if it is the only
     candidate in a network that all hosts share. The reason names the other candidates.
 
-    :param wanted: the hccl_interface of hosts without ``wanted_interface`` in their observation.
+    :param wanted: the hccl_interface for hosts whose observation has no ``wanted_interface``.
     """
     addresses = _shared_addresses(peers)
     candidates = {host: interface_candidates(observed, addresses) for host, observed in peers.items()}

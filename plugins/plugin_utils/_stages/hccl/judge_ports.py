@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of the network ports of NPUs."""
+"""The checks of the NPUs' network ports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answers = Mapping[str, "HccnAnswer"]
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
-# Errors of the tool that another check reports as its finding, by query.
+# {query: error of the tool that another check reports}
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
 
 
@@ -83,7 +83,7 @@ def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> 
     """Return the outcome for a query that failed or was not sent, or None if the query succeeded."""
     answer = answers.get(query)
     if answer is None:
-        return Outcome(npu, None, expected, None, "-%s was not queried" % query)
+        return Outcome(npu, None, expected, None, "hccn_tool -%s was not run" % query)
     error = answer.get("error")
     if not error:
         return None
@@ -146,10 +146,10 @@ def _as_configured(npu: int, answers: Answers, check: str, query: str, conf: Hcc
     if conf is None or entry in conf["duplicates"]:
         return Outcome(npu, None, None, actual, "There is no unique %s in /etc/hccn.conf to compare with." % entry)
     if check == "gateway" and actual is None and wanted is None:
-        return Outcome(npu, None, None, None, "Neither the device nor /etc/hccn.conf has a gateway: the NPU reaches "
+        return Outcome(npu, None, None, None, "Neither the device nor /etc/hccn.conf has a gateway, so the NPU reaches "
                        "only its own subnet.", unsupported=True)
     written = "%s=%s" % (entry, wanted) if wanted else "nothing (no %s)" % entry
-    message = "npu %d has the %s %s, /etc/hccn.conf says %s" % (npu, check, actual or "none", written)
+    message = "npu %d has the %s %s, but /etc/hccn.conf says %s" % (npu, check, actual or "none", written)
     same = actual is not None and actual == wanted
     return Outcome(npu, same, wanted, actual or "none", None if same else message)
 
@@ -237,7 +237,7 @@ def _is_absent(answers: Answers) -> bool:
 
 def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[str] | None], limits: Limits
             ) -> Outcome:
-    """Judge the values of an optical module.
+    """Judge the measured values of an optical module.
 
     :param faults: a function that returns a description of each value beyond its limit. It returns None if the module
         does not report these values.
@@ -320,7 +320,7 @@ def _flaps(npu: int, answers: Answers, limit: int) -> Outcome:
     now = _moment(answers["link_stat"]["current_time"])
     downs = [_moment(event["time"]) for event in answers["link_stat"]["events"] if event["status"].endswith("DOWN")]
     if now is None or None in downs:
-        return Outcome(npu, None, expected, None, "A time in the answer to -link_stat cannot be read.")
+        return Outcome(npu, None, expected, None, "A time in the output of hccn_tool -link_stat cannot be read.")
     recent = sum(1 for moment in downs if moment and timedelta(0) <= now - moment <= timedelta(days=1))
     return Outcome(npu, recent <= limit, expected, "%d" % recent,
                    "link failures of npu %d in the last 24 hours: %d" % (npu, recent) if recent > limit else None)

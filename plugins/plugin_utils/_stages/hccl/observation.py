@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The type of the observation of a node in the hccl stage, and functions that read values from an observation."""
+"""The type of a node's observation in the hccl stage, and functions that read values from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         #: With hccl_test, only the first node prints rows.
         rows: list[Row]
         failed: bool
-        #: The reason of the failure.
+        #: The reason for the failure.
         reason: str | None
         #: Backend of torch.distributed, or ``hccl_test``.
         backend: str | None
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         choice: str | None
 
     class Run(TypedDict):
-        """The run of a node in a round."""
+        """A node's run in a round."""
 
         #: ``all``, ``alone``, or ``pair N``.
         round: str
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         """The result of ``ascend.vllm.hccl_collective``."""
 
         runs: list[Run]
-        #: The reason why there was no run over all nodes.
+        #: The reason why there was no run with all nodes.
         obstacle: str | None
         #: Whether the run can be repeated later, when all nodes have the image.
         waits_for_image: bool
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
         #: The input hccl_interface of the host.
         wanted_interface: str
-        #: ``{"sent_at", "received_at"}`` of the observation in seconds since the epoch.
+        #: Start and end of the observation, ``{"sent_at", "received_at"}``, in seconds since the epoch.
         round_trip: dict[str, float]
         #: The results of ``ascend.vllm.hccl_mesh``. If they are None, ``ping_error`` contains the reason.
         ping: PingMesh | None

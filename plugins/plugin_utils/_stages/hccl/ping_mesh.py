@@ -27,7 +27,7 @@ Matrices = Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]]]]
 Cause = tuple[str, Any, str]
 
 BOTH, FROM, TO = "both directions", "only pings from it", "only pings to it"
-# The maximum fraction of the pairs of a cause that can still work. One such pair is always allowed.
+# The maximum fraction of a cause's pairs that may still work. One such pair is always allowed.
 EXCEPTIONS = 0.1
 MAX_SUSPECTS = 8
 
@@ -110,16 +110,16 @@ def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
 def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
     """Return the name of the node that ``host`` meets in each round, or None for a round in which ``host`` pauses.
 
-    All callers pass the same hosts, in any order.
+    All nodes must pass the same hosts, in any order.
     """
     names = sorted(hosts)
     index = names.index(host)
-    met = (opponent(index, played, len(names)) for played in chosen_rounds(len(names), full_mesh_max_nodes))
-    return [None if other is None else names[other] for other in met]
+    opponents = (opponent(index, played, len(names)) for played in chosen_rounds(len(names), full_mesh_max_nodes))
+    return [None if other is None else names[other] for other in opponents]
 
 
 def shifts(npus: int, same_rail_only: bool = False) -> list[int]:
-    """Return the shifts for two nodes with ``npus`` NPUs each. With ``same_rail_only``, this is only the shift 0."""
+    """Return the shifts for two nodes with ``npus`` NPUs each. With ``same_rail_only``, the only shift is 0."""
     return [0] if same_rail_only else list(range(npus))
 
 
@@ -128,8 +128,8 @@ def size(nodes: int, npus: int, full_mesh_max_nodes: int, same_rail_only: bool =
     played = chosen_rounds(nodes, full_mesh_max_nodes)
     shift_count = len(shifts(npus, same_rail_only))
     pairs = nodes * (nodes - 1) * npus * shift_count
-    met = sum(1 for index in range(nodes) for each in played if opponent(index, each, nodes) is not None)
-    pings = met * npus * shift_count
+    meetings = sum(1 for index in range(nodes) for each in played if opponent(index, each, nodes) is not None)
+    pings = meetings * npus * shift_count
     return {"rounds": len(played) * shift_count, "pings": pings, "pairs": pairs,
             "coverage": float(pings) / pairs if pairs else 1.0}
 
@@ -150,9 +150,9 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
             evidence: Collection[End] = ()) -> Verdict:
     """Return the most likely causes of the bad pings of a mesh.
 
-    A cause is an NPU, a node, a rail, a switch, the connection of two nodes, or another object in `_KINDS`. It is
-    possible if nearly all its pairs are bad. The search is greedy: it first chooses the possible cause that explains
-    most bad pairs, then repeats this for the remaining bad pairs.
+    A cause is an NPU, a node, a rail, a switch, the connection between two nodes, or another object in `_KINDS`.
+    A cause is possible if nearly all its pairs are bad. The search is greedy: it first chooses the possible cause that
+    explains the most bad pairs, then repeats this for the remaining bad pairs.
 
     :param bad: whether a loss is bad, ``ping_loss.failed`` or ``ping_loss.lossy``.
     :param switches: ``{NPU: name of its switch}``.
@@ -232,11 +232,11 @@ def _candidates(matrices: Matrices, broken: Sequence[Pair], switches: Mapping[En
         for cause in _causes(pair, switches, groups):
             if cause in candidates:
                 candidates[cause].tested += 1
-    return {cause: found for cause, found in candidates.items() if _conform(len(found.broken), found.tested)}
+    return {cause: found for cause, found in candidates.items() if _nearly_all(len(found.broken), found.tested)}
 
 
-def _conform(bad: int, tested: int) -> bool:
-    """Return whether nearly all pairs are bad. Pairs that work count as exceptions only if at least three are bad."""
+def _nearly_all(bad: int, tested: int) -> bool:
+    """Return whether nearly all pairs are bad. Working pairs are tolerated only if at least three pairs are bad."""
     return bad == tested or (bad >= 3 and tested - bad <= max(1, EXCEPTIONS * tested))
 
 
@@ -277,7 +277,7 @@ def _group_names(groups: Mapping[str, str]) -> str:
 
 
 def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Collection[End]) -> list[Cause] | None:
-    """Return the causes that explain most of the remaining bad pairs, with the most likely first, or None."""
+    """Return the causes that explain the most remaining bad pairs, with the most likely first, or None."""
     most = 0
     top: dict[Cause, _Candidate] = {}
     for cause, found in candidates.items():

@@ -49,7 +49,7 @@ def facts(observed: NpuObservation) -> dict[str, str]:
 
 
 def compare(hosts: Mapping[str, Mapping[str, str]]) -> list[Difference]:
-    """Compare hosts, ``{host: {fact: value}}``, fact by fact, without the hosts for which a fact is unknown."""
+    """Compare ``{host: {fact: value}}`` fact by fact. A host for which a fact is unknown is not compared."""
     found: list[Difference] = []
     for fact in dict.fromkeys(fact for known in hosts.values() for fact in known):
         values = {host: known[fact] for host, known in hosts.items() if fact in known}

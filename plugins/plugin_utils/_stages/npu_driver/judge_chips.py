@@ -200,7 +200,7 @@ def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, 
 
 
 def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mapping[str, Any]) -> None:
-    """Judge the load of the NPUs that no known process uses."""
+    """Judge the load of the NPUs that are not used by a known process."""
     chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
     aicore, hbm = inputs["npu_driver_idle_aicore_percent"], inputs["npu_driver_idle_hbm_mb"]
     if npu_smi["error"]:
@@ -211,7 +211,7 @@ def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mappin
 
 
 def _use(chip: Chip) -> tuple[int, int] | None:
-    """Return the AICore load in percent and the used HBM in MB, or None if npu-smi does not print both."""
+    """Return the AICore load in percent and the used HBM in MB, or None if npu-smi omits either value."""
     aicore_percent, hbm_used_mb = chip["aicore_percent"], chip["hbm_used_mb"]
     return None if aicore_percent is None or hbm_used_mb is None else (aicore_percent, hbm_used_mb)
 

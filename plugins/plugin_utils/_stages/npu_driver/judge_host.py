@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge driver, firmware, files, Docker and host of a node."""
+"""Judge the driver, the firmware, the files, Docker and the host of a node."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def _firmware(checks: Checks, context: Context) -> None:
-    """Judge by the rule of the driver. The driver must accept the firmware, or the firmware must accept the driver."""
+    """Judge as the driver does: either the driver must accept the firmware, or the firmware must accept the driver."""
     observed = _observed(context)
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
@@ -190,7 +190,7 @@ def _host(checks: Checks, context: Context) -> None:
     checks.expect("architecture", system["architecture"] in known, " or ".join(known), system["architecture"])
     older = next((each for each in plan["hardware"]["older_kernels"] if _is_kernel(each, system)), None)
     if older:
-        checks.expect("kernel", True, "a kernel of the vendor's list", system["kernel"],
+        checks.expect("kernel", True, "a kernel in the vendor's list", system["kernel"],
                       message="the kernel of %s, which the vendor supports" % older["system"])
     else:
         _version_range(checks, "kernel", system["kernel"], inputs, "npu_driver_kernel_minimum")
@@ -201,7 +201,7 @@ def _host(checks: Checks, context: Context) -> None:
 
 
 def _is_kernel(older: OlderKernel, system: Mapping[str, Any]) -> bool:
-    """Return whether a host has this kernel. If the kernel release names no system, /etc/os-release is compared."""
+    """Return whether a host has this kernel. If its release names no system, /etc/os-release must name it."""
     kernel, os = system["kernel"], system["os"]
     return kernel.startswith(older["version"] + ".") and bool(
         re.search(older["build"], kernel) or (
@@ -246,7 +246,7 @@ def _version_range(checks: Checks, name: str, found: str, inputs: Mapping[str, A
         not_older = not minimum or version >= versions.key(minimum)
         not_newer = not maximum or version[:depth] <= versions.key(maximum)[:depth]
     except ValueError as error:
-        checks.not_run(name, "%s (one of %s on the node, %s)." % (
+        checks.not_run(name, "%s (the node has %s; the inputs are %s)." % (
             error, found, ", ".join(filter(None, (minimum_input, maximum_input)))))
         return
     expected = " to ".join(str(bound) for bound in (minimum, maximum) if bound)
@@ -273,11 +273,11 @@ def _docker_engine(checks: Checks, context: Context) -> None:
 # Docker's documents on userns-remap and rootless mode (containers have no access to devices of the host's root), and on
 # SELinux (a bind mount needs a label, but system folders such as /usr must not be relabeled).
 _SETUPS = {
-    "userns": ("maps root of a container to another user (userns-remap), who cannot open the device nodes",
+    "userns": ("maps root in a container to another user (userns-remap), who cannot open the device nodes",
                "Remove userns-remap from /etc/docker/daemon.json and restart Docker."),
     "rootless": ("runs without root privileges (rootless mode), so containers cannot open the device nodes",
                  "Install the Docker engine of the system, and set plan_docker_socket to its socket."),
-    "selinux": ("labels containers and SELinux is enforcing, so they cannot read the mounts of driver and weights",
+    "selinux": ("labels containers and SELinux is enforcing, so containers cannot read the driver or the weights",
                 "Set selinux-enabled to false in /etc/docker/daemon.json and restart Docker, or allow containers to "
                 "read the folders (semanage fcontext -a -t container_file_t, restorecon)."),
 }
@@ -318,7 +318,7 @@ def _space(checks: Checks, context: Context) -> None:
 def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
     if disk.get("error"):
         return "cannot be examined: %s" % disk["error"]
-    return None if disk["free_bytes"] >= need else "has %s free, but %s are needed" % (
+    return None if disk["free_bytes"] >= need else "has %s free, but %s is needed" % (
         _gib(disk["free_bytes"]), _gib(need))
 
 
@@ -357,7 +357,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 
 
 class _LogKind(NamedTuple):
-    """The subject and the remedy for a kind of error in the kernel log. None stands for the remedy of the check."""
+    """The subject and the remedy for a kind of kernel log error. If the remedy is None, the check's own is shown."""
 
     subject: str | None
     remedy: str | None
@@ -366,21 +366,21 @@ class _LogKind(NamedTuple):
 _LOG_KINDS = {
     kernel_log.DRIVER: _LogKind(None, None),
     kernel_log.HANG: _LogKind(
-        "hang", "An NPU or its firmware no longer answers the driver: stop the processes that use it, then reset it or "
-        "reboot the node; if it happens again, upgrade the firmware or replace the NPU."),
+        "hang", "An NPU or its firmware no longer responds to the driver: stop the processes that use it, then reset "
+        "it or reboot the node; if it happens again, upgrade the firmware or replace the NPU."),
     kernel_log.PINNING: _LogKind(
-        "pinned memory", "The driver could not pin pages of a file that is mapped into memory, so loading of weights "
+        "pinned memory", "The driver could not pin pages of a file that is mapped into memory, so loading the weights "
         "hangs: set safetensors-load-strategy to eager in serving_args (vllm-ascend issue 7078, vLLM pull request "
         "50794). The NPU is not damaged."),
     kernel_log.APPLICATION: _LogKind(
         "application", "The driver refused a request of a process, for example for memory that is not shared with it: "
         "read the log of that process. The NPU and its driver are not damaged."),
     kernel_log.LINK: _LogKind(
-        "PCIe link", "The PCIe link of an NPU failed, there or at the port above it: power-cycle the node, reseat the "
+        "PCIe link", "The PCIe link failed, at an NPU or at the port above it: power-cycle the node, reseat the "
         "card and its riser; if it happens again, replace them."),
     kernel_log.IOMMU: _LogKind(
-        "IOMMU", "The IOMMU (SMMU) stopped an access of an NPU to memory: compare its setting in BIOS and kernel "
-        "command line with the installation guide of the driver, and upgrade driver and firmware."),
+        "IOMMU", "The IOMMU (SMMU) blocked an NPU's access to memory: compare the IOMMU settings in the BIOS and on "
+        "the kernel command line with the installation guide of the driver, and upgrade the driver and the firmware."),
 }
 
 

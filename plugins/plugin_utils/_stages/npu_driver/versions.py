@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Order the versions of Ascend drivers, firmware and CANN.
 
-Versions of the vendor look like ``24.1.0.1`` (a patch), ``25.0.rc1.1`` (a patch of a release candidate),
+The vendor's versions look like ``24.1.0.1`` (a patch), ``25.0.rc1.1`` (a patch of a release candidate),
 ``24.1.rc1.b030`` (a build before the release candidate) and ``25.3.x`` (a series of releases). RC can be upper or lower
 case.
 """
@@ -54,7 +54,7 @@ def in_ranges(version: str, ranges: str) -> bool:
     A lower bound includes its release candidates and patches. An upper bound includes them only if it ends with a dot
     (``[23.0.0,23.0.0.]``).
 
-    :raises ValueError: if `ranges` contains no range, or a bound that is not a version.
+    :raises ValueError: if `ranges` contains no range, or if a bound is not a version.
     """
     bounds = _RANGE.findall(ranges)
     if not bounds:
@@ -69,7 +69,7 @@ def _within(version: str, low: str, high: str) -> bool:
 
 
 def _bound(pattern: str) -> tuple[int, Key]:
-    """Return the number of components of a version to compare with a pattern, and the sort key of the pattern."""
+    """Return the number of components to compare with a pattern, and the sort key of the pattern."""
     parts = _parts(pattern)
     if parts[-1] != "x":
         return _WIDTH, key(pattern)

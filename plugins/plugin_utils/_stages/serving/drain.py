@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
-    """Return a clause for each of the running containers that has, or may have, requests.
+    """Return a clause for each running container that has or may have requests.
 
     If the load of a container is None, its server accepts no connections and therefore has no requests.
     """
@@ -26,7 +26,7 @@ def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
         if load is None:
             continue
         if "error" in load:
-            clauses.append("the requests of %s are not known (%s)" % (
+            clauses.append("the number of requests of %s is unknown (%s)" % (
                 container["name"], cast("LoadError", load)["error"]))
         elif load["running"] + load["waiting"]:
             clauses.append("%s has requests: %d running, %d waiting" % (
@@ -41,17 +41,17 @@ def npus_held(observed: NpuObservation, devices: Iterable[int], idle_hbm_mb: flo
     :param idle_hbm_mb: the maximum HBM usage of a free NPU, in MB.
     """
     if observed["npu_smi"]["error"]:
-        return ["whether the NPUs are free is not known: %s" % observed["npu_smi"]["error"]["message"]]
+        return ["it is unknown whether the NPUs are free: %s" % observed["npu_smi"]["error"]["message"]]
     used = {chip["device"]: chip["hbm_used_mb"] for chip in observed["npu_smi"]["chips"]}
     clauses = []
     for device in sorted(devices):
         holders = [holder for holder in observed["holders"] if holder["device"] == device]
         used_mb = used.get(device)
-        memory = "%s MB of HBM in use" % ("unknown" if used_mb is None else used_mb)
+        memory = "HBM usage unknown" if used_mb is None else "%s MB of HBM in use" % used_mb
         if holders:
             clauses.append("NPU %d is held by %s (%s)" % (device, ", ".join(map(describe_holder, holders)), memory))
         elif device not in used:
-            clauses.append("NPU %d is not shown by npu-smi" % device)
+            clauses.append("npu-smi does not show NPU %d" % device)
         elif used_mb is None or used_mb > idle_hbm_mb:
             clauses.append("NPU %d is not free, but no process on it is shown (%s)" % (device, memory))
     return clauses

@@ -59,15 +59,15 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
     if container is None:
         return "has no container"
     if container["hash"] != instance["hash"]:
-        return "runs another plan"
+        return "has a container from another plan"
     if container["status"] != "running":
-        return "has a container that is %s" % container["status"]
+        return "has a container with the status %s" % container["status"]
     if container["image"] != observed["image"]:
-        return "runs another image of this name"
+        return "has a container from another image with this name"
     if container["interface"] != interface(instance["address"], instance["interface"], observed["addresses"])[0]:
-        return "uses the interface %s" % container["interface"]
+        return "has a container that uses the interface %s" % container["interface"]
     if (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
-        return "was started with another API key or certificate"
+        return "has a container with another API key or certificate"
     return None
 
 
@@ -75,7 +75,7 @@ def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
     """Return the state of the member on this host.
 
     :param seen: the serving state of the member, or None if its node is no longer reachable.
-    :param late: whether the time to become ready is over.
+    :param late: whether the member should be ready by now.
     :param now_s: the time on the controller, in seconds since the epoch.
     """
     if not seen:
@@ -98,7 +98,7 @@ def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = 
     The wait is over when a member has failed or is late, or when all members are ready.
 
     :param notes: ``{host: its last note}``.
-    :param missing: members that were removed from the run before they were started. Their notes are outdated.
+    :param missing: members that were removed from the run before they started. Their notes are outdated.
     :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
     left: Note = {"state": FAILED, "reason": "it left the run before it was started"}

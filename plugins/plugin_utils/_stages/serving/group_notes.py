@@ -36,7 +36,7 @@ class GroupNotes:
         self._records.write_note(self._host, NAME, note)
 
     def read(self, states: Collection[str] = ()) -> tuple[dict[str, Note], list[str]]:
-        """Return ``{host: note}``, and the hosts that have no note or, if ``states`` is set, have another state."""
+        """Return ``{host: note}``, and the hosts that have no note or, if ``states`` is set, a state not in it."""
         notes = cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
         return notes, [host for host in self._hosts
                        if host not in notes or (states and notes[host]["state"] not in states)]
@@ -49,6 +49,6 @@ class GroupNotes:
         notes, missing = self.read([state])
         if missing:
             raise AnsibleActionFail(
-                f"{', '.join(missing)} left the run before its part of the group was {state}, so the group is not "
-                "started; the report contains the reason.")
+                f"The group is not started, because these hosts left the run before their part was {state}: "
+                f"{', '.join(missing)}; the report contains the reason.")
         return notes

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Patch one line of a file in the image, only if the file is exactly the one for which the patch was made."""
+"""Patch one line of a file in the image, but only if the file is the one for which the patch was made."""
 
 from __future__ import annotations
 

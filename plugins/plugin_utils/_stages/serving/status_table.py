@@ -40,7 +40,7 @@ HEADER = Row("host", "instance", "container", "state", "running", "waiting", "KV
 
 
 def rows(host: str, plan: Plan, observed: serving_state.ServingState) -> list[Row]:
-    """Return a row for each planned or deployed instance of the host. The state includes the load of the containers."""
+    """Return a row for each planned or deployed instance of the host. ``observed`` must include the load."""
     if observed["docker_engine_error"]:
         return [Row(host, "-", observed["docker_engine_error"])]
     planned = {instance["name"]: instance for instance in plan["instances"]}

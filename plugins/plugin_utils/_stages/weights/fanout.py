@@ -20,7 +20,7 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
 
     :param hosts: the nodes in order.
     :param held: ``{host: its part of the model}`` for the nodes that reported it.
-    :param failed: nodes that tried to get the model from its source; such a node is chosen only if it has the model.
+    :param failed: nodes that could not get the model from its source. Such a node is chosen only if it has the model.
     :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node. None if
         there is no suitable node.
     """

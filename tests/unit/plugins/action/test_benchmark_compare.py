@@ -83,7 +83,7 @@ def test_scores_are_compared_in_a_table(compare):
         "dataset before after difference",
         "textvqa, accuracy 76.2 75.5 -0.7 within the limit",
         "gsm8k, accuracy 90 88 -2 too low",
-        "", "A score is below that of the first measurement by more than the limit (1)."]
+        "", "A score dropped by more than the limit (1)."]
     assert not result["holds"]
     assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["holds"]
 

@@ -56,10 +56,10 @@ def test_stopped_member_causes_a_restart_of_all_members(act):
     act.observe("node2", status="exited")
     for host in PLAN:
         act(host, "prepared", secrets="key-1")
-    reasons = {"node2": "has a container that is exited"}
+    reasons = {"node2": "has a container with the status exited"}
     assert [act(host, "decided")["reasons"] for host in PLAN] == [reasons, reasons]
     assert act("node1", "decided")["shown"] == [
-        "All nodes of the group of node1 are restarted: node2 has a container that is exited"]
+        "All containers of node1's group are restarted: node2 has a container with the status exited"]
     assert act("node2", "decided")["shown"] == []
 
 
@@ -71,7 +71,7 @@ def test_changed_api_key_causes_a_restart_of_all_members(act):
 
 def test_member_that_left_the_run_prevents_the_decision(act):
     act("node1", "prepared", secrets="key-1")
-    with pytest.raises(AnsibleActionFail, match=r"^node2 left the run before its part of the group was prepared"):
+    with pytest.raises(AnsibleActionFail, match=r" these hosts left the run before their part was prepared: node2;"):
         act("node1", "decided")
 
 
@@ -82,5 +82,5 @@ def test_notes_of_an_earlier_run_are_ignored(act, monkeypatch):
     monkeypatch.setattr(run, "RUN_ID", "the next run")
     act.observe("node1")
     act("node1", "prepared", secrets="key-1")
-    with pytest.raises(AnsibleActionFail, match="node2 left the run"):
+    with pytest.raises(AnsibleActionFail, match="part was prepared: node2;"):
         act("node1", "decided")

@@ -64,7 +64,7 @@ def test_index_lists_failed_checks_causes_and_missing_files():
     assert "The first fault is on node1 (11-20 10:00:00): out_of_memory: line \\*of\\*" in text
     assert "1. **node1: out_of_memory** (node1/containers/vllm.log, line 7, 11-20 10:00:00)" in lines
     assert lines[lines.index("## Missing files") + 2:lines.index("## Files") - 1] == [
-        "- node3: only the results, because nothing was collected there",
+        "- node3: everything except the results, because nothing was collected there",
         "- node1/npu-smi/1.txt and 2 more, up to npu-smi/3.txt: not run, since \\`npu-smi info\\` hung",
         "- node1/docker/info.json: no response",
         "- node2: everything: not reachable"]

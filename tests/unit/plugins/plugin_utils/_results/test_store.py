@@ -106,7 +106,7 @@ def test_plan_of_another_run_is_refused(records):
         records.read_plan("n1", inputs)
     records.write_plan("n1", {"hash": "1"}, inputs)
     assert records.read_plan("n1", inputs) == {"hash": "1"}
-    with pytest.raises(NoPlan, match=f"plan.json belongs to the run {records.run_id}"):
+    with pytest.raises(NoPlan, match=f"plan.json belongs to run {records.run_id}"):
         Records(records.root, run_id="another").read_plan("n1", inputs)
     with pytest.raises(NoPlan, match=r"plan.json was resolved with different values of serving_port"):
         records.read_plan("n1", {"serving_port": "other"})

@@ -46,8 +46,8 @@ def test_output_of_a_successful_run_is_parsed():
     (GOOD, 137, "exit status 137 without a result"),
     ("Traceback\ntorch.distributed.DistNetworkError: no route\n", 1, "torch.distributed.DistNetworkError: no route"),
     ("EI0006: link timeout\nsomething else\n", 1, "EI0006: link timeout"),
-    (START + collective.MARK + "{broken\n" + line(type="end"), 0, "unreadable line of the probe"),
-    (GOOD.replace('"check"', '"chekc"'), 0, "unreadable line of the probe"),
+    (START + collective.MARK + "{broken\n" + line(type="end"), 0, "unreadable line from the probe"),
+    (GOOD.replace('"check"', '"chekc"'), 0, "unreadable line from the probe"),
     ("", 0, "exit status 0 without a result"),
 ])
 def test_failure_is_recognized_in_the_output(text, status, reason):
@@ -59,7 +59,7 @@ def test_failure_is_recognized_in_the_output(text, status, reason):
 def test_missing_row_is_a_failure():
     sizes = [1048576, 268435456]
     text = line(type="start", backend="hccl", ranks=16, sizes=sizes) + line(type="row", **ROW) + line(type="end")
-    assert collective.parse(text)["reason"] == "1 of 2 rows are missing"
+    assert collective.parse(text)["reason"] == "1 of 2 rows missing"
     assert collective.parse(line(type="start", backend="hccl", ranks=2) + line(type="end"))["failed"]
 
 
@@ -107,9 +107,9 @@ ERROR_7 = "hccl interface return errreturn err ./common/src/hccl_test_common.cc:
     (FIRST_NODE + TABLE + line(type="end", status=1), 1, "exit status 1 without a result"),
     (FIRST_NODE + TABLE, 0, "exit status 0 without a result"),
     (FIRST_NODE + TABLE + END, 124, "timed out"),
-    (FIRST_NODE + "".join(TABLE.splitlines(True)[:3]) + END, 0, "1 of 2 rows are missing"),
-    (FIRST_NODE + "".join(TABLE.splitlines(True)[:2]) + END, 0, "2 of 2 rows are missing"),
-    (FIRST_NODE + END, 0, "2 of 2 rows are missing"),
+    (FIRST_NODE + "".join(TABLE.splitlines(True)[:3]) + END, 0, "1 of 2 rows missing"),
+    (FIRST_NODE + "".join(TABLE.splitlines(True)[:2]) + END, 0, "2 of 2 rows missing"),
+    (FIRST_NODE + END, 0, "2 of 2 rows missing"),
     (FIRST_NODE + TABLE.splitlines(True)[0] + ERROR_7 + "\n" + line(type="end", status=1), 1, ERROR_7.strip()),
     (FIRST_NODE + line(type="error", rank=0, host="n1", message="n2 did not join within 60 s"), 3,
      "rank 0 on n1: n2 did not join within 60 s"),
@@ -200,8 +200,8 @@ def test_group_fails_if_one_of_its_nodes_fails():
 
 @pytest.mark.parametrize(("minimum", "nodes", "required"), [
     ("30", 2, (30.0, "hccl_collective_bus_bandwidth_minimum_gbs")),
-    ("", 2, (36.0, "0.9 of the 40 GB/s in the baseline")),
-    (None, 2, (36.0, "0.9 of the 40 GB/s in the baseline")),
+    ("", 2, (36.0, "0.9 times the 40 GB/s in the baseline")),
+    (None, 2, (36.0, "0.9 times the 40 GB/s in the baseline")),
     ("", 3, None),
 ])
 def test_minimum_or_baseline_determines_the_required_bandwidth(minimum, nodes, required):

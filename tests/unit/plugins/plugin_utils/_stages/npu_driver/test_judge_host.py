@@ -67,7 +67,7 @@ OLDER_SYSTEMS = {
     ({"python|requests": "unknown", "python|error": "no answer within 30 s"}, "python_requests", None, "not_run",
      "did not finish the imports of community.docker: no answer within 30 s"),
     ({"system|shm|total_bytes": 2**26}, "shm", None, "warned", "8 GiB, found 0.1 GiB"),
-    ({"disks|0|free_bytes": 2**30}, "disk_space", "/var/lib/docker", "warned", "1.0 GiB free, but 40.0 GiB are needed"),
+    ({"disks|0|free_bytes": 2**30}, "disk_space", "/var/lib/docker", "warned", "1.0 GiB free, but 40.0 GiB is needed"),
     ({"disks|1|free_bytes": 2**35}, "disk_space", PLAN["model"]["path"], "warned", "32.0 GiB free, but 43.3 GiB"),
     ({"clock": {"started_at": 1040.5, "finished_at": 1041.5}}, "clock_skew", None, "warned",
      "+40.0 s ± 0.5 s"),

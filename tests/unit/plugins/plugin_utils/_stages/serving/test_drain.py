@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.ser
 @pytest.mark.parametrize(("load", "clause"), [
     ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has requests: 2 running, 1 waiting"),
     ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has requests: 0 running, 1 waiting"),
-    ({"error": "/metrics: timed out"}, f"the requests of {NAME} are not known (/metrics: timed out)"),
+    ({"error": "/metrics: timed out"}, f"the number of requests of {NAME} is unknown (/metrics: timed out)"),
     ({"running": 0, "waiting": 0, "kv_cache_usage": None}, None),
     (None, None),
 ])
@@ -33,9 +33,10 @@ def npus(error=None, holders=(), **used):
 @pytest.mark.parametrize(("observed", "clauses"), [
     (npus(d0=3400, d1=3500, d2=60000), []),
     (npus(d0=60000, d1=3500), ["NPU 0 is not free, but no process on it is shown (60000 MB of HBM in use)"]),
-    (npus(d0=3400), ["NPU 1 is not shown by npu-smi"]),
-    (npus(d0=3400, d1=None), ["NPU 1 is not free, but no process on it is shown (unknown MB of HBM in use)"]),
-    (npus({"message": "npu-smi info: timed out"}), ["whether the NPUs are free is not known: npu-smi info: timed out"]),
+    (npus(d0=3400), ["npu-smi does not show NPU 1"]),
+    (npus(d0=3400, d1=None), ["NPU 1 is not free, but no process on it is shown (HBM usage unknown)"]),
+    (npus({"message": "npu-smi info: timed out"}),
+     ["it is unknown whether the NPUs are free: npu-smi info: timed out"]),
     (npus(None, [{"device": 1, "pid": 7, "process": "python3", "memory_mb": None,
                   "container": {"name": "train", "image_name": "t:1"}},
                  {"device": 4, "pid": 8, "process": "python3", "container": None}], d0=1, d1=9000),

@@ -55,10 +55,10 @@ def observed(host, **container):
 @pytest.mark.parametrize(("container", "reason"), [
     ({}, None),
     ({"hash": ""}, "has no container"),
-    ({"hash": "older"}, "runs another plan"),
-    ({"status": "exited"}, "has a container that is exited"),
-    ({"image": "sha256:2"}, "runs another image of this name"),
-    ({"interface": "eth1"}, "uses the interface eth1"),
+    ({"hash": "older"}, "has a container from another plan"),
+    ({"status": "exited"}, "has a container with the status exited"),
+    ({"image": "sha256:2"}, "has a container from another image with this name"),
+    ({"interface": "eth1"}, "has a container that uses the interface eth1"),
 ])
 def test_difference_from_the_plan_is_a_reason_to_restart(host, container, reason):
     assert group.restart_reason(PLAN[host], observed(host, **container), "key-1") == reason
@@ -66,7 +66,7 @@ def test_difference_from_the_plan_is_a_reason_to_restart(host, container, reason
 
 def test_changed_api_key_restarts_only_the_head():
     assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == (
-        "was started with another API key or certificate")
+        "has a container with another API key or certificate")
     assert group.restart_reason(PLAN["node2"], observed("node2", secrets=None), "new") is None
 
 
