@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ASGI middleware for vLLM that requires an API key. Runs in the container; Python >= 3.7, standard library only.
+"""ASGI middleware of vLLM that demands an API key. Runs in the container; Python >= 3.7, standard library only.
 
-vLLM itself requires its key only below some prefixes, such as /v1; /invocations, /tokenize, /pause and others need no
-key. With ``--middleware``, the class below is the outermost middleware of vLLM, so every request reaches it before any
-route and before vLLM's own check.
+vLLM itself demands its key only below some prefixes, such as /v1; /invocations, /tokenize, /pause and others need no
+key. With ``--middleware`` the class below is the outermost middleware of vLLM, so every request passes it before a
+route or vLLM's own check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _POLICY_VIOLATION = 1008
 
 
 class ApiKey:
-    """Requires one of the API keys in the environment for every request except those to `OPEN_PATHS`."""
+    """Demands one of the API keys in the environment for every request except those to `OPEN_PATHS`."""
 
     OPEN_PATHS = ("/health",)
 
@@ -64,17 +64,17 @@ class ApiKey:
 
     def _has_key(self, scope):
         """Return whether the request has one of the keys, in a time that does not depend on the keys."""
-        headers = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(headers) != 1:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(given) != 1:
             return False
-        scheme, _space, key = headers[0].partition(b" ")
+        scheme, _space, key = given[0].partition(b" ")
         digest = _digest(key.strip(b" "))
         matches = [hmac.compare_digest(digest, known) for known in self.digests]
         return scheme.lower() == b"bearer" and any(matches)
 
 
 class ApiKeyExceptMetrics(ApiKey):
-    """Requires an API key like `ApiKey`, but not for /metrics."""
+    """Demands an API key like `ApiKey`, but not for /metrics."""
 
     OPEN_PATHS = ("/health", "/metrics")
 
