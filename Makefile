@@ -23,7 +23,7 @@ help:
 	@echo 'make test-all   run all tests and the demo, and print what they have not visited; the same as make coverage'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'
-	@echo 'make docs       write docs/checks.md, and build the site of the documentation in .cache/site'
+	@echo 'make docs       write docs/checks.md and docs/models.md, and build the site in .cache/site'
 	@echo 'make messages   accept new and changed messages to users, after you have read them'
 	@echo 'make recording BUNDLE=... NAME=... SOURCE=...   add the recorded hosts in an archive of diagnostics as tests'
 	@echo 'make build      build the collection artifact'
@@ -108,6 +108,7 @@ lint: venv
 
 docs: venv
 	@python docs/generate_checks.py > docs/checks.md
+	@python docs/generate_models.py > docs/models.md
 	docs/build_site .cache/site
 
 messages: venv

@@ -5,22 +5,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
-
-from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 
 class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Measure, judge and record."""
-        self.begin(tmp, task_vars or {}, stage="accuracy")
+        """Check the Python of the host of AISBench, or measure, judge and record."""
+        self.begin(tmp, task_vars or {}, stage="accuracy",
+                   step={"type": "str", "choices": ["begin", "measure"], "default": "measure"})
+        if self.args["step"] == "begin":
+            self.need_python()
+            return {"changed": False}
         return self.judge_and_record(self.observe())
 
     def observation(self) -> dict[str, Any]:
@@ -29,15 +30,14 @@ class ActionModule(StageAction):
         if not inputs["accuracy_enabled"]:
             return {"not_run": "accuracy_enabled is false: a measurement needs datasets and, with most of them, hours."}
         if self._task.check_mode:
-            return {"not_run": "Nothing is measured in check mode."}
+            return {"not_run": f"{WOULD} measure the accuracy."}
         if not serving_instances(plan):
             return {"not_run": no_api_reason(plan)}
         return dict(self._measurement())
 
     def _measurement(self) -> scores.Measurement:
         inputs, instance = self.inputs, serving_instances(self.context.plan)[0]
-        scores.check_inputs(inputs)
-        compared = _measured_before(inputs["accuracy_compare_with"])
+        compared = scores.measured_before(inputs["accuracy_compare_with"])
         outcome = run_job(self.call, self.say, {
             "api_key": inputs["accuracy_api_key"], "ca": self.context.plan["ca"],
             "executable": inputs["accuracy_executable"],
@@ -52,16 +52,3 @@ class ActionModule(StageAction):
                 "comparison": scores.verdicts(changes, inputs["accuracy_maximum_drop"]),
                 "compared_with": compared[0] if compared else None,
                 "figures": scores.figures(found, inputs["accuracy_datasets"])}
-
-
-def _measured_before(path: str) -> tuple[scores.ComparedModel, list[scores.Score]] | None:
-    """Return the model and the scores of an earlier measurement, for example of the BF16 model; None without a path."""
-    if not path:
-        return None
-    try:
-        result = json.loads(Path(path).read_text("utf-8"))
-        return ({"model": result["model"], "release": result["release"], "host": result["host"]},
-                result["observed"]["scores"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise AnsibleActionFail(f"accuracy_compare_with has to be the accuracy.json of an earlier measurement, but "
-                                f"{path} is not: {error}") from error

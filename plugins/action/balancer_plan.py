@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs, Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import file_problems
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
@@ -35,16 +35,16 @@ class ActionModule(ActionBase):
         plans_of_run = Plans(self._templar, task_vars, Records(settings["report_path"]))
         inputs = plans_of_run.inputs
         balancers, nodes = settings["balancer_hosts"], settings["balancer_nodes"]
-        for variable in ("balancer_hosts", "balancer_nodes"):
-            _require_hosts(variable, settings[variable], task_vars)
-        managed = balancer.managed(
-            balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
+        sentences = balancer.unknown_hosts(settings, task_vars["hostvars"], host)
+        if sentences:
+            raise AnsibleActionFail(" ".join(sentences))
+        # The balancer of another deployment can run on this node, and is then managed by a node of that deployment.
+        planned, present = ([name for name in task_vars[key] if name in nodes] or task_vars[key]
+                            for key in ("ansible_play_hosts_all", "ansible_play_hosts"))
+        managed = balancer.managed(balancers, host, planned, present)
         plans = {name: _plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
-        names = ["balancer_port"]
-        if settings["balancer_watch_interval_s"]:
-            names.append("balancer_watch_port")
-        ports: list[balancer.PortInput] = [{"name": name, "port": settings[name]} for name in names]
+        ports = balancer.listening(settings)
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
         addresses = {name: inputs[name]["serving_address"] for name in balancers}
@@ -52,6 +52,8 @@ class ActionModule(ActionBase):
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
+        if managed:
+            sentences += self._shared_balancers(task_vars, balancers, nodes)
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         uses_tls = bool(settings["balancer_tls_certificate"])
@@ -64,12 +66,14 @@ class ActionModule(ActionBase):
                 "ports": ports, "control_paths": balancer.control_paths(plans)}
 
 
-def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:
-    unknown = [name for name in names if name not in task_vars["hostvars"]]
-    if unknown or not names:
-        raise AnsibleActionFail(
-            f"{variable} must name hosts of the inventory, but on {task_vars['inventory_hostname']} it names "
-            f"{', '.join(unknown) or 'none'}; correct {variable}.")
+    def _shared_balancers(self, task_vars: dict[str, Any], balancers: list[str], nodes: list[str]) -> list[str]:
+        """Return a sentence for each node of another deployment whose balancer would replace one of this deployment."""
+        found = HostInputs(self._templar, task_vars, ("balancer",))
+        others = [name for name in task_vars.get("groups", {}).get("npu_nodes", ()) if name not in nodes]
+        return ["balancer_hosts names %s on %s and on %s, which are in different balancer_nodes, but a host runs the "
+                "balancer of one deployment only; choose another host." % (same, task_vars["inventory_hostname"], name)
+                for name in others if found[name]["balancer_enabled"] and found[name]["balancer_nodes"] != nodes
+                for same in sorted(set(balancers) & set(found[name]["balancer_hosts"]))]
 
 
 def _plan(plans: Plans, host: str) -> Plan:

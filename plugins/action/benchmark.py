@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +26,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, timestamp
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
@@ -51,6 +52,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
     SweepResult,
     WarmUp,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 if TYPE_CHECKING:
@@ -65,8 +67,8 @@ RESTORE_POLL_S = 5
 
 
 class ActionModule(StageAction):
-    #: Set by `_prepare`.
     catalogue: Catalogue
+    #: Set by `_prepare`.
     clients: ClientRunner
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -76,6 +78,8 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="benchmark",
                    step={"type": "str", "choices": list(steps), "default": "measure"})
         step = self.args["step"]
+        self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
+        self.context = replace(self.context, catalogue=self.catalogue)
         record = self.records.read_observation(self.host, "benchmark")
         if step == "begin" or record is None:
             record = ObservationRecord(started_at=timestamp(), observed={
@@ -89,7 +93,7 @@ class ActionModule(StageAction):
             if not self._task.check_mode:
                 steps[step](observed)
             elif step != "begin":
-                observed["not_run"] = "Nothing is measured in check mode."
+                observed["not_run"] = f"{WOULD} measure the performance."
             return dict(observed)
 
         record = self.add_to(record, execute)
@@ -102,24 +106,11 @@ class ActionModule(StageAction):
         return outcome
 
     def _prepare(self) -> Steps:
-        """Set the attributes that all steps use, refuse invalid inputs, and return the targets and the needed steps."""
+        """Set the attributes that all steps use, and return the targets and the needed steps."""
         plan = self.context.plan
-        self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)
         self.inputs = inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
-        try:
-            vllm_bench.check_inputs(inputs)
-            offline.check_inputs(inputs)
-            chosen = targets.chosen(plan, inputs)
-            if targets.VLLM in inputs["benchmark_tools"]:
-                self._command(plan["instances"][0]["url"] or "", inputs,
-                              {"id": "check", "repeat": 1, "seed": 0, "target": "check"})
-            if targets.AIS_BENCH in inputs["benchmark_tools"]:
-                ais_bench.check_inputs(inputs)
-            if inputs["benchmark_offline"]:
-                offline.devices(plan, plan["instances"][0], inputs)
-        except BadInput as mistake:
-            raise AnsibleActionFail(str(mistake)) from mistake
+        chosen = targets.chosen(plan, inputs)
         measured = not self._task.check_mode
         return {"targets": chosen, "ais_bench": measured and targets.AIS_BENCH in inputs["benchmark_tools"],
                 "balancer": measured and targets.BALANCER in chosen}
@@ -165,7 +156,7 @@ class ActionModule(StageAction):
             observed["measurements"].append(measured)
 
     def _measure_balancer(self, observed: BenchmarkObservation) -> None:
-        """Measure through the balancer if this is the first host of the play."""
+        """Measure through the balancer if this is the first of its nodes in the play."""
         if not self._is_first_host() or targets.VLLM not in self.inputs["benchmark_tools"]:
             return
         url, (instances, hosts) = self.inputs["benchmark_balancer_url"], self._all_instances()
@@ -309,12 +300,18 @@ class ActionModule(StageAction):
             found.append({"value": point["value"], "run": point["run"], "missed": missed})
         return found
 
+    def _balanced_hosts(self) -> list[str]:
+        """Return the nodes of the play behind the balancer of this node. The first one measures it."""
+        nodes = role_inputs(self._templar, self.task_vars, "balancer")["balancer_nodes"]
+        hosts: list[str] = self.task_vars["ansible_play_hosts"]
+        return [host for host in hosts if host in nodes] or hosts
+
     def _is_first_host(self) -> bool:
-        return bool(self.task_vars["ansible_play_hosts"][0] == self.host)
+        return self._balanced_hosts()[0] == self.host
 
     def _all_instances(self) -> tuple[int, list[str]]:
-        """Return the number of instances with an API in the play, and the nodes of the play."""
-        observed = self.records.read_observations(self.task_vars["ansible_play_hosts"], "benchmark")
+        """Return the number of instances with an API behind the balancer, and their nodes, as far as in the play."""
+        observed = self.records.read_observations(self._balanced_hosts(), "benchmark")
         return sum(len(each["serving"]) for each in observed.values()), sorted(observed)
 
     # --- one run ------------------------------------------------------------------------------------------------------

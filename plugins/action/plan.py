@@ -1,20 +1,37 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve the plan of a node on the controller once per run, and save it for later tasks."""
+"""Resolve the plan of a node on the controller once per run, and save it for later tasks.
+
+A playbook begins with three phases, so that all mistakes of all nodes are reported together: check the control node,
+check the plan and the inputs of every node, and refuse the run if there are mistakes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, role_inputs
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, grouped, say, warn
+
+NOTE = "plan"
+# The roles whose inputs are checked, in addition to those of the stages.
+ALWAYS = ("plan", "image", "weights", "serving", "balancer", "report", "diagnostics")
 
 
 class ActionModule(ActionBase):
@@ -24,10 +41,87 @@ class ActionModule(ActionBase):
         """Return the plan; fail with all refusals if it cannot be deployed."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _result, args = self.validate_argument_spec(argument_spec={"show": {"type": "bool", "default": False}})
+        _result, args = self.validate_argument_spec(argument_spec={
+            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "show", "resolve"],
+                      "default": "resolve"},
+            "hosts": {"type": "list", "elements": "str", "default": []},
+            "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
+        })
         host = task_vars["inventory_hostname"]
         records = Records(role_inputs(self._templar, task_vars, "report")["report_path"])
-        plan = Plans(self._templar, task_vars, records)[host]
-        if args["show"]:
-            say(self._display, describe(plan, host), known_secrets(self._templar, task_vars))
-        return {"changed": False, "plan": plan, "run": run.RUN_ID}
+        secrets = known_secrets(self._templar, task_vars)
+        if args["phase"] == "controller":
+            problems = _control_node.problems(records.root)
+            if problems:
+                raise AnsibleActionFail(f"Nothing was run. {' '.join(problems)}")
+            return {"changed": False}
+        if args["phase"] == "refuse":
+            return self._refuse(records, args["hosts"], secrets)
+        plans = Plans(self._templar, task_vars, records)
+        if args["phase"] == "check":
+            stages = args["stages"]
+            if stages is None:
+                stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+            note = self._check(plans, host, task_vars, stages)
+            try:
+                records.write_note(host, NOTE, {name: [mask_known(text, secrets) for text in texts]
+                                                for name, texts in note.items()})
+            except BadHostName as refused:
+                raise AnsibleActionFail(str(refused)) from refused
+            return {"changed": False}
+        if args["phase"] == "show":
+            heads = {name: note["head"] for name, note in records.read_notes(args["hosts"], NOTE).items()}
+            lines = plan_head.head(heads)
+            say(self._display, "\n".join([*lines, *describe_all({name: plans[name] for name in heads})]), secrets)
+            return {"changed": False, "msg": "\n".join(lines)}
+        return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
+
+    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]
+               ) -> dict[str, list[str]]:
+        """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
+        note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
+        try:
+            plan = plans.resolved(host)
+            note["warnings"] = [warning["message"] for warning in plan["warnings"]
+                                if warning["id"].startswith(unknown_names.PREFIX)]
+            inputs = role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
+            context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
+            found = self._mistakes(context, stages, task_vars["hostvars"])
+            found.update((refusal["id"], refusal["message"]) for refusal in plan["refusals"])
+            note["refusals"] = list(found.values())
+            if not found:
+                balancers = [balancer.url(inputs["balancer_bind"], plans.inputs[name]["serving_address"],
+                                          inputs["balancer_port"], bool(inputs["balancer_tls_certificate"]))
+                             for name in inputs["balancer_hosts"] if inputs["balancer_enabled"]]
+                note["head"] = plan_head.rows(plan, inputs, stages, balancers)
+        except AnsibleError as error:
+            note["refusals"] = [error_line(error)]
+        return note
+
+    def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str]) -> dict[str, str]:
+        """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
+        inputs, nodes, found = context.inputs, {context.host: context.plan}, {}
+        used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
+        for role in sorted(used - set(stages)):
+            found.update(typed(role, inputs)[1])
+        for stage in stages:
+            found.update(checked(stage, context)[1])
+        if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):
+            own = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
+            sentences = balancer.unknown_hosts(inputs, known_hosts, context.host) or balancer.problems(
+                inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), nodes,
+                inputs["balancer_bind"], own)
+            found.update(zip(sentences, sentences))
+        return found
+
+    def _refuse(self, records: Records, hosts: list[str], secrets: list[str]) -> dict[str, Any]:
+        """Warn of what was found on all hosts, and fail if a host has refusals."""
+        notes = records.read_notes(hosts, NOTE)
+        for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
+            warn(self._display, sentence, secrets)
+        refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
+        if refused:
+            # Ansible prints the message twice, and the result once.
+            raise AnsibleActionFail("The run is refused because of the inventory, and nothing was changed.",
+                                    result={"refusals": grouped(refused, len(hosts))})
+        return {"changed": False}

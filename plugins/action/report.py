@@ -61,14 +61,24 @@ class ActionModule(ActionBase):
         found = {host: _results(records, host) for host in args["hosts"]}
         if args["phase"] == "diagnostics":
             return self._write_diagnostics(records, found, Path(args["path"]), 2 * args["size_limit_mb"] << 20, secrets)
-        summary = report.summarize(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
+        if self._task.check_mode:
+            _text.say(self._display, "In check mode, no result and no report is written.")
+            return {"changed": False}
+        notes = records.read_notes([host for host in found if found[host]], "plan")
+        summary = report.summarize(
+            found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report(),
+            _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)))
         records.write(records.root / "report.json", to_json(summary, sort_keys=False))
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)
         # Printed directly, because the table would be unreadable as a return value of the task.
         _text.say(self._display, ["", headline, "", *report.table(summary), "", *report.services(summary),
                                   f"Report: {path}"], secrets)
-        return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}
+        returned = {"status": summary["status"], "msg": headline, "path": str(path)}
+        # As with set_stats, so that automation controllers such as AWX show them.
+        stats = {**returned, **{key: summary[key] for key in ("passing_hosts", "failing_hosts", "services", "figures")}}
+        return {"changed": False, **returned,
+                "ansible_stats": {"data": {"ascend_vllm": stats}, "per_host": False, "aggregate": False}}
 
     def _write_diagnostics(self, records: Records, found: dict[str, dict[str, contract.StageResult]], folder: Path,
                            max_bytes: int, secrets: list[str]) -> dict[str, Any]:
@@ -91,7 +101,8 @@ class ActionModule(ActionBase):
         path = folder / f"diagnostics-{records.run_id}.tar.gz"
         if not self._task.check_mode:
             records.write_private(path, pack((name, mask_known(text, secrets)) for name, text in texts.items()))
-        _text.say(self._display, ["", *index[:index.index("## Files")], f"Diagnostics: {path}"], secrets)
+        written = "no archive is written in check mode" if self._task.check_mode else path
+        _text.say(self._display, ["", *index[:index.index("## Files")], f"Diagnostics: {written}"], secrets)
         return {"changed": False, "path": str(path), "msg": bundle.first_fault_of(notes)}
 
 

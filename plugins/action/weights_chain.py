@@ -30,10 +30,11 @@ class ActionModule(ActionBase):
             "held": {"type": "dict", "required": True},
             "failed": {"type": "list", "elements": "str", "default": []},
             "staged": {"type": "bool", "default": False},
+            "hosts": {"type": "list", "elements": "str"},
         })
         hostvars, host = task_vars["hostvars"], task_vars["inventory_hostname"]
-        hosts = [str(name) for name in task_vars["ansible_play_hosts"]]
-        held: dict[str, Held] = plain(args["held"])
+        hosts: list[str] = plain(args["hosts"] or task_vars["ansible_play_hosts"])
+        held: dict[str, Held] = {name: found for name, found in plain(args["held"]).items() if name in hosts}
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(

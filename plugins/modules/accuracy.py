@@ -17,6 +17,12 @@ description:
   - Delegate the task to the host that runs AISBench.
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+options:
+  step:
+    description: V(begin) only checks the Python of the host, before AISBench is installed on it.
+    type: str
+    choices: [begin, measure]
+    default: measure
 attributes:
   check_mode: {support: full, details: ["In check mode, nothing is measured and no result is written."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.ais_bench}]
@@ -30,6 +36,6 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status: {type: str, returned: always, sample: passed, description: "The worst status of the checks."}
-path: {type: str, returned: always, description: "The path of the result on the controller."}
+path: {type: str, returned: always, description: "The path of the result on the controller; null in check mode."}
 reachable: {type: bool, returned: always, description: "Whether the host that runs AISBench was reachable."}
 """

@@ -52,7 +52,7 @@ status:
   type: str
   returned: with O(step=measure)
   sample: passed
-path: {type: str, returned: with O(step=measure), description: "The path of the result on the controller."}
+path: {type: str, returned: with O(step=measure), description: "The path of the result; null in check mode."}
 observed:
   description: The part of the observation that the tasks of the role need.
   type: dict

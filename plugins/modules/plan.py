@@ -18,9 +18,25 @@ description:
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
+  - The playbooks begin with other phases, which report the mistakes of all nodes together.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
-  show: {type: bool, default: false, description: "Whether to print the plan."}
+  phase:
+    description:
+      - V(controller) fails if the control node lacks a collection or cannot write to C(report_path).
+      - V(check) resolves the plan, checks the inputs of all roles, and saves the mistakes.
+      - V(refuse) prints the warnings of O(hosts), and fails with their mistakes.
+      - V(show) prints the plans of O(hosts). They begin with a head of at most 25 lines. Equal plans are printed once.
+      - V(resolve) returns the plan.
+    type: str
+    choices: [controller, check, refuse, show, resolve]
+    default: resolve
+  hosts: {type: list, elements: str, default: [], description: "The hosts of O(phase=refuse) and O(phase=show)."}
+  stages:
+    description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
+    type: list
+    elements: str
+    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
 attributes:
   check_mode: {support: full, details: ["The node is not changed."]}
 seealso: [{module: ascend.vllm.stage}]
@@ -46,11 +62,12 @@ plan:
       driver created, C(site) for the mounts in C(serving_mounts), and C(weights), C(patch), C(health), C(secrets)
       and C(plog) for files and folders that roles of this collection create.
   type: dict
-  returned: success
+  returned: with O(phase=resolve)
 run:
   description: The id of this run of Ansible, which is part of the names of temporary files and containers.
   type: str
-  returned: success
+  returned: with O(phase=resolve)
   sample: 20260102T030405Z-1a2b3c4d
-refusals: {type: list, elements: dict, returned: failure, description: "Errors, each with C(id) and C(message)."}
+msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}
+refusals: {type: list, elements: raw, returned: failure, description: "Sentences, or C(id) and C(message) of each."}
 """

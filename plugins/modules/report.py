@@ -31,7 +31,7 @@ options:
   path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz)."}
   size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of the files of a node in the archive."}
 attributes:
-  check_mode: {support: full, details: ["The report is printed, but no file is written or removed."]}
+  check_mode: {support: full, details: ["No report is printed, and no file is written or removed."]}
 """
 
 EXAMPLES = r"""
@@ -49,5 +49,6 @@ msg:
   sample: 8 of 8 stages passed on all 2 hosts
 path: {type: str, returned: "when O(phase=end) or O(phase=diagnostics)", description: "The path of the file."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all stages run."}
+ansible_stats: {type: dict, returned: when O(phase=end), description: "The summary as the statistic C(ascend_vllm)."}
 stages: {type: list, elements: str, returned: when O(phase=begin), description: "The stages with removed results."}
 """

@@ -28,7 +28,7 @@ options:
   phase:
     description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
       judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase
-      C(rolled_back) after a failed upgrade.
+      C(rolled_back) after a failed upgrade, and in the phase C(restored) after the return to the previous containers.
     type: str
     default: ""
   measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}
@@ -56,7 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status: {type: str, returned: always, sample: passed, description: "The worst status of the checks."}
-path: {type: str, returned: always, description: "The path of the result on the controller."}
+path: {type: str, returned: always, description: "The path of the result on the controller; null in check mode."}
 reachable: {type: bool, returned: always, description: "Whether the node was reachable."}
 observed: {type: dict, returned: always, description: "The part of the observation that the role uses."}
 """

@@ -28,6 +28,10 @@ options:
     type: list
     elements: str
     default: []
+  hosts:
+    description: The nodes that need the model, in order. By default, these are all nodes of the play.
+    type: list
+    elements: str
   staged: {type: bool, default: false, description: "Whether to fail if no node has the model."}
 """
 
@@ -44,7 +48,7 @@ RETURN = r"""
 stager: {type: str, returned: always, description: "The node that gets the model from the source or has it, or null."}
 receivers: {type: list, elements: str, returned: always, description: "The nodes that do not have the whole model."}
 address: {type: str, returned: always, description: "The address at which the other nodes reach this node."}
-peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes of the play."}
+peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes that need the model."}
 upstream:
   description: The addresses of the nodes from which this node gets the model, with the nearest node first.
   type: list

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
@@ -46,6 +46,20 @@ def url(bind: str, address: str, port: int, tls: bool) -> str:
     :param bind: the address that the balancer listens on. :param address: the address of its host for clients.
     """
     return base_url(address if bind in ALL_ADDRESSES else bind, port, tls)
+
+
+def listening(settings: Mapping[str, Any]) -> list[PortInput]:
+    """Return the ports of a balancer, from the inputs of its role."""
+    names = ["balancer_port", *(["balancer_watch_port"] if settings["balancer_watch_interval_s"] else [])]
+    return [{"name": name, "port": settings[name]} for name in names]
+
+
+def unknown_hosts(settings: Mapping[str, Any], known: Collection[str], host: str) -> list[str]:
+    """Return a sentence for each of balancer_hosts and balancer_nodes that does not name hosts of the inventory."""
+    unknown = {variable: [name for name in settings[variable] if name not in known]
+               for variable in ("balancer_hosts", "balancer_nodes")}
+    return [f"{variable} must name hosts of the inventory, but on {host} it names {', '.join(names) or 'none'}; "
+            f"correct {variable}." for variable, names in unknown.items() if names or not settings[variable]]
 
 
 def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str],

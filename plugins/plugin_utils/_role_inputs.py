@@ -17,17 +17,14 @@ from urllib.parse import urlsplit
 
 from ansible import template
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret
+from ansible_collections.ascend.vllm.plugins.plugin_utils._input_types import converted
 
 # ansible-core >= 2.19 renders only strings that are marked as trusted templates; older versions have no such mark.
 _TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template") else {}
-
-_SPEC_KEYS = ("type", "elements", "choices", "no_log")
-
 
 # The inputs that contain secrets. Further secret inputs of other roles default to one of these.
 SECRETS = ("serving_api_key", "weights_hub_token", "functional_api_key", "benchmark_api_key", "accuracy_api_key")
@@ -55,14 +52,15 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
     defaults: dict[str, Any] = {}
     for role in roles:
         defaults.update(role_defaults(role))
-    host_templar = templar.copy_with_new_env(available_variables={**defaults, **task_vars})
     inputs = {}
-    for name, default in defaults.items():
-        try:
-            inputs[name] = plain(host_templar.template(task_vars.get(name, default)))
-        except AnsibleError as error:
-            raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
     for role in roles:
+        host_templar = templar.copy_with_new_env(available_variables={
+            **defaults, **task_vars, "role_path": str(collection_root() / "roles" / role)})
+        for name, default in role_defaults(role).items():
+            try:
+                inputs[name] = plain(host_templar.template(task_vars.get(name, default)))
+            except AnsibleError as error:
+                raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
         inputs.update(typed(role, {name: value for name, value in inputs.items() if isinstance(value, str)})[0])
     return inputs
 
@@ -92,20 +90,19 @@ def _password(text: str) -> str | None:
         return None
 
 
-def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return those variables that are inputs of the role, converted to their types, and a sentence per failure.
+def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return those variables that are inputs of the role, converted to their types, and ``{variable: sentence}``.
 
-    Inputs that cannot be converted are returned unchanged. So are paths, since most of them are paths on another host.
+    The sentences describe the values that are not valid. They contain neither secrets nor environment variables.
     """
-    options = _options(collection_root() / "roles" / role / "meta" / "argument_specs.yml")
-    spec = {name: {key: option[key] for key in _SPEC_KEYS if key in option}
-            for name, option in options.items() if name in variables}
-    for name, option in spec.items():
-        # Ansible would convert an empty string to a list of one empty string.
-        if option.get("type") == "path" or (variables[name] == "" and option.get("type") == "list"):
-            spec[name] = {"type": "raw"}
-    result = ArgumentSpecValidator(spec).validate({name: variables[name] for name in spec})
-    return result.validated_parameters, result.error_messages
+    values, sentences = {}, {}
+    for name, option in options(role).items():
+        if name in variables:
+            values[name], sentence = converted(
+                name, option, variables[name], name in (*SECRETS, *_ENVIRONMENTS) or name.endswith("_tls_key"))
+            if sentence:
+                sentences[name] = sentence
+    return values, sentences
 
 
 def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str]:
@@ -115,9 +112,9 @@ def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str
     default value are skipped, because the default is empty or refers to another secret.
     """
     sentences = {}
-    for path in sorted((collection_root() / "roles").glob("*/meta/argument_specs.yml")):
-        defaults = role_defaults(path.parents[1].name)
-        for name, option in _options(path).items():
+    for role in roles():
+        defaults = role_defaults(role)
+        for name, option in options(role).items():
             given = task_vars.get(name, defaults.get(name))
             if option.get("no_log") and plain(given) != plain(defaults[name]):
                 variables = {**defaults, **task_vars}
@@ -162,17 +159,6 @@ def first_key(value: Any) -> str:
     return (api_keys(value) or [""])[0]
 
 
-def validated(role: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all inputs, with the inputs of the role converted to the types in its argument spec.
-
-    :raises BadInput: for the first input of the role that cannot be converted.
-    """
-    values, errors = typed(role, inputs)
-    if errors:
-        raise BadInput(errors[0])
-    return {**inputs, **values}
-
-
 def role_defaults(role: str) -> dict[str, Any]:
     """Return the untemplated defaults of a role of this collection. Raise AnsibleError if it has no defaults."""
     return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
@@ -183,10 +169,36 @@ def _defaults(path: Path) -> dict[str, Any]:
     return DataLoader().load_from_file(str(path), **_TRUSTED) or {}
 
 
+def roles() -> tuple[str, ...]:
+    """Return the names of all roles of this collection."""
+    return _role_names(collection_root())
+
+
 @lru_cache(maxsize=None)
-def _options(path: Path) -> dict[str, Any]:
-    options: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
-    return options
+def _role_names(root: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.parents[1].name for path in root.glob("roles/*/meta/argument_specs.yml")))
+
+
+def options(role: str) -> dict[str, Any]:
+    """Return the inputs of a role with their argument specs."""
+    return _specs(_spec_path(role))["main"].get("options", {}) or {}
+
+
+@lru_cache(maxsize=None)
+def known_variables() -> dict[str, str]:
+    """Return ``{variable: role}`` for all inputs and for the variables of the other entry points of roles."""
+    return {name: role for role in roles() for spec in _specs(_spec_path(role)).values()
+            for name in spec.get("options", {})}
+
+
+def _spec_path(role: str) -> Path:
+    return collection_root() / "roles" / role / "meta" / "argument_specs.yml"
+
+
+@lru_cache(maxsize=None)
+def _specs(path: Path) -> dict[str, Any]:
+    specs: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]
+    return specs
 
 
 def plain(value: Any) -> Any:
@@ -203,4 +215,4 @@ def plain(value: Any) -> Any:
 # Read once here, because Ansible forks a worker process per task and host from the process that imports this module.
 for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
     _defaults(_path)
-    _options(_path.parents[1] / "meta" / "argument_specs.yml")
+    _specs(_path.parents[1] / "meta" / "argument_specs.yml")

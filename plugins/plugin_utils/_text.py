@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+from ansible import constants as C
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import first_line, last_line, plain
@@ -46,8 +48,11 @@ def markdown(text: object, limit: int = LINE_LIMIT) -> str:
 
 
 def say(display: Any, lines: str | Iterable[str], secrets: Iterable[str] = ()) -> None:
-    """Print lines of text on the display of an action plugin. Known secrets are masked."""
-    display.display(_printable(lines, secrets))
+    """Print lines of text on the display of an action plugin. Known secrets are masked.
+
+    With a stdout callback whose output is JSON, the text goes to stderr, so that the output can be parsed.
+    """
+    display.display(_printable(lines, secrets), stderr="json" in C.DEFAULT_STDOUT_CALLBACK)
 
 
 def warn(display: Any, text: str, secrets: Iterable[str] = ()) -> None:
@@ -60,6 +65,24 @@ def _printable(lines: str | Iterable[str], secrets: Iterable[str]) -> str:
     # Leading spaces are kept: they indent tables and lists.
     return mask_known("\n".join(
         line[:len(line) - len(line.lstrip(" "))] + one_line(line, 10 * LINE_LIMIT) for line in lines), secrets)
+
+
+def grouped(found: Mapping[str, Iterable[str]], hosts: int = 0) -> list[str]:
+    """Return the sentences of all hosts, each one once and followed by its hosts.
+
+    :param found: ``{host: sentences}``. :param hosts: the number of all hosts; if all of them have a sentence, they are
+        not named.
+    """
+    by_sentence: dict[str, list[str]] = {}
+    for host, sentences in found.items():
+        for sentence in sentences:
+            by_sentence.setdefault(sentence, []).append(host)
+    return [sentence if len(names) == hosts else f"{sentence.rstrip('.')} (on {_few(names)})."
+            for sentence, names in by_sentence.items()]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def error_line(error: BaseException) -> str:

@@ -40,7 +40,7 @@ sleep %s
 exec cat "/opt/output/%s"
 """
 RAW_COMMAND = (f"for i in {' '.join(map(str, NPUS))}; do "
-           f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
+               f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
 
 
 def main() -> int:

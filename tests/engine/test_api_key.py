@@ -74,13 +74,14 @@ def bearer(key):
 
 
 @pytest.fixture(scope="module")
-def serve(environment):
+def serve(environment, tmp_path_factory):
     """Return a function that runs the application once and returns its output."""
     def run(requests, *options, **variables):
         done = subprocess.run(
             [environment / "bin/python", "-B", "-c", SERVE, *options], input=json.dumps(requests), text=True,
             capture_output=True, check=False, cwd="/", timeout=300,
-            env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HOME": "/nonexistent",
+            env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR",
+                 "HOME": str(tmp_path_factory.mktemp("home")),
                  "VLLM_SERVER_DEV_MODE": "1", "PYTHONPATH": str(ROOT / "roles/serving/files"), **variables})
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
     bench_options,
     engine_options,
+    releases_of,
     serve_options,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
@@ -57,37 +58,54 @@ for arguments in json.load(sys.stdin):
     try:
         values = vars(parser.parse_args(arguments))
         parsed.append({name: value for name, value in values.items()
-                       if value is None or isinstance(value, (str, int, list))})
+                       if value is None or isinstance(value, (str, int, float, list))})
     except ValueError as error:
         parsed.append({"error": str(error)})
 found = {"version": vllm.__version__, "options": options_of(parser), "bench": bench, "parsed": parsed}
 print(json.dumps(found, default=str))
 """
-COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
-# (release, model, topology, host), except the pipeline topology in releases that do not support it.
+HARDWARE = {"A2": "atlas_800_a2", "A3": "atlas_800_a3"}
+SEED = ("qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct")
+
+
+def inputs_of(release, model):
+    return {"plan_release": release, "plan_model": model,
+            "plan_hardware": HARDWARE[CATALOGUE["models"][model]["series"][0]]}
+
+
+def supported(model):
+    entry = CATALOGUE["models"][model]
+    return releases_of(CATALOGUE, CATALOGUE["hardware"][HARDWARE[entry["series"][0]]], entry)
+
+
+COMMANDS = [(release, model) for model, entry in CATALOGUE["models"].items() if entry["minimum_nodes"] == 1
+            for release in supported(model)]
+# (release, model, topology, host), without pipelines for releases that do not support them.
 MEMBERS = [
     (release, model, topology, host)
-    for release, model in COMMANDS
-    for topology in GROUPED
+    for model, entry in CATALOGUE["models"].items()
+    if model in SEED or entry["minimum_nodes"] > 1
+    for release in supported(model)
+    for topology in (GROUPED if model in SEED else ("data_parallel",))
     for host in ("node1", "node2")
     if topology != "pipeline" or "nnodes" in serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
 ]
 
 
 def member_command(release, model, topology, host):
-    """Return a group member's `vllm serve` arguments, or None if the node only joins a Ray cluster."""
-    plan = group_plans(topology, plan_release=release, plan_model=model)[host]
-    assert plan["refusals"] == []
-    command = plan["instances"][0]["command"]
+    """Return the `vllm serve` arguments of a node of a group; None if the node only joins a Ray cluster."""
+    found = group_plans(topology, **inputs_of(release, model))[host]
+    assert found["refusals"] == []
+    command = found["instances"][0]["command"]
     return command[2:] if command[0] == "vllm" else None
 
 
 @pytest.fixture(scope="module")
-def parser():
+def parser(tmp_path_factory):
     """Run the parser once: importing vLLM takes seconds."""
     environment = subprocess.run([ENGINE / "build", "environment"], stdout=subprocess.PIPE, text=True, check=True)
     commands = [
-        valid(plan_release=release, plan_model=model)["instances"][0]["command"][2:] for release, model in COMMANDS
+        valid(**inputs_of(release, model))["instances"][0]["command"][2:] for release, model in COMMANDS
     ]
     commands += [command for command in (member_command(*member) for member in MEMBERS) if command]
     broken = [*commands[0], "--max-num-sequences", "3"]
@@ -98,7 +116,8 @@ def parser():
         capture_output=True,
         check=False,
         cwd="/",
-        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HOME": "/nonexistent"},
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR",
+             "HOME": str(tmp_path_factory.mktemp("home"))},
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -129,21 +148,22 @@ def test_catalogue_lists_the_options_of_vllm_bench(parser, command):
 def test_command_is_parsed_as_intended(parser, index):
     found = parser["parsed"][index]
     assert "error" not in found
-    model = CATALOGUE["models"][COMMANDS[index][1]]
+    release, name = COMMANDS[index]
+    model = valid(**inputs_of(release, name))["model"]
     expected = {
         "model_tag": f"/data/{model['directory']}",
         "port": 8888,
         "host": "0.0.0.0",
-        "max_model_len": 30000,
-        "max_num_batched_tokens": 50000,
-        "max_num_seqs": 30,
-        "tensor_parallel_size": 2,
-        "async_scheduling": True,
-        "enable_prefix_caching": False,
-        "trust_remote_code": False,
-        "served_model_name": ["qwen25_vl"],
+        "tensor_parallel_size": model["npus"],
+        "trust_remote_code": model["arguments"].get("trust-remote-code", False),
+        "served_model_name": [model["served_name"]],
         "quantization": model["quantization"],
     }
+    for option, value in model["arguments"].items():
+        if option != "shutdown-timeout" and isinstance(value, (int, float, str)):
+            expected[option.replace("-", "_")] = value
+    if name in SEED:
+        assert (found["max_model_len"], found["max_num_seqs"], found["enable_prefix_caching"]) == (30000, 30, False)
     assert {name: found[name] for name in expected} == expected
 
 
@@ -151,17 +171,18 @@ def test_group_commands_are_parsed_as_intended(parser):
     members = [member for member in MEMBERS if member_command(*member)]
     parsed = parser["parsed"][len(COMMANDS) : -1]
     assert len(members) == len(parsed) > 100
-    for (release, _model, topology, host), found in zip(members, parsed, strict=True):
-        assert "error" not in found, (release, topology, host, found)
-        rank = int(host == "node2")
-        expected = {"headless": bool(rank), "tensor_parallel_size": 2, "max_num_seqs": 30}
+    for (release, name, topology, host), found in zip(members, parsed, strict=True):
+        assert "error" not in found, (release, name, topology, host, found)
+        rank, model = int(host == "node2"), CATALOGUE["models"][name]
+        expected = {"headless": bool(rank), "tensor_parallel_size": model["npus"],
+                    "max_num_seqs": model["arguments"]["max-num-seqs"]}
         if topology == "data_parallel":
             expected.update(
-                data_parallel_size=2,
-                data_parallel_size_local=1,
+                data_parallel_size=2 * model["replicas"],
+                data_parallel_size_local=model["replicas"],
                 data_parallel_address="192.0.2.11",
                 data_parallel_rpc_port=13389,
-                data_parallel_start_rank=1 if rank else None,
+                data_parallel_start_rank=model["replicas"] if rank else None,
             )
         elif topology == "pipeline":
             expected.update(

@@ -185,10 +185,11 @@ def test_files_that_a_page_names_exist(page):
     assert [str(path) for path in links + named if not path.exists()] == []
 
 
-def test_documented_checks_are_current():
-    generated = subprocess.run([sys.executable, ROOT / "docs" / "generate_checks.py"], capture_output=True,
+@pytest.mark.parametrize("page", ["checks", "models"])
+def test_generated_pages_are_current(page):
+    generated = subprocess.run([sys.executable, ROOT / "docs" / f"generate_{page}.py"], capture_output=True,
                                text=True, check=True).stdout
-    assert (ROOT / "docs" / "checks.md").read_text("utf-8") == generated, "run `make docs`"
+    assert (ROOT / "docs" / f"{page}.md").read_text("utf-8") == generated, "run `make docs`"
 
 
 @pytest.mark.parametrize("name", ["stage-result-v1", "report-v1"])

@@ -48,7 +48,8 @@ def site(folder, tags, options):
     hosts = {node: {"ansible_host": f"10.77.0.1{node[-1]}", **options.get(node, {})} for node in NODES}
     inventory.write_text(json.dumps({"npu_nodes": {"hosts": hosts, "vars": {
         "report_path": str(folder / "results"), "serving_api_key": KEY,
-        "serving_restart_policy": "no", "serving_ready_interval_s": 1, "serving_ready_timeout_s": 600}}}))
+        "serving_restart_policy": "no", "serving_allow_outage": True,
+        "serving_ready_interval_s": 1, "serving_ready_timeout_s": 600}}}))
     return execute(bed.playbook("site", "-i", inventory, "--tags", tags), MOLECULE_PROJECT_DIRECTORY=str(ROOT))
 
 

@@ -34,7 +34,8 @@ def cluster(tmp_path_factory):
     """Start a cluster that serves the model, and return the variables that all runs need."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
     variables = {"report_path": str(tmp_path_factory.mktemp("killed")),
-                 "serving_stop_timeout_s": 5, "serving_allow_outage": True, "benchmark_num_prompts": 400}
+                 "serving_stop_timeout_s": 5, "serving_allow_outage": True, "serving_keep_previous": False,
+                 "benchmark_num_prompts": 400}
     ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
     with ARCHIVE.open("wb") as archive:
         subprocess.run([*bed.command, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
@@ -157,7 +158,7 @@ UPGRADE = {
     "Wait until the service responds": True,
     "Send requests to the served model, judge the responses and record the result": False,
     "replace | Let a reboot start the new containers": True,
-    "upgrade | Remove the previous containers": True,
+    "replace | Remove the containers that an earlier upgrade kept": True,
 }
 
 

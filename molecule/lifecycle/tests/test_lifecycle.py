@@ -35,6 +35,7 @@ NEW_KEY = "the-next-key"
 KEY = yaml.safe_load((SCENARIO / "host_vars" / "node1.yml").read_text("utf-8"))["serving_api_key"]
 NODES = ("node1", "node2")
 NAMES = ("vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1")
+KEPT = tuple(f"{name}-kept" for name in NAMES)
 Load = partial(scenario.Load, KEY)
 
 
@@ -207,8 +208,9 @@ def test_rolling_upgrade_loses_no_request():
     for node in NODES:
         after = container_identities(node)
         assert after["foreign"] == before[node]["foreign"]
-        assert set(after) == {*NAMES, "foreign"}
+        assert set(after) == {*NAMES, *KEPT, "foreign"}
         assert all(after[name][0] != before[node][name][0] for name in NAMES)
+        assert [after[name][0] for name in KEPT] == [before[node][name][0] for name in NAMES]
         assert {tag(node, name) for name in NAMES} == {"-second"}
         assert completed_requests(node) > 10
     assert set(states().values()) == {"UP"}
@@ -218,6 +220,47 @@ def test_repeated_upgrade_changes_nothing():
     before = [container_identities(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
     assert [container_identities(node) for node in NODES] == before
+
+
+CHANGED = ("-e", json.dumps({"image_tag": "v0.11.0rc1-second", "serving_args": {"max-num-seqs": 7}}))
+
+
+@pytest.mark.parametrize("words", [["serving"], ["site", "--tags", "serving"]])
+def test_changed_argument_does_not_take_the_live_service_down(words):
+    before = [container_identities(node) for node in NODES]
+    with Load() as load:
+        done = playbook(*words, *CHANGED)
+    assert done.returncode != 0
+    lost_nothing(load)
+    assert [container_identities(node) for node in NODES] == before
+    for node in NODES:
+        outage = checks(node)["outage"]
+        assert outage["status"] == "failed"
+        assert all(f"{each} has plan" in outage["actual"] for each in NAMES)
+        assert re.search(r"--max-num-seqs is \d+ instead of 7", outage["actual"])
+    assert "playbooks/upgrade.yml" in output_text(done)
+
+
+def test_upgrade_and_return_lose_no_request():
+    before = [container_identities(node) for node in NODES]
+    with Load() as load:
+        succeeds("upgrade", *CHANGED)
+    lost_nothing(load)
+    changed = [container_identities(node) for node in NODES]
+    with Load() as load:
+        succeeds("upgrade", "-e", "serving_restore_previous=true")
+    lost_nothing(load)
+    for earlier, between, node in zip(before, changed, NODES):
+        after = container_identities(node)
+        assert [after[name][0] for name in NAMES] == [between[name][0] for name in KEPT] == [
+            earlier[name][0] for name in NAMES]
+        assert [after[name][0] for name in KEPT] == [between[name][0] for name in NAMES]
+        found = containers(node)
+        assert [found[name]["HostConfig"]["RestartPolicy"]["Name"] for name in (*NAMES, *KEPT)] == [
+            "always", "always", "no", "no"]
+        assert checks(node)["upgrade"]["status"] == "passed"
+    assert set(states().values()) == {"UP"}
+    assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
 
 
 @pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("wrong", "functional.expected_words")])
@@ -349,3 +392,27 @@ def test_key_rotation_loses_no_request():
     lost_nothing(load)
     assert accepted_keys() == [NEW_KEY]
     assert status(f"{BALANCER}/v1/models", KEY) == "401"
+
+
+def test_live_service_is_replaced_at_once_if_an_outage_is_allowed():
+    before = container_identities("node1")
+    inputs = {"serving_api_key": NEW_KEY, "serving_allow_outage": True, "serving_args": {"max-num-seqs": 7}}
+    succeeds("serving", "-e", json.dumps({**inputs, "image_tag": "v0.11.0rc1-second"}))
+    after = container_identities("node1")
+    assert all(after[name][0] != before[name][0] for name in NAMES)
+
+
+def test_remove_leaves_nothing_of_this_collection():
+    foreign = [container_identities(node)["foreign"] for node in NODES]
+    succeeds("remove")
+    again = succeeds("remove")
+    assert changes(again) == dict.fromkeys(NODES, 0)
+    for node, other in zip(NODES, foreign):
+        assert container_identities(node) == {"foreign": other}
+        found = bed("exec", node, "find", "/", "-xdev", "-iname", "*ascend*vllm*", "-not", "-path", "/proc/*", "-not",
+                    "-path", "/var/lib/docker/*", "-not", "-path", "/var/log/*", check=False)
+        assert found == ""
+        assert "ascend-vllm" not in bed("exec", node, "systemctl", "list-units", "--all", "--no-legend", check=False)
+        assert "v0.11.0rc1-second" in bed("exec", node, "docker", "images")
+        assert bed("exec", node, "ls", "/data/Qwen2.5-VL-32B-Instruct-w8a8/config.json")
+    assert bed("exec", "node1", "systemctl", "is-active", "haproxy") == "active\n"

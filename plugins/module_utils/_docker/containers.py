@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         privileged: bool
         devices: list[int]  # the numbers N of /dev/davinciN in the container
         ports: list[int]  # the TCP ports of the host that the container publishes
+        command: list[str]  # empty if the container is not an instance of this collection
         # The options of `vllm serve` in the command of the container.
         bind: str
         port: int | None
@@ -139,6 +140,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "privileged": bool(host.get("Privileged")),
         "devices": _devices(host, environment),
         "ports": _published_ports(inspected.get("NetworkSettings") or {}),
+        "command": list(config.get("Cmd") or ()) if labels.INSTANCE in own else [],
         "bind": options.get("--host", "0.0.0.0"),
         "port": _number(options.get("--port")),
         "tls": "--ssl-certfile" in options,

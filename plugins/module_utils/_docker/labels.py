@@ -30,6 +30,9 @@ BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"
 
 # The suffix of the name of a container that an upgrade keeps until the new container is verified.
 PREVIOUS = "-previous"
+# The suffix of the name of a container that a verified upgrade has replaced. It is stopped, and no longer counts as an
+# instance of its deployment.
+KEPT = "-kept"
 
 # The path of the file with the API key inside the container. The file is mounted from the node.
 SECRETS_TARGET = "/run/ascend-vllm/secrets.env"

@@ -10,7 +10,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts, holders, network, tls
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
         wrong_sources: list[WrongSource]
         missing_devices: list[str]
         port_holders: list[PortHolder]
-        device_holders: list[NpuHolder]  # one for each container, and one for each process outside containers
+        # On the planned NPUs, one for each container, and one for each process outside containers. For a container of
+        # this collection, one on each NPU.
+        device_holders: list[NpuHolder]
         outgoing_ports: OutgoingPorts | None
         addresses: list[Address]
         certificate_problem: str | None  # see tls.certificate_problem; None without TLS
@@ -77,7 +79,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
 
 
 def _holders(docker: DockerEngine, ports: list[int], devices: list[str]) -> tuple[list[PortHolder], list[NpuHolder]]:
-    """Return the holders of the ports, and the holders of the NPUs among the device nodes."""
+    """Return the holders of the ports and of the NPUs among the device nodes, and our containers on other NPUs."""
     running = containers.find(docker)
     npus = {number for number in map(device_number, devices) if number is not None}
     at_ports, at_npus = holders.open_files(ports, npus=bool(npus))
@@ -85,6 +87,6 @@ def _holders(docker: DockerEngine, ports: list[int], devices: list[str]) -> tupl
     for holder in holders.npu_holders(at_npus, running):
         # Only the first process of each container is returned.
         container = holder["container"]
-        if holder["device"] in npus:
+        if holder["device"] in npus or (container and labels.INSTANCE in container["labels"]):
             held.setdefault((holder["device"], container["id"] if container else holder["pid"]), holder)
     return holders.port_holders(at_ports, running, ports), list(held.values())

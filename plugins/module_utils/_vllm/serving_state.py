@@ -150,7 +150,7 @@ class Observer:
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the API in the order in which the endpoints become available, and add the responses to the state."""
         server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
-                              STATUS_TIMEOUT_S, self._ca, self._server_name)
+                        STATUS_TIMEOUT_S, self._ca, self._server_name)
         health = server.health()
         seen = {**seen, "health": health}
         if health.get("error", "").startswith(REJECTED):

@@ -15,12 +15,15 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from yaml import YAMLError
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import merge
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import merge, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
 
 # The catalogue is in a role, because an installed collection always includes the files of its roles.
 CATALOGUE = collection_root() / "roles" / "plan" / "files" / "catalogue"
+# The sections whose entries can be like another entry, and their types in schema.json.
+SECTIONS = {"hardware": "hardware", "releases": "release", "models": "model"}
 
 
 def load_catalogue(overlays: str | Sequence[str] = ()) -> Catalogue:
@@ -29,22 +32,56 @@ def load_catalogue(overlays: str | Sequence[str] = ()) -> Catalogue:
     :raises AnsibleError: if a file is missing or invalid, or the result does not match ``schema.json``. The message
         names the file.
     """
-    catalogue = _own(CATALOGUE)
     overlays = [overlays] if isinstance(overlays, str) else overlays
     files = [path for overlay in overlays if overlay for path in _overlay_files(overlay)]
-    for path in files:
-        catalogue = merge(catalogue, _read(path))
-    if files:  # The tests validate the files of the collection.
-        _validate(catalogue, json.loads((CATALOGUE / "schema.json").read_text("utf-8")), files)
-    return cast(Catalogue, catalogue)
+    return cast(Catalogue, _merged(files) if files else _own())
 
 
 @lru_cache(maxsize=None)
-def _own(folder: Path) -> dict[str, Any]:
+def _own() -> dict[str, Any]:
+    return _merged([])  # The tests validate the files of the collection.
+
+
+def _merged(files: list[Path]) -> dict[str, Any]:
     catalogue: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.yml")):
-        catalogue = merge(catalogue, _read(path))
+    for path in sorted(CATALOGUE.glob("*.yml")) + files:
+        catalogue = merge(catalogue, _read(path), extend=True)
+    schema = json.loads((CATALOGUE / "schema.json").read_text("utf-8"))
+    for section, kind in SECTIONS.items():
+        entries = catalogue.get(section)
+        if isinstance(entries, dict):
+            rules = schema["$defs"][kind]["properties"]
+            catalogue[section] = {name: _complete(section, name, entries, rules) for name in entries}
+    if files:
+        _validate(catalogue, schema, files)
     return catalogue
+
+
+def _complete(section: str, name: str, entries: dict[str, Any], rules: dict[str, Any]) -> Any:
+    """Return an entry with the keys of the entry that it is ``like``, and with the defaults of the schema."""
+    entry = _inherited(section, name, entries, ())
+    if not isinstance(entry, dict):
+        return entry
+    defaults = {key: rule["default"] for key, rule in rules.items() if "default" in rule}
+    title = {"name": name} if section != "releases" else {}
+    if section == "models":
+        title.update(directory=entry.get("name", name), served_name=name)
+    return {**defaults, **title, **entry}
+
+
+def _inherited(section: str, name: str, entries: dict[str, Any], heirs: tuple[str, ...]) -> Any:
+    entry = entries[name]
+    if not isinstance(entry, dict):
+        return entry
+    own = {key: value for key, value in entry.items() if key != "like"}
+    like = entry.get("like")
+    if like is None:
+        return merge({}, own)
+    if like not in entries or like in (*heirs, name):
+        close = nearest(str(like), set(entries) - {*heirs, name})
+        raise AnsibleError(f"plan_catalogue: {section}.{name} is like {like}, which is not another entry of {section}"
+                           + (f"; the nearest is {close}." if close else "; correct the name."))
+    return merge(_inherited(section, like, entries, (*heirs, name)), own)
 
 
 def _overlay_files(overlay: str) -> list[Path]:
@@ -79,9 +116,9 @@ def _validate(catalogue: dict[str, Any], schema: dict[str, Any], files: list[Pat
             from error
     found = sorted(jsonschema.Draft202012Validator(schema).iter_errors(catalogue), key=lambda wrong: wrong.json_path)
     if found:
-        names, where = ", ".join(map(str, files)), found[0].json_path[2:] or "the top level"
-        raise AnsibleError(f"plan_catalogue ({names}) does not match the schema of the catalogue at {where}: "
-                           f"{found[0].message}")
+        names = ", ".join(map(str, files))
+        wrong = [f"{each.json_path[2:] or 'the top level'}: {_text.one_line(each.message)}" for each in found]
+        raise AnsibleError(f"plan_catalogue ({names}) does not match the schema of the catalogue: {'; '.join(wrong)}.")
 
 
-_own(CATALOGUE)  # Read once here, because Ansible forks the worker processes of all hosts from this process.
+_own()  # Read once here, because Ansible forks the worker processes of all hosts from this process.

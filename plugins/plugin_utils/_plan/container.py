@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import reachable
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import FURTHER_KEYS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.memory import split_problem
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     DockerHealthCheck,
     Hardware,
@@ -40,6 +41,10 @@ OWNED_ENVIRONMENT = {
     "HCCL_HOST_SOCKET_PORT_RANGE": "serving_hccl_port_base",
     "HCCL_NPU_SOCKET_PORT_RANGE": "serving_hccl_npu_port_base",
 }
+
+# A privileged container has all NPUs of the node, so only these variables select some of them. Either of them alone was
+# not sufficient (vllm-ascend issue 6942).
+VISIBLE_NPUS = ("ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
 
 # Version of the health check, roles/serving/files/health.py. It is part of the path on the node, so that a new version
 # changes the plan and running containers are replaced. Otherwise they would keep the old script until a restart.
@@ -85,13 +90,14 @@ def place_instances(
     size = model["npus"]
     if inputs.text("serving_tensor_parallel_size"):
         size = inputs.integer("serving_tensor_parallel_size", 1, 64)
-    if model["attention_heads"] % size:
+    problem = split_problem(model, size, model["arguments"])
+    if problem:
         findings.refuse(
-            "serving_tensor_parallel_size",
-            "serving_tensor_parallel_size is %d, but must divide the %d attention heads of %s.",
-            size, model["attention_heads"], model["name"])
+            "serving_tensor_parallel_size", "serving_tensor_parallel_size must %s, but is %d.", problem, size)
     if inputs.is_auto("serving_replicas"):
         replicas = max(1, len(npus) // size)
+    elif not inputs.text("serving_replicas"):
+        replicas = model["replicas"]
     else:
         replicas = inputs.integer("serving_replicas", 1, 64)
     if replicas * size > len(npus):
@@ -100,29 +106,6 @@ def place_instances(
             "serving_replicas: %d x %d NPUs are needed, but only %d are available (serving_npus on %s); lower it.",
             replicas, size, len(npus), hardware["name"])
     return [npus[index * size:(index + 1) * size] for index in range(replicas)]
-
-
-def check_memory(hardware: Hardware, model: Model, size: int, findings: Findings) -> None:
-    """Refuse a model whose weights alone do not fit into the HBM that vLLM may use.
-
-    :param size: the number of NPUs over which one copy of the weights is spread.
-    """
-    try:
-        share = float(model["arguments"].get("gpu-memory-utilization", 0.9))
-    except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        findings.refuse(
-            "serving_args.type",
-            "serving_args: gpu-memory-utilization must be above 0 and at most 1, but is %r.",
-            model["arguments"]["gpu-memory-utilization"])
-        return
-    needed, available = model["weights_bytes"] / size / 2**30, hardware["hbm_mb"] / 1024 * share
-    if needed >= available:
-        findings.refuse(
-            "serving_tensor_parallel_size",
-            "serving_tensor_parallel_size: the weights of %s need %.1f GiB on each of %d NPUs, but vLLM may use only "
-            "%.1f GiB of an NPU (%s); raise it.", model["name"], needed, size, available, hardware["name"])
 
 
 def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
@@ -194,9 +177,9 @@ def _site_mounts(inputs: Inputs, findings: Findings) -> list[Mount]:
     return found
 
 
-def base_environment(release: Release, inputs: Inputs, findings: Findings) -> dict[str, str]:
-    """Return the environment of every instance: the environment of the release with serving_env merged over it."""
-    merged = {**OFFLINE, **release["environment"]}
+def base_environment(release: Release, model: Model, inputs: Inputs, findings: Findings) -> dict[str, str]:
+    """Return the environment of every instance: those of release and model with serving_env merged over them."""
+    merged = {**OFFLINE, **release["environment"], **model["environment"]}
     for name, value in inputs.mapping("serving_env").items():
         if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", str(name)) or isinstance(value, (bool, dict, list)):
             findings.refuse(

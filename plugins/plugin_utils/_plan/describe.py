@@ -5,15 +5,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Group,
     HealthCheck,
     Instance,
+    Memory,
     Mount,
     Plan,
 )
+
+
+def describe_all(plans: Mapping[str, Plan]) -> list[str]:
+    """Return the texts of the plans of hosts. Equal plans are one text, and other plans are their differences from it.
+
+    In a text for several hosts, ``<address>`` is the address of the host.
+    """
+    blocks: dict[str, list[str]] = {}
+    for host, plan in plans.items():
+        text = describe(plan, "").partition("\n")[2]
+        for url in (instance["url"] or "" for instance in plan["instances"]):
+            text = text.replace("at " + url, "at " + re.sub("//.*:", "//<address>:", url))
+        blocks.setdefault(text, []).append(host)
+    (first, hosts), *others = blocks.items()
+    texts = [describe(plans[hosts[0]], hosts[0]) if len(hosts) == 1 else "%s:\n%s" % (", ".join(hosts), first)]
+    for other, hosts in others:
+        lines = difflib.unified_diff(first.split("\n"), other.split("\n"), n=0, lineterm="")
+        texts.append("%s: as above, except for\n%s" % (
+            ", ".join(hosts), "\n".join(line for line in lines if not line.startswith(("@@", "---", "+++")))))
+    return texts
 
 
 def describe(plan: Plan, host: str) -> str:
@@ -32,6 +55,8 @@ def describe(plan: Plan, host: str) -> str:
         lines.append(_row("", "loaded from %s" % image["archive"]))
     lines.append(_row("model", "%s in %s, served as %s" % (
         plan["model"]["name"], plan["model"]["path"], plan["model"]["served_name"])))
+    if plan["memory"]:
+        lines.append(_row("memory", _memory(plan["memory"])))
     if plan["patch"]:
         lines.append(_row("patch", "%(id)s for %(target)s, stored as %(host_path)s" % plan["patch"]))
     lines.append(_row("health", _health(plan["health_check"])))
@@ -41,6 +66,13 @@ def describe(plan: Plan, host: str) -> str:
         lines += _instance(instance)
     lines += _rows("warnings", ["%(id)s: %(message)s" % warning for warning in plan["warnings"]])
     return "\n".join(lines)
+
+
+def _memory(memory: Memory) -> str:
+    parts = "%(weights_gib).1f GiB of weights per NPU, %(kv_cache_gib).1f GiB for the KV cache" % memory
+    if "unsupported" in memory:
+        return "%s, whose size in tokens is not computed: %s" % (parts, memory["unsupported"])
+    return "%s, about %d tokens or %g sequences of max-model-len" % (parts, memory["tokens"], memory["sequences"])
 
 
 def _group(group: Group) -> str:

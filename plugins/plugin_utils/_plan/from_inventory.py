@@ -21,7 +21,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import BadCertificates, ca_certificates
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.unknown_names import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
     plain,
@@ -46,7 +47,6 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
             value = plain(task_vars.get(name, default))
             text = json.dumps(bool(value) if name in SECRETS else value, sort_keys=True)
             found[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
-    del found["plan_show"]  # This input does not change the plan.
     return found
 
 
@@ -66,6 +66,15 @@ class Plans:
 
         :raises AnsibleActionFail: with all refusals, if the plan cannot be deployed.
         """
+        plan = self.resolved(host)
+        if plan["refusals"]:
+            sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
+            raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
+                                    result={"refusals": plan["refusals"]})
+        return plan
+
+    def resolved(self, host: str) -> Plan:
+        """Return the plan of a host, which is not saved if it has refusals."""
         try:
             self._records.folder(host)
         except BadHostName as refused:
@@ -75,15 +84,16 @@ class Plans:
             return self._records.read_plan(host, digests)
         except NoPlan:
             plan = self._resolve(host)
+        if not plan["refusals"]:
             self._records.write_plan(host, plan, digests)
-            return plan
+        return plan
+
+    def catalogue(self, host: str) -> Catalogue:
+        """Return the catalogue of a host."""
+        return load_catalogue(self.inputs[host]["plan_catalogue"])
 
     def _resolve(self, host: str) -> Plan:
-        old_names = renamed(self.inputs.variables(host))
-        if old_names:
-            raise AnsibleActionFail(f"{host}: {' '.join(old_names)}")
-        catalogue = load_catalogue(self.inputs[host]["plan_catalogue"])
-        plan = resolve(catalogue, self._without_secrets(host), host,
+        plan = resolve(self.catalogue(host), self._without_secrets(host), host,
                        {name: self._without_secrets(name) for name in self._members(host)})
         plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in secret_problems(
             self.inputs.templar, self.inputs.variables(host)).items()]
@@ -91,10 +101,10 @@ class Plans:
             plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"])
         except BadCertificates as error:
             plan["refusals"].append({"id": "serving_tls_ca", "message": str(error)})
-        if plan["refusals"]:
-            sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
-            raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
-                                    result={"refusals": plan["refusals"]})
+        plan["refusals"] += renamed(self.inputs.variables(host))
+        strict = self.inputs[host]["plan_strict_names"] is True
+        plan["refusals" if strict else "warnings"] += unknown_names(
+            self.inputs.variables(host), self.inputs[host]["plan_allowed_names"])
         return plan
 
     def _members(self, host: str) -> list[str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import release_id
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import base_release, concerns, release_id
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Hardware, Image, Patch, Release
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Hardware, Image, Model, Patch, Release
 
 
 def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings: Findings) -> Image:
@@ -31,8 +31,10 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
     if suffix and suffix not in release["image"]["chips"]:
         findings.refuse(
             "plan_hardware",
-            "plan_hardware is %s, but release %s has no image for it (tag suffix -%s); choose another release.",
-            hardware["id"], release["id"], suffix)
+            "plan_hardware is %s, but release %s has no image for it (tag suffix -%s); %s.",
+            hardware["id"], release["id"], suffix,
+            "set plan_release to one of " + ", ".join(release["usable"]) if release["usable"]
+            else "correct plan_hardware")
     expected = "-".join(part for part in (release["id"], suffix, variant) if part)
     tag = release_id(tag) if re.match(r"[0-9]+\.[0-9]+\.[0-9]+", tag) else tag
     if tag and tag != expected:
@@ -45,22 +47,33 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
             "image_digest",
             "image_digest is empty, so the tag alone decides which image runs; set it to the digest that the image "
             "stage reports.")
-    tag = tag or expected
+    tag, archive, mirror = tag or expected, inputs.text("image_archive"), inputs.text("image_registry_mirror")
+    if archive and not archive.startswith("/"):
+        findings.refuse(
+            "image_archive",
+            "image_archive must be an absolute path, but is %s; start it with inventory_dir, for example.", archive)
+    if mirror and not re.match(r"[\w.-]+(:[0-9]+)?(/[\w./-]+)?$", mirror):
+        findings.refuse(
+            "image_registry_mirror",
+            "image_registry_mirror must be the address of a registry without a scheme, such as "
+            "registry.example.com:5000, but is %s.", mirror)
     return {"reference": repository + ":" + tag, "repository": repository, "tag": tag, "digest": digest or None,
-            "archive": inputs.text("image_archive") or None}
+            "archive": archive or None}
 
 
 def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, findings: Findings) -> None:
     """Refuse a tag of another release or for other chips. Warn of a tag that upstream does not publish."""
-    named = re.match(r"^(v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
+    named = re.match(r"^((?:nightly-|releases-)*v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
     parts = named.group(2).split("-")[1:] if named else []
     chips, published = release["image"]["chips"], release["image"]["chips"] + release["image"]["variants"]
     for_chips = [part for part in parts if part in chips]
-    if named and named.group(1) != release["id"]:
+    other = named.group(1) if named else ""
+    if named and release["id"] not in (other, base_release(other)):
+        instead = other if other in release["usable"] else base_release(other)
         findings.refuse(
             "image_tag",
-            "image_tag is %s, an image of release %s, but plan_release is %s; set plan_release to %s, or image_tag to "
-            "%s.", tag, named.group(1), release["id"], named.group(1), expected)
+            "image_tag is %s, an image of release %s, but plan_release is %s; set %simage_tag to %s.", tag, other,
+            release["id"], "plan_release to %s, or " % instead if instead in release["usable"] else "", expected)
     elif named and for_chips != [suffix for suffix in [hardware["image_suffix"]] if suffix] and (
             for_chips or set(parts) <= set(published)):
         findings.refuse(
@@ -76,11 +89,11 @@ def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, fi
             "that release.", tag, release["id"], expected)
 
 
-def resolve_patch(release: Release, inputs: Inputs, findings: Findings) -> Patch | None:
-    """Return the patch to apply, or None. With serving_patches auto, it is the patch that the release requires."""
+def resolve_patch(release: Release, model: Model, inputs: Inputs, findings: Findings) -> Patch | None:
+    """Return the patch to apply, or None. With serving_patches auto, it is the patch that the model requires."""
     patches, architecture = release["patches"], inputs.text("plan_architecture")
     required = [name for name, entry in patches.items() if entry["policy"] == "required"
-                and architecture in ["", *entry["architectures"]]]
+                and concerns(entry, model) and architecture in ["", *entry["architectures"]]]
     wanted = required if inputs.is_auto("serving_patches") else [str(name) for name in inputs.items("serving_patches")]
     chosen = [name for name in wanted if _is_applicable(name, release, inputs, findings)]
     for name in sorted(set(required) - set(wanted)):

@@ -94,7 +94,8 @@ class Inputs:
         value = self._values.get(name)
         if value in (None, ""):
             return {}
-        return value if isinstance(value, dict) else self._refused(name, "a mapping of names to values", value, {})
+        shown = "***" if name == "serving_env" else value  # may contain secrets
+        return value if isinstance(value, dict) else self._refused(name, "a mapping of names to values", shown, {})
 
     def items(self, name: str) -> list[Any]:
         """Return a list, which is empty for null."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Finding
+
 # {old name: new name}
 RENAMED: dict[str, str] = {
     "accuracy_packages": "accuracy_requirements",
@@ -31,7 +33,7 @@ RENAMED: dict[str, str] = {
 }
 
 
-def renamed(variables: Iterable[str]) -> list[str]:
-    """Return one sentence for each old name among the variables, in alphabetical order."""
-    return [f"The variable {name} is now named {RENAMED[name]}; rename it in the inventory. Nothing was changed."
+def renamed(variables: Iterable[str]) -> list[Finding]:
+    """Return one refusal for each old name among the variables, in alphabetical order."""
+    return [{"id": name, "message": f"The variable {name} is now named {RENAMED[name]}; rename it in the inventory."}
             for name in sorted(RENAMED.keys() & set(variables))]

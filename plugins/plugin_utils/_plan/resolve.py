@@ -12,7 +12,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -20,13 +20,23 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices im
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, is_loopback
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, tls
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id, routes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
+    base_release,
+    concerns,
+    model_for,
+    nearest,
+    nearest_release,
+    release_id,
+    releases_of,
+    routes,
+    support,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
     HCCL_DEFAULT_PORTS,
     HEALTH_TARGET,
+    VISIBLE_NPUS,
     base_environment,
     bind_mount,
-    check_memory,
     docker_health_check,
     hccl_environment,
     hccl_ports,
@@ -38,6 +48,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.image import resolve_image, resolve_patch
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.memory import resolve_memory
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import (
     check_arguments,
     merge_arguments,
@@ -48,12 +59,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments 
     set_weight_nz,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import (
+    GROUPED,
     TOPOLOGIES,
     Members,
     group_environment,
     instance_command,
     join_placement,
-    npus_per_copy,
     resolve_conflicts,
     resolve_group,
 )
@@ -74,6 +85,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Plan,
     Ports,
     Release,
+    ReleaseEntry,
 )
 
 SCHEMA = "ascend.vllm/plan/v1"
@@ -138,8 +150,8 @@ def _resolve(
     inputs = Inputs({**values, **dict.fromkeys(problems, "")}, findings)
     chosen = _choose(catalogue, inputs, findings)
     if chosen is None:
-        missing = dict.fromkeys(
-            ("hash", "hardware", "release", "model", "image", "patch", "group", "ca", "docker_socket", "health_check"))
+        missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca",
+                                 "docker_socket", "memory", "health_check"))
         return cast(Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
                            "refusals": []}), findings
     for name, sentence in problems.items():
@@ -184,34 +196,54 @@ def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[H
             "plan_release",
             "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.", wanted, release_name)
     profile = _entry(catalogue["hardware"], "plan_hardware", hardware_id, findings)
-    release_entry = _entry(catalogue["releases"], "plan_release", release_name, findings)
-    model_entry = _entry(catalogue["models"], "plan_model", model_id, findings)
+    models = catalogue["models"]
+    if {release_name, base_release(release_name)} & set(catalogue["releases"]):
+        models = {name: entry for name, entry in models.items() if support(entry, release_name)}
+    model_entry = catalogue["models"].get(model_id) or _entry(models, "plan_model", model_id, findings)
+    usable = list(catalogue["releases"])
+    if profile and model_entry:
+        usable = releases_of(catalogue, profile, model_entry)
+    release_entry = _release(catalogue["releases"], release_name, usable, findings)
     if profile is None or release_entry is None or model_entry is None:
         return None
     if release_entry["vllm"] not in catalogue["vllm_versions"]:
-        findings.refuse(
-            "plan_catalogue",
-            "plan_catalogue: release %s contains vLLM %s, but the catalogue does not list the options of that version; "
-            "add it to vllm_versions.", release_name, release_entry["vllm"])
-        return None
+        findings.warn(
+            "plan_release",
+            "Release %s contains vLLM %s, whose options the catalogue does not list, so those of the preceding version "
+            "are used; add the version to vllm_versions in plan_catalogue when you have compared its options.",
+            release_name, release_entry["vllm"])
     hardware = _hardware(hardware_id, profile, inputs)
-    release: Release = {
-        **release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"])}
-    model = _model(catalogue, model_id, model_entry, inputs)
+    release: Release = {**release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"]),
+                        "usable": usable}
+    model = _model(catalogue, model_id, model_for(model_entry, profile, release_name), inputs)
     _check_support(hardware, release, model, inputs, findings)
     return hardware, release, model
 
 
-def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findings) -> _T | None:
+def _release(releases: Mapping[str, ReleaseEntry], name: str, usable: list[str], findings: Findings
+             ) -> ReleaseEntry | None:
+    """Return the entry of a release, or that of its base for a post-release or a nightly image."""
+    base = base_release(name)
+    if name not in releases and base in releases:
+        findings.warn(
+            "plan_release",
+            "plan_release is %s, which is not in the catalogue, so it is planned as %s, on which it is based.",
+            name, base)
+        return releases[str(base)]
+    return _entry(releases, "plan_release", name, findings, nearest_release(name, usable), usable)
+
+
+def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findings, close: str | None = None,
+           choices: Iterable[str] = ()) -> _T | None:
     """Return an entry of the catalogue, or refuse the variable with the nearest known name."""
     if name in entries:
         return entries[name]
-    close = nearest(name, entries)
+    close = close or nearest(name, choices or entries)
     findings.refuse(
         variable,
         "%s is %s, which is not in the catalogue; %s.",
         variable, name or "empty",
-        "the nearest is " + close if close else "choose one of " + ", ".join(sorted(entries)))
+        "the nearest is " + close if close else "choose one of " + ", ".join(choices or sorted(entries)))
     return None
 
 
@@ -235,6 +267,7 @@ def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -
         **entry,
         "id": name,
         "path": folder + "/" + entry["directory"],
+        "container_name": "vllm-ascend-" + re.sub(r"[^A-Za-z0-9.]+", "-", entry["served_name"]),
         "served_name": inputs.text("serving_served_model_name") or entry["served_name"],
         "quantize_from_path": quantize_from,
     }
@@ -242,19 +275,35 @@ def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -
 
 def _check_support(hardware: Hardware, release: Release, model: Model, inputs: Inputs, findings: Findings) -> None:
     """Refuse combinations that the catalogue rules out, and warn of known problems of the combination."""
-    releases = model["releases"]
-    if release["id"] in releases["undocumented"]:
+    status = support(model, release["id"])
+    if status == "unstated":
         findings.warn(
             "release.undocumented",
-            "%s runs with release %s, but upstream neither documents nor tests it there; the last documented release "
-            "is %s.", model["name"], release["id"], releases["documented"][-1])
-    elif release["id"] not in releases["documented"]:
+            "The catalogue does not state which releases support %s; release %s may not support it.",
+            model["name"], release["id"])
+    elif status == "undocumented":
+        documented = [name for name in release["usable"] if support(model, name) == "documented"]
+        findings.warn(
+            "release.undocumented",
+            "No documentation or test of upstream is known for %s with release %s; the last documented release is %s.",
+            model["name"], release["id"], documented[-1] if documented else "unknown")
+    elif status is None:
         findings.refuse(
             "plan_release",
             "plan_release is %s, which does not support %s; choose one of %s.",
-            release["id"], model["name"], ", ".join(releases["documented"]))
+            release["id"], model["name"], ", ".join(release["usable"]))
 
-    topology = inputs.choice("serving_topology", TOPOLOGIES)
+    if hardware["series"] not in model["series"]:
+        findings.warn(
+            "plan_hardware",
+            "Upstream documents %s for %s, but plan_hardware is %s.", model["name"], ", ".join(model["series"]),
+            hardware["id"])
+    topology, nodes = inputs.choice("serving_topology", TOPOLOGIES), model["minimum_nodes"]
+    if nodes > max(1, len(inputs.items("serving_hosts")) if topology in GROUPED else 1):
+        findings.refuse(
+            "serving_topology",
+            "%s needs at least %d nodes, but serving_topology is %s; set it to data_parallel, and serving_hosts to %d "
+            "nodes.", model["name"], nodes, topology, nodes)
     if topology in model["unsupported"]:
         findings.refuse(
             "serving_topology",
@@ -271,7 +320,7 @@ def _check_support(hardware: Hardware, release: Release, model: Model, inputs: I
             architecture, release["id"], ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
         applies = not architecture or architecture in bug.get("architectures", [architecture])
-        if applies and "mitigated_by" not in bug:
+        if applies and concerns(bug, model) and "mitigated_by" not in bug:
             findings.warn("known_bug." + name, "%s (%s).", bug["summary"].rstrip("."), bug["source"])
 
 
@@ -280,15 +329,15 @@ def _deployment(
     members: Members, findings: Findings,
 ) -> Plan:
     """Return the plan for a hardware profile, release and model. Its hashes depend only on this host."""
-    image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, inputs, findings)
-    environment = base_environment(release, inputs, findings)
+    image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, model, inputs, findings)
+    environment = base_environment(release, model, inputs, findings)
     overrides = inputs.mapping("serving_args")
     arguments = merge_arguments(catalogue, release, model, overrides, findings)
     set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
     restrict_media(arguments, overrides, findings)
     set_shutdown_timeout(
         catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
-    check_arguments(arguments, release, model, findings)
+    check_arguments(catalogue, arguments, release, model, findings)
     api_key.check_exposure(inputs, arguments, group is None or group["rank"] == 0, findings)
     resolve_conflicts(group, release, model, arguments, option_names(overrides), findings)
     model["arguments"] = arguments
@@ -296,7 +345,8 @@ def _deployment(
     npus = usable_npus(hardware, inputs, findings)
     placement = place_instances(npus, hardware, model, inputs, findings)
     npus_of_instances = join_placement(placement, group, hardware, model, members, findings)
-    check_memory(hardware, model, npus_per_copy(group, placement) or model["npus"], findings)
+    memory = resolve_memory(hardware, model, group, len(placement[0]) or model["npus"],
+                            inputs.integer("plan_request_tokens", 1, 1 << 24), findings)
 
     settings = _container_settings(inputs, findings, group)
     check = resolve_health_check(inputs, findings)
@@ -318,7 +368,8 @@ def _deployment(
     _check_ports(instances, group, findings)
     return {"schema": SCHEMA, "hash": None, "hardware": hardware, "release": release, "model": model, "image": image,
             "patch": patch, "group": group, "ca": None, "docker_socket": inputs.path("plan_docker_socket"),
-            "npus": npus, "health_check": check, "instances": instances, "warnings": [], "refusals": []}
+            "npus": npus, "memory": memory, "health_check": check, "instances": instances, "warnings": [],
+            "refusals": []}
 
 
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
@@ -397,7 +448,7 @@ def _mounts(
 def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> Instance:
     """Return an instance whose hash and labels are empty."""
     group, model, bind = common.group, common.model, common.settings["bind"]
-    name = inputs.text("serving_container_name")
+    name = inputs.text("serving_container_name") or model["container_name"]
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
         findings.refuse(
             "serving_container_name",
@@ -441,6 +492,8 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     }
     if group:
         instance["environment"].update(group_environment(group, npus, inputs, findings))
+    if instance["privileged"]:
+        instance["environment"].update(dict.fromkeys(VISIBLE_NPUS, ",".join(map(str, npus))))
     if with_tls:
         instance["command"] += tls.OPTIONS
         instance["mounts"] += [bind_mount(inputs.text(name), "file", target, origin="tls")

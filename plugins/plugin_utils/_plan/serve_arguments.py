@@ -15,6 +15,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
     nearest,
     serve_options,
     version_key,
+    within,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
@@ -163,18 +164,25 @@ def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings:
             "names, internal ones included; list the hosts that it may fetch from.")
 
 
-def check_arguments(arguments: Arguments, release: Release, model: Model, findings: Findings) -> None:
+def check_arguments(
+    catalogue: Catalogue, arguments: Arguments, release: Release, model: Model, findings: Findings,
+) -> None:
     """Refuse values that vLLM would reject only after minutes of loading. Warn of values that vLLM silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
         findings.refuse(
             "serving_args.additional-config",
             "serving_args: additional-config must be a mapping, but is %r.", config)
-    for key in sorted(set(config or ()) & set(release["additional_config_ignored"])):
-        findings.warn(
-            "serving_args.ignored",
-            "serving_args: release %s ignores the key %s of additional-config: %s.",
-            release["id"], key, release["additional_config_ignored"][key])
+    keys, ignored = catalogue["additional_config_keys"], release["additional_config_ignored"]
+    for key in sorted(config) if isinstance(config, dict) else ():
+        if key in ignored or key not in keys or not within(keys[key], release["id"]):
+            close = nearest(key, [each for each in keys if within(keys[each], release["id"])])
+            reason = ignored.get(key) or (
+                "other releases have it" if key in keys else "no release has it" + (
+                    ", and the nearest key is %s" % close if close else ""))
+            findings.warn(
+                "serving_args.ignored", "serving_args: release %s ignores the key %s of additional-config: %s.",
+                release["id"], key, reason)
 
     batched, seqs = _number("max-num-batched-tokens", arguments, findings), _number("max-num-seqs", arguments, findings)
     length = _number("max-model-len", arguments, findings)

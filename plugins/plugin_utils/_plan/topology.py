@@ -74,12 +74,12 @@ def resolve_group(
     if len(findings.refusals) == before:
         _check_shared(host, members, findings)
     if topology == PIPELINE and "nnodes" not in serve_options(catalogue, release["vllm"]):
-        able = [name for name, entry in catalogue["releases"].items()
-                if "nnodes" in serve_options(catalogue, entry["vllm"])]
+        able = [name for name in release["usable"]
+                if "nnodes" in serve_options(catalogue, catalogue["releases"][name]["vllm"])]
         findings.refuse(
             "serving_topology",
-            "serving_topology is pipeline, but vLLM %s of release %s has no option --nnodes; set it to ray, or "
-            "plan_release to one of %s.", release["vllm"], release["id"], ", ".join(able))
+            "serving_topology is pipeline, but vLLM %s of release %s has no option --nnodes; set it to ray%s.",
+            release["vllm"], release["id"], ", or plan_release to one of " + ", ".join(able) if able else "")
     port = _port(topology, inputs, findings)
     found: list[Member] = [{"host": name, "address": _address(name, members[name], findings)}
                            for name in named if name in members]
@@ -213,14 +213,6 @@ def join_placement(
         ranks.append(len(place_instances(npus, hardware, model, inputs, ignored)))
     group["size"], group["local"], group["start"] = sum(ranks), ranks[group["rank"]], sum(ranks[:group["rank"]])
     return [[npu for npus in placement for npu in npus]]
-
-
-def npus_per_copy(group: Group | None, placement: list[list[int]]) -> int:
-    """Return the number of NPUs over which one copy of the weights is spread."""
-    if group is None:
-        return len(placement[0])
-    stages = 1 if group["topology"] == DATA_PARALLEL else len(group["members"])
-    return group["tensor_parallel_size"] * stages
 
 
 def instance_command(

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OptionKind = Literal["value", "switch", "flag"]
+Modality = Literal["text", "vision"]
+Series = Literal["A2", "A3"]
+#: How a release supports a model; ``unstated`` if the model's entry does not name releases.
+Support = Literal["documented", "undocumented", "unstated"]
 RouteKind = Literal["inference", "control", "information", "metrics", "health"]
 SourceType = Literal["file", "directory"]
 MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets", "tls", "plog"]
@@ -48,6 +52,7 @@ class HardwareProfile(TypedDict):
     chip_names: list[str]
     #: HBM of one chip in MB.
     hbm_mb: int
+    series: Series
     architectures: list[str]
     #: Part of the image tag that names the chip; empty for the 910B, whose tags have no such part.
     image_suffix: str
@@ -96,6 +101,8 @@ class PatchEntry(TypedDict):
     """A patch in the catalogue. With the policy ``fixed`` only ``reason`` is present, otherwise all other keys are."""
 
     policy: Literal["required", "optional", "fixed"]
+    #: The models that need it, as architectures or ids; missing for all models.
+    models: NotRequired[list[str]]
     reason: NotRequired[str]
     architectures: NotRequired[list[str]]
     target: NotRequired[str]
@@ -123,6 +130,8 @@ class KnownBug(TypedDict):
     summary: str
     source: str
     mitigated_by: NotRequired[str]
+    #: The affected models, as architectures or ids; missing for all models.
+    models: NotRequired[list[str]]
     architectures: NotRequired[list[str]]
 
 
@@ -171,11 +180,41 @@ class Sources(TypedDict):
     quantize: NotRequired[Quantize]
 
 
-class ModelReleases(TypedDict):
-    """The releases that can serve a model, with and without upstream documentation for the model."""
+class Releases(TypedDict):
+    """A range of releases."""
 
-    documented: list[str]
-    undocumented: list[str]
+    since: NotRequired[str]
+    #: The first release after the range.
+    until: NotRequired[str]
+
+
+class ModelReleases(TypedDict, total=False):
+    """The releases that can serve a model, with and without upstream documentation; empty if nothing is known."""
+
+    documented: Releases
+    undocumented: Releases
+
+
+class ModelReference(TypedDict):
+    """A published score. It is the gate of the accuracy stage if it has a tolerance, which is in points."""
+
+    dataset: str
+    score: float
+    tolerance: NotRequired[float]
+    series: NotRequired[Series]
+    source: str
+
+
+class Override(Releases, total=False):
+    """Keys of a model for one product, or for a range of releases."""
+
+    series: Series
+    npus: int
+    replicas: int
+    minimum_nodes: int
+    arguments: dict[str, Any]
+    environment: dict[str, str]
+    quantization_names: list[list[str]]
 
 
 class ModelEntry(TypedDict):
@@ -184,7 +223,9 @@ class ModelEntry(TypedDict):
     name: str
     #: Name of its folder in weights_path.
     directory: str
-    architecture: str
+    modality: Modality
+    #: Missing if config.json may name any architecture.
+    architecture: NotRequired[str]
     served_name: str
     quantization: str | None
     weights_bytes: int
@@ -192,7 +233,24 @@ class ModelEntry(TypedDict):
     sources: Sources
     #: NPUs (chips) that one instance uses by default.
     npus: int
+    #: The most NPUs over which the release can split it; missing without a limit.
+    maximum_npus: NotRequired[int]
+    #: Instances on each node by default; with data parallelism, ranks.
+    replicas: int
     attention_heads: int
+    kv_heads: NotRequired[int]
+    #: Elements of a head.
+    head_size: NotRequired[int]
+    #: With MLA, elements of the latent vector of a token in a layer, with its rotary part.
+    latent_size: NotRequired[int]
+    #: Layers with a KV cache.
+    layers: NotRequired[int]
+    #: Heads of the vision encoder.
+    vision_heads: NotRequired[int]
+    #: Bytes of the weights that expert parallelism divides; missing if it divides nearly all.
+    expert_bytes: NotRequired[int]
+    #: Why the size of the KV cache is not computed.
+    kv_cache_unknown: NotRequired[str]
     #: Longest sequence in tokens.
     context_length: int
     #: Options of ``vllm serve`` by full name, without dashes.
@@ -202,6 +260,22 @@ class ModelEntry(TypedDict):
     unsupported: dict[str, str]
     #: Topologies that cause a warning, each with its text.
     untested: dict[str, str]
+    #: The products for which upstream documents the model.
+    series: list[Series]
+    #: The fewest nodes whose memory suffices.
+    minimum_nodes: int
+    #: Environment variables of the container.
+    environment: dict[str, str]
+    #: The sets of prefixes of tensor names that a quantization description may have; missing for the usual ones.
+    quantization_names: NotRequired[list[list[str]]]
+    #: Other values of the keys above for some products and releases.
+    overrides: list[Override]
+    #: Pages of the documentation, tests that upstream runs, published results, and what is missing: for docs/models.md.
+    documentation: list[str]
+    ci: list[dict[str, str]]
+    references: list[ModelReference]
+    throughput: list[dict[str, Any]]
+    notes: list[str]
 
 
 class Option(TypedDict):
@@ -238,6 +312,7 @@ class Catalogue(TypedDict):
     vllm_versions: list[str]
     serve_options: dict[str, Option]
     routes: dict[str, Route]
+    additional_config_keys: dict[str, Releases]
     bench_options: dict[str, dict[str, Option]]
 
 
@@ -269,6 +344,8 @@ class Release(ReleaseEntry):
     id: str
     #: ``{path: kind}`` of the routes of its HTTP server.
     routes: dict[str, RouteKind]
+    #: The releases with images for the hardware that support the model, in order.
+    usable: list[str]
 
 
 class Model(ModelEntry):
@@ -277,6 +354,8 @@ class Model(ModelEntry):
     id: str
     #: Folder on the node with the weights.
     path: str
+    #: Default name of the container of the first instance.
+    container_name: str
     #: Folder on the node with the original model, for weights_source quantize; None if the model has no recipe.
     quantize_from_path: str | None
 
@@ -425,6 +504,23 @@ class Member(TypedDict):
     hash: NotRequired[str]
 
 
+class Memory(TypedDict):
+    """The memory of each NPU of an instance."""
+
+    weights_gib: float
+    #: Memory for activations, graphs and communication buffers.
+    reserve_gib: float
+    #: Memory that gpu-memory-utilization leaves for the KV cache.
+    kv_cache_gib: float
+    bytes_per_token: NotRequired[int]
+    #: Number of tokens in the KV cache.
+    tokens: NotRequired[int]
+    #: Number of sequences of max-model-len tokens in the KV cache.
+    sequences: NotRequired[float]
+    #: Why the tokens are not computed.
+    unsupported: NotRequired[str]
+
+
 class Group(TypedDict):
     """Hosts that serve one model together. The first member is the head: it has rank 0 and the API."""
 
@@ -467,6 +563,8 @@ class Plan(TypedDict):
     docker_socket: str
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).
     npus: list[int]
+    #: None in a refused plan.
+    memory: Memory | None
     health_check: HealthCheck | None
     instances: list[Instance]
     warnings: list[Finding]

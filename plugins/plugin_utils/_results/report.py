@@ -118,10 +118,12 @@ class Report(TypedDict):
     figures: list[Figure]
     comparisons: list[Comparison]
     pins: list[Pin]
+    #: Warnings of the plan, each with its hosts.
+    plan_warnings: list[str]
 
 
 def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str,
-              last: Report | None = None) -> Report:
+              last: Report | None = None, plan_warnings: Sequence[str] = ()) -> Report:
     """Return the report.
 
     :param found: the results by host and stage.
@@ -158,6 +160,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
         "figures": figures,
         "comparisons": comparisons,
         "pins": pins,
+        "plan_warnings": list(plan_warnings),
     }
 
 
@@ -184,6 +187,8 @@ def to_markdown(report: Report) -> str:
         for host, cells in report["hosts"].items()])]
     lines += _findings(report, "Failed checks", (contract.FAILED,))
     lines += _findings(report, "Warnings", (contract.WARNED,))
+    if report["plan_warnings"]:
+        lines += ["", "## Warnings of the plan", "", *("- " + shown(sentence) for sentence in report["plan_warnings"])]
     if report["figures"]:
         lines += ["", "## Figures", "", *_table(["host", "figure", "value", "unit"], [
             [figure["host"], figure["name"], _number(figure["value"]), figure["unit"]]

@@ -8,15 +8,17 @@ Judges are pure functions of a `Context`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
 # The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
+# Begins the message of each check that is not run because check mode changes nothing.
+WOULD = "Without --check, the run would"
 Observation = Mapping[str, Any]
 # The outcomes of the checks of a stage on a host.
 Outcomes = list[CheckOutcome]
@@ -53,8 +55,11 @@ class Context:
     #: The number of forks of Ansible, and the number of hosts that are still in the play.
     forks: int = 5
     play_hosts: int = 1
+    #: None unless the inputs are checked for the plan.
+    catalogue: Catalogue | None = None
 
 
+InputCheck = Callable[[Context], Iterator[str]]
 Survey = Callable[[Mapping[str, Observation], Mapping[str, Any]], dict[str, Any]]
 
 
@@ -68,6 +73,13 @@ class Judge(Protocol):
     @property
     def RETURNED(self) -> Sequence[str]:
         """Keys of the observation that the role needs. The action returns only these keys."""
+
+    @property
+    def check_inputs(self) -> InputCheck | None:
+        """Return a function that yields a sentence per mistake in the inputs, or None if their types are sufficient.
+
+        Its context has the plan, the inputs in their types, and possibly the catalogue, but no observation.
+        """
 
     @property
     def survey(self) -> Survey | None:

@@ -20,7 +20,9 @@ from pathlib import PurePath
 from types import FrameType
 from typing import Any, cast
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.executor.interpreter_discovery import discover_interpreter
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
@@ -37,12 +39,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    BadInput,
     known_secrets,
     plain,
     role_inputs,
-    validated,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
@@ -109,7 +113,9 @@ class StageAction(ActionBase):
     def add_to(self, record: ObservationRecord, observation: Callable[[], dict[str, Any]]) -> ObservationRecord:
         """Return the record with an additional observation merged into it, or with the reason why there is none."""
         try:
-            self.inputs = validated(self.stage, self.inputs)
+            self.inputs, mistakes = checked(self.stage, replace(self.context, inputs=self.inputs))
+            if mistakes:
+                raise BadInput(" ".join(mistakes.values()))
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
         except AnsibleConnectionFailure as lost:
@@ -152,11 +158,34 @@ class StageAction(ActionBase):
         limit_s = extra_s + call_limit_s(module, arguments)
         try:
             with deadline(limit_s):
+                self.need_python()
                 return cast("dict[str, Any]", json_data(self._call(module, arguments)))
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
                 f"node hangs. Look for processes in state D on it.") from hung
+
+    def need_python(self) -> None:
+        """Query the Python of the task's host before this run sends the first module to it.
+
+        :raises AnsibleActionFail: if Python is missing or too old.
+        """
+        host = self._task.delegate_to or self.host
+        note = self._python_note(host)
+        if not note:
+            variables = self.task_vars.get("ansible_delegated_vars", {}).get(host, self.task_vars)
+            chosen = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
+            if chosen.startswith("auto"):
+                silent = chosen if chosen.endswith("_silent") else f"{chosen}_silent"
+                chosen = str(discover_interpreter(self, "python", silent, variables))
+            output = self._low_level_execute_command(node_python.command(chosen), sudoable=False)["stdout"]
+            note = {"problem": node_python.problem(host, chosen, output)}
+            self.records.write_note(self.host, f"python-{host}", note)
+        if note["problem"]:
+            raise AnsibleActionFail(note["problem"])
+
+    def _python_note(self, host: str) -> dict[str, Any]:
+        return self.records.read_notes([self.host], f"python-{host}").get(self.host, {})
 
     def _call(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a module. If the lease of the node belongs to a run that is over, call it again to take the lease."""
@@ -219,9 +248,14 @@ class StageAction(ActionBase):
             COLLECTION_VERSION))
         path = self.records.write_result(result)
         failed = contract.failures(result)
-        return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
-                "reachable": record.reachable, "observed": self.returned(record.observed),
-                "msg": mask_known(summary(result, failed), self.secrets)}
+        if self.context.check_mode and not failed:
+            would = dict.fromkeys(check["message"] or "" for check in found if str(check["message"]).startswith(WOULD))
+            if would or not self.context.phase:
+                self.say(f"{self.stage}: {' '.join(would) or 'Nothing would be changed.'}")
+        return {"changed": False, "failed": bool(failed), "status": result["status"],
+                "path": None if self.context.check_mode else str(path),
+                "reachable": record.reachable and not self._python_note(self.host).get("problem"),
+                "observed": self.returned(record.observed), "msg": mask_known(summary(result, failed), self.secrets)}
 
     def returned(self, observed: Observation) -> dict[str, Any]:
         """Return the part of an observation that the role needs."""

@@ -64,7 +64,6 @@ FACTS = {
      {"image_archive": "/here/vllm.tar", "image_archive_path": "/srv"}, "/srv/archive-r1/vllm.tar"),
     ("image", ("load", "load | Copy the archive to the node", "vars", "ansible_remote_tmp"),
      {"image_archive_path": "/srv"}, "/srv/archive-r1/.ansible"),
-    ("plan", ("main", "Resolve the plan of the node", "ascend.vllm.plan", "show"), {"plan_show": True}, True),
     ("serving", ("replace", "replace | Stop the service", "vars", "__serving_keep_serving"),
      {"serving_allow_outage": "yes"}, False),
     ("serving", ("restart", "restart | Stop the service", "vars", "__serving_keep_serving"),

@@ -13,7 +13,7 @@ SCHEMA = "ascend-simulator/state/v1"
 PATH = "etc/ascend-simulator/state.json"
 _BOOT = 1760000000  # when the links came up, long ago
 ECC_COUNTERS = ("single_bit_errors", "double_bit_errors", "single_bit_total", "double_bit_total",
-                 "single_bit_isolated_pages", "double_bit_isolated_pages")
+                "single_bit_isolated_pages", "double_bit_isolated_pages")
 
 
 def new_state(generation: str, hardware: str, npus: int | None, node: int) -> dict:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Model
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes
@@ -32,6 +33,7 @@ CHECKS = (
 )
 
 RETURNED = ()
+check_inputs = scores.check_inputs
 survey = None
 
 
@@ -50,13 +52,13 @@ def judge(context: Context) -> Outcomes:
     if observed["problem"]:
         return checks.as_list()
     for dataset in inputs["accuracy_datasets"]:
-        _judge_dataset(checks, dataset, observed, context.plan["model"]["id"], inputs)
+        _judge_dataset(checks, dataset, observed, context.plan["model"], inputs)
     if observed["compared_with"]:
         _judge_comparison(checks, observed["comparison"], observed["compared_with"], inputs)
     return checks.as_list()
 
 
-def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: scores.AccuracyObservation, model: str,
+def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: scores.AccuracyObservation, model: Model,
                    inputs: Mapping[str, Any]) -> None:
     name = dataset["name"]
     counts = [count for task, count in observed["answers"].items() if is_part(task, name)]

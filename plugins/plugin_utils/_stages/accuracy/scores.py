@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
@@ -13,13 +15,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets imp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import JobOutcome
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchServer
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import RequestCount
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Model, ModelReference, Plan
 
 #: The metric of the average over the parts of a dataset, weighted by their sizes.
 WEIGHTED = "weighted_average"
@@ -116,23 +119,46 @@ class AccuracyObservation(Measurement, total=False):
     not_run: str
 
 
-def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Raise `BadInput` if accuracy_datasets cannot be used."""
-    if not inputs["accuracy_datasets"]:
-        raise BadInput("accuracy_datasets is empty, but accuracy_enabled is true: add the datasets to measure with.")
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    inputs = context.inputs
+    if inputs["accuracy_enabled"] and not inputs["accuracy_datasets"]:
+        yield ("accuracy_datasets is empty, but accuracy_enabled is true: add the datasets to measure with.")
     names = set()
     for dataset in inputs["accuracy_datasets"]:
         extra = sorted(set(dataset) - {"name", "path", *GATES})
         if extra or not dataset.get("name") or not dataset.get("path"):
-            raise BadInput("accuracy_datasets has to contain mappings with name and path, and minimum, or baseline and "
-                           "tolerance, but contains %r." % (dataset,))
+            yield ("accuracy_datasets has to contain mappings with name and path, and minimum, or baseline and "
+                   "tolerance, but contains %r." % (dataset,))
+            continue
         if dataset["name"] in names:
-            raise BadInput("accuracy_datasets contains %s twice." % dataset["name"])
+            yield "accuracy_datasets contains %s twice." % dataset["name"]
         names.add(dataset["name"])
         for gate in GATES:
             if not isinstance(dataset.get(gate, 0), (int, float)) or isinstance(dataset.get(gate), bool):
-                raise BadInput("accuracy_datasets: %s of %s has to be a number, but is %r." % (
-                    gate, dataset["name"], dataset[gate]))
+                yield "accuracy_datasets: %s of %s has to be a number, but is %r." % (
+                    gate, dataset["name"], dataset[gate])
+    if inputs["accuracy_enabled"]:
+        try:
+            measured_before(inputs["accuracy_compare_with"])
+        except BadInput as mistake:
+            yield str(mistake)
+
+
+def measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
+    """Return the model and the scores of an earlier measurement, for example of the BF16 model; None without a path.
+
+    :raises BadInput: if the file is not a measurement.
+    """
+    if not path:
+        return None
+    try:
+        result = json.loads(Path(path).read_text("utf-8"))
+        return ({"model": result["model"], "release": result["release"], "host": result["host"]},
+                result["observed"]["scores"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BadInput(f"accuracy_compare_with has to be the accuracy.json of an earlier measurement, but {path} is "
+                       f"not: {error}") from error
 
 
 def server(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> AisBenchServer:
@@ -174,18 +200,22 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
             "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
-def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes, or None, from accuracy_datasets or, if not set, from accuracy_references."""
+def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]) -> Reference | None:
+    """Return the lowest score that passes, or None.
+
+    It is from accuracy_datasets, or if not set, from accuracy_references, or from the entry of the model.
+    """
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
     if "baseline" in dataset:
         tolerance = dataset.get("tolerance", 0)
         return {"at_least": dataset["baseline"] - tolerance,
                 "reason": "baseline %g of accuracy_datasets minus %g" % (dataset["baseline"], tolerance)}
-    for known in references:
-        if known["model"] == model and known["dataset"] == dataset["name"]:
-            return {"at_least": known["score"] - known["tolerance"],
-                    "reason": "%g minus %g, %s" % (known["score"], known["tolerance"], known["source"])}
+    known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == model["id"]]
+    for score in [*known, *model["references"]]:
+        if score["dataset"] == dataset["name"] and "tolerance" in score:
+            return {"at_least": score["score"] - score["tolerance"],
+                    "reason": "%g minus %g, %s" % (score["score"], score["tolerance"], score["source"])}
     return None
 
 

@@ -9,11 +9,10 @@ with streaming. All functions are pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Metrics
 
 if TYPE_CHECKING:
@@ -41,16 +40,15 @@ _TOTALS: dict[str, tuple[str, str | None, float]] = {
 }
 
 
-def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Raise `BadInput` for the first input that AISBench does not support."""
+def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence per input that AISBench does not support."""
     if inputs["benchmark_dataset"] == "random-mm":
-        raise BadInput("benchmark_tools contains ais_bench, which does not generate random images; set "
-                       "benchmark_dataset to random or custom, or remove ais_bench.")
+        yield ("benchmark_tools contains ais_bench, which does not generate random images; set benchmark_dataset to "
+               "random or custom, or remove ais_bench.")
     percentiles = inputs["benchmark_percentiles"]
     if len(percentiles) > _PERCENTILES or any(value != int(value) or not 1 <= value <= 99 for value in percentiles):
-        raise BadInput("benchmark_tools contains ais_bench, which accepts at most %d whole percentiles from 1 to 99, "
-                       "but benchmark_percentiles is %s." % (
-                           _PERCENTILES, ", ".join("%g" % value for value in percentiles)))
+        yield ("benchmark_tools contains ais_bench, which accepts at most %d whole percentiles from 1 to 99, but "
+               "benchmark_percentiles is %s." % (_PERCENTILES, ", ".join("%g" % value for value in percentiles)))
 
 
 def load(plan: Plan, inputs: Mapping[str, Any]) -> AisBenchLoad:

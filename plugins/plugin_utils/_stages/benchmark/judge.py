@@ -8,11 +8,19 @@ The exit code of a client is recorded, but not judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets, types
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
+    ais_bench,
+    offline,
+    targets,
+    types,
+    vllm_bench,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import LATENCY, SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import GATE, medians, missed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
@@ -56,6 +64,26 @@ CHECKS = (
 )
 
 RETURNED = ("wanted",)
+
+
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    plan, inputs, catalogue = context.plan, targets.planned(context.inputs), context.catalogue
+    yield from vllm_bench.check_inputs(inputs)
+    if targets.AIS_BENCH in inputs["benchmark_tools"]:
+        yield from ais_bench.check_inputs(inputs)
+    try:
+        targets.chosen(plan, inputs)
+        if catalogue and plan["instances"]:
+            vllm = plan["release"]["vllm"]
+            if targets.VLLM in inputs["benchmark_tools"]:
+                vllm_bench.command(bench_options(catalogue, vllm, "serve"), plan, "", inputs,
+                                   {"id": "check", "repeat": 1, "seed": 0, "target": "check"})
+            for kind in inputs["benchmark_offline"]:
+                offline.devices(plan, plan["instances"][0], inputs)
+                offline.command(catalogue, plan, plan["instances"][0], inputs, kind)
+    except BadInput as mistake:
+        yield str(mistake)
 
 
 def request(context: Context) -> None:

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts, hccl_environment
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
+    VISIBLE_NPUS,
+    docker_mounts,
+    hccl_environment,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
@@ -19,20 +23,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 
-KINDS = ("latency", "throughput")
 # An instance may be running on other NPUs at the same time, so these are ports that no plan uses.
 HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
-
-
-def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Raise `BadInput` for the first invalid input."""
-    unknown = sorted(set(inputs["benchmark_offline"]) - set(KINDS))
-    if unknown:
-        raise BadInput("benchmark_offline may only contain %s, but contains %s." % (
-            " and ".join(KINDS), ", ".join(unknown)))
-    if inputs["benchmark_offline_guard_s"] < 1:
-        raise BadInput("benchmark_offline_guard_s must be at least 1, but is %s." % (
-            inputs["benchmark_offline_guard_s"]))
 
 
 def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[list[str], bool]:
@@ -104,7 +96,9 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
         "shm_size": instance["shm_size"],
         "cap_drop": instance["cap_drop"],
         "security_opts": instance["security_opts"],
-        "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
+        # The client is never privileged, so it has only the NPUs of `paths`.
+        "env": {**{name: value for name, value in instance["environment"].items() if name not in VISIBLE_NPUS},
+                **hccl_environment(HCCL_PORTS)},
         "mounts": docker_mounts(
             mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls", "plog")),
     }

@@ -30,13 +30,19 @@ _URL = re.compile(r"https?://[^/\s]+$")
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
 
 
+def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs without a balancer if the inventory has none."""
+    none = inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False
+    return {**inputs, "benchmark_balancer_url": ""} if none else dict(inputs)
+
+
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
     """Return the targets in the order in which they are measured.
 
     :raises BadInput: if benchmark_balancer_url is invalid, or if the target is a balancer, but no URL is known.
     """
     url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
-    if url and not _URL.match(url):
+    if url not in ("", "auto") and not _URL.match(url):
         raise BadInput(
             "benchmark_balancer_url must be auto, empty or a URL such as http://10.0.0.9:8080, but is '%s'." % url)
     if BALANCER in wanted and not url:

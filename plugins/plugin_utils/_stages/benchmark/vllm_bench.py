@@ -14,7 +14,7 @@ import base64
 import posixpath
 import struct
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
@@ -58,29 +58,21 @@ SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
 DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 
-def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Raise `BadInput` for the first input with which the benchmark would fail on the node."""
-    if inputs["benchmark_dataset"] not in BACKENDS:
-        raise BadInput("benchmark_dataset must be one of %s, but is '%s'." % (
-            ", ".join(sorted(BACKENDS)), inputs["benchmark_dataset"]))
+def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs with which the benchmark would fail on the node."""
     custom, path = inputs["benchmark_dataset"] == "custom", inputs["benchmark_dataset_path"]
     if custom != bool(path) or (path and not (path.startswith("/") and path.endswith(".jsonl"))):
-        raise BadInput("benchmark_dataset_path must be %s, but is '%s'." % (
+        yield "benchmark_dataset_path must be %s, but is '%s'." % (
             "the absolute path of a .jsonl file on the node, because benchmark_dataset is custom" if custom else
-            "empty, because benchmark_dataset is %s" % inputs["benchmark_dataset"], path))
-    for name in ("benchmark_num_prompts", "benchmark_repeats", "benchmark_random_input_len_tokens",
-                 "benchmark_random_output_len_tokens"):
-        if inputs[name] < 1:
-            raise BadInput("%s must be at least 1, but is %s." % (name, inputs[name]))
+            "empty, because benchmark_dataset is %s" % inputs["benchmark_dataset"], path)
     rate = str(inputs["benchmark_request_rate"])
     if not _positive(rate):
-        raise BadInput("benchmark_request_rate must be a number of requests per second above 0, or inf, but is '%s'."
-                       % rate)
+        yield "benchmark_request_rate must be a number of requests per second above 0, or inf, but is '%s'." % rate
     mistake = statistics.bad_slo(inputs["benchmark_slo"], inputs["benchmark_percentiles"])
     if mistake:
-        raise BadInput(mistake)
+        yield mistake
     if inputs["benchmark_sweep"] != "none":
-        _check_sweep(inputs)
+        yield from _check_sweep(inputs)
 
 
 def _positive(text: str) -> bool:
@@ -90,16 +82,13 @@ def _positive(text: str) -> bool:
         return False
 
 
-def _check_sweep(inputs: Mapping[str, Any]) -> None:
-    if inputs["benchmark_sweep"] not in SWEEPS:
-        raise BadInput("benchmark_sweep must be none, %s, but is '%s'." % (
-            " or ".join(sorted(SWEEPS)), inputs["benchmark_sweep"]))
+def _check_sweep(inputs: Mapping[str, Any]) -> Iterator[str]:
     if not inputs["benchmark_slo"]:
-        raise BadInput("benchmark_sweep is %s, but benchmark_slo is empty: a sweep searches for the highest load "
-                       "that meets an objective." % inputs["benchmark_sweep"])
-    if not 0 < inputs["benchmark_sweep_minimum"] < inputs["benchmark_sweep_maximum"]:
-        raise BadInput("benchmark_sweep_minimum (%s) must be above 0 and below benchmark_sweep_maximum (%s)." % (
-            inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]))
+        yield ("benchmark_sweep is %s, but benchmark_slo is empty: a sweep searches for the highest load that meets an "
+               "objective." % inputs["benchmark_sweep"])
+    if not inputs["benchmark_sweep_minimum"] < inputs["benchmark_sweep_maximum"]:
+        yield "benchmark_sweep_minimum (%s) must be below benchmark_sweep_maximum (%s)." % (
+            inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"])
 
 
 def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:

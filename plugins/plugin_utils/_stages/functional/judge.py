@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Model, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
@@ -59,12 +58,24 @@ RETURNED = ()
 survey = None
 
 
-def request(context: Context) -> Request:
-    """Return the requests to send to the instances of the node. Raise BadInput if functional_image is not a picture."""
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence if the model reads pictures and functional_image is not a picture."""
+    path = str(context.inputs["functional_image"])
+    if of_pictures(context.plan["model"]) and (
+            os.path.splitext(path)[1].lower() not in MEDIA_TYPES or not os.path.isfile(path)):
+        yield "functional_image has to be a %s file on the controller, but is '%s'." % (
+            ", ".join(sorted(MEDIA_TYPES)), path)
+
+
+def request(context: Context) -> Request | None:
+    """Return the requests to send to the instances of the node, or None in check mode."""
     plan, inputs = context.plan, context.inputs
+    if context.check_mode:
+        return None
+    picture = data_uri(inputs["functional_image"]) if of_pictures(plan["model"]) else None
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
-        "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
+        "requests": requests(plan["model"]["served_name"], inputs, picture),
         "routes": list(plan["release"]["routes"]),
         "api_key": inputs["functional_api_key"],
         "ca": plan["ca"],
@@ -72,18 +83,23 @@ def request(context: Context) -> Request:
     })
 
 
+def of_pictures(model: Model) -> bool:
+    """Return whether the model reads pictures."""
+    return model["modality"] == "vision"
+
+
 def data_uri(path: str) -> str:
-    """Return a picture as a ``data:`` URI, which needs no access to the file. Raise BadInput if it is not a picture."""
-    media_type = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())
-    if not media_type or not os.path.isfile(path):
-        raise BadInput("functional_image has to be a %s file on the controller, but is '%s'." % (
-            ", ".join(sorted(MEDIA_TYPES)), path))
+    """Return a picture as a ``data:`` URI, which needs no access to the file."""
+    media_type = MEDIA_TYPES[os.path.splitext(path)[1].lower()]
     with open(path, "rb") as picture:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
 
 
-def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[client.ChatRequest]:
-    """Return the requests in the order of sending. Each has the id of its check. The picture is a ``data:`` URI."""
+def requests(model: str, inputs: Mapping[str, Any], picture: str | None) -> list[client.ChatRequest]:
+    """Return the requests in the order of sending. Each has the id of its check.
+
+    :param picture: a ``data:`` URI, or None for a model that cannot read pictures.
+    """
     def chat(question: str, pictures: int = 0, **options: Any) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
         content = [*content, {"type": "text", "text": question}]
@@ -92,12 +108,16 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[client
 
     long = {"model": model, "temperature": 0, "max_tokens": LONG_ANSWER_TOKENS}
     text_question, question = inputs["functional_text_question"], inputs["functional_question"]
+    streamed = chat(question, 1, stream=True) if picture else chat(text_question, stream=True)
+    with_pictures: list[client.ChatRequest] = [
+        {"id": "image_answer", "endpoint": CHAT, "body": chat(question, 1)},
+        {"id": "several_images", "endpoint": CHAT, "body": chat(question, 2)},
+    ]
     found: list[client.ChatRequest] = [
         {"id": "wrong_model", "endpoint": CHAT, "body": chat(text_question, model=model + "-wrong")},
         {"id": "text_answer", "endpoint": CHAT, "body": chat(text_question)},
-        {"id": "image_answer", "endpoint": CHAT, "body": chat(question, 1)},
-        {"id": "streaming", "endpoint": CHAT, "body": chat(question, 1, stream=True)},
-        {"id": "several_images", "endpoint": CHAT, "body": chat(question, 2)},
+        *(with_pictures if picture else ()),
+        {"id": "streaming", "endpoint": CHAT, "body": streamed},
         {"id": "beyond_limit", "endpoint": COMPLETION, "body": long, "prompt_tokens_over_limit": 1},
         {"id": "long_prompt", "endpoint": COMPLETION, "body": long,
          "prompt_tokens_over_limit": -LONG_ANSWER_TOKENS - LONG_MARGIN_TOKENS},
@@ -113,22 +133,26 @@ def judge(context: Context) -> Outcomes:
     checks, observed = Checks(CHECKS), cast("client.ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))
+    elif context.check_mode:
+        checks.not_run("served_name", "%s send requests to the model." % WOULD)
+        return checks.as_list()
     for server in observed["servers"]:
-        _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
+        _judge_server(checks, server, context.plan["model"], context.inputs)
         _judge_routes(checks, server, context.plan, bool(context.inputs["functional_api_key"]))
     return checks.as_list()
 
 
-def _judge_server(checks: Checks, server: client.ChatServer, model: str, inputs: Mapping[str, Any]) -> None:
-    name, answers = server["name"], server["answers"]
+def _judge_server(checks: Checks, server: client.ChatServer, model: Model, inputs: Mapping[str, Any]) -> None:
+    name, answers, served, pictures = server["name"], server["answers"], model["served_name"], of_pictures(model)
     names = server["models"].get("models") or []
-    checks.expect("served_name", model in names, model, names or server["models"].get("error"), subject=name)
-    for check in ("text_answer", "image_answer", "several_images", "long_prompt"):
+    checks.expect("served_name", served in names, served, names or server["models"].get("error"), subject=name)
+    for check in ("text_answer", *(("image_answer", "several_images") if pictures else ()), "long_prompt"):
         _expect(checks, check, answers[check], 200, name, ok=bool(_text(answers[check])))
     stream = answers["streaming"]
     complete = bool(_text(stream)) and stream.get("ended", False) and not stream.get("error")
     _expect(checks, "streaming", stream, 200, name, ok=complete)
-    _judge_words(checks, answers["image_answer"], inputs["functional_expected_words"], name)
+    if pictures:
+        _judge_words(checks, answers["image_answer"], inputs["functional_expected_words"], name)
     for check, status in (("beyond_limit", 400), ("wrong_model", 404)):
         _expect(checks, check, answers[check], status, name)
     if inputs["functional_api_key"]:

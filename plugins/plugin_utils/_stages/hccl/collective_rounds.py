@@ -14,6 +14,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interface
     Interface,
     host_interfaces,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
@@ -45,7 +46,7 @@ def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: 
         each other.
     """
     choices = host_interfaces(peers, inputs["hccl_interface"])
-    why = "No container is started in check mode." if check_mode else _obstacle(peers, inputs, forks, choices)
+    why = "%s measure an all-reduce in containers." % WOULD if check_mode else _obstacle(peers, inputs, forks, choices)
     return {"rounds": [] if why else [collective.ALL], "interfaces": {} if why else _known(choices), "obstacle": why,
             "waits_for_image": _waits_for_image(peers, inputs)}
 

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_loss
@@ -166,6 +167,16 @@ class Cluster(TypedDict):
     same_port: dict[str, str]
     #: ``{check: pairs}``; empty without pings.
     mesh: dict[str, HostMesh]
+
+
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    minimum, sizes = (context.inputs["hccl_collective_" + name] for name in (
+        "bus_bandwidth_minimum_gbs", "sizes_bytes"))
+    if minimum and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(minimum)):
+        yield "hccl_collective_bus_bandwidth_minimum_gbs must be empty or a number in GB/s, but is '%s'." % minimum
+    if not sizes:
+        yield "hccl_collective_sizes_bytes is empty; set it to the sizes to reduce, or hccl_collective_policy to never."
 
 
 def request(context: Context) -> Request | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ CHECKS = (
 
 
 RETURNED = ("needed", "source")
+check_inputs = None
 survey = None
 #: The phase before a pull. In the other phase, the image has been pulled or loaded.
 BEFORE = "before"
@@ -94,7 +95,7 @@ def judge(context: Context) -> Outcomes:
         if plan["image"]["digest"]:
             checks.expect("digest", images.holds(image, plan["image"]["digest"]), plan["image"]["digest"],
                           ", ".join([found.rpartition("@")[2] for found in image["digests"]] + [image["id"]]))
-        _versions(checks, context.measured.get("probe"), plan["release"])
+        _versions(checks, context.measured.get("probe"), plan["release"], plan["image"]["tag"])
     return checks.as_list()
 
 
@@ -113,7 +114,9 @@ def _before(checks: Checks, context: Context, observed: images.ImageObservation)
     if archive:
         _archive(checks, plan["image"], engine, archive)
     _free_space(checks, engine, context.inputs, observed.get("folder"), archive)
-    checks.not_run("present", "The image is pulled or loaded after these checks.")
+    checks.not_run("present", "%s load %s." % (WOULD, archive["path"]) if context.check_mode and archive else
+                   "%s pull %s." % (WOULD, observed["source"]) if context.check_mode else
+                   "The image is pulled or loaded after these checks.")
 
 
 def _archive(checks: Checks, planned: Image, engine: images.DockerEngineWithSpace, archive: images.ArchiveObservation
@@ -145,14 +148,16 @@ def _free_space(checks: Checks, engine: images.DockerEngineWithSpace, inputs: Ma
                           folder["path"], free, copy))
 
 
-def _versions(checks: Checks, probe: str | None, release: Release) -> None:
+def _versions(checks: Checks, probe: str | None, release: Release, tag: str) -> None:
     try:
         versions, why = images.describe_probe(probe), "The versions in the image were not read."
     except images.ImageError as error:
         versions, why = None, str(error)
-    wanted = (("vllm_ascend_version", "vllm-ascend", release["id"].lstrip("v")),
-              ("vllm_version", "vllm", release["vllm"]),
-              ("torch_npu_version", "torch-npu", release["torch_npu"]))
+    # A post-release has the version in its tag. Nothing states the version of a nightly image.
+    own = tag.partition("-")[0] if tag.startswith(release["id"].partition("-")[0]) else release["id"]
+    wanted = [("vllm_version", "vllm", release["vllm"]), ("torch_npu_version", "torch-npu", release["torch_npu"])]
+    if not tag.startswith(("nightly-", "releases-")):
+        wanted.append(("vllm_ascend_version", "vllm-ascend", own.lstrip("v")))
     if versions is None:
         for check in ("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"):
             checks.not_run(check, why)
@@ -167,4 +172,5 @@ def _version(checks: Checks, check: str, wanted: str, found: str | None, name: s
         checks.not_run(check, "The image does not state its version of %s." % name)
     else:
         # The local part of a version (0.11.0+empty) is ignored: it names the device for which vLLM was built.
-        checks.expect(check, found.partition("+")[0].upper() == wanted.partition("+")[0].upper(), wanted, found)
+        versions = [each.partition("+")[0].upper() for each in wanted.split(" or ")]
+        checks.expect(check, found.partition("+")[0].upper() in versions, wanted, found)

@@ -13,7 +13,7 @@ node. The thresholds have these sources:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
@@ -111,6 +111,15 @@ CHECKS = (
 )
 
 RETURNED = ()
+
+
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per limit that is below the value that causes a warning."""
+    for low, high in (("temperature_warning_c", "temperature_limit_c"),
+                      ("isolated_pages_warning", "isolated_pages_limit")):
+        lower, higher = (context.inputs["npu_driver_" + name] for name in (low, high))
+        if lower > higher:
+            yield "npu_driver_%s (%s) must be at most npu_driver_%s (%s)." % (low, lower, high, higher)
 
 
 def request(context: Context) -> Request:

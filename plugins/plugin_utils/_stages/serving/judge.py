@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
@@ -30,9 +30,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import (
+    is_ours,
+    replacement_reasons,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
         BalancerServer,
         NodeState,
     )
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
@@ -96,6 +100,8 @@ class Waited(TypedDict):
 class Measured(TypedDict, total=False):
     """The results of other tasks of the role after the start. Without a balancer, ``balancer`` is empty."""
 
+    #: Before the start: the value of the label `SECRETS` of a container that has the planned API keys and certificate.
+    secrets: str
     waited: Waited
     balancer: Balancing
     services: list[Service]
@@ -139,8 +145,11 @@ CHECKS = (
           "Set serving_group_address to an address of the node, and serving_interface if it has another interface."),
     Check("group", CRITICAL, "All nodes of the group can start, and become ready",
           "Remove the cause on the named node, and run playbooks/serving.yml for all nodes of the group."),
+    Check("outage", CRITICAL, "No running container would be replaced without draining it",
+          "Run playbooks/upgrade.yml, which drains and replaces one node at a time. To replace the containers of all "
+          "nodes at once, set serving_allow_outage."),
     Check("up_to_date", CRITICAL, "The container was started from the current plan",
-          "Run playbooks/serving.yml again; it replaces outdated containers."),
+          "Replace the container with playbooks/upgrade.yml or, for a group of nodes, with playbooks/serving.yml."),
     Check("start", CRITICAL, "Patch, API key and containers could be set up",
           "Remove the cause in the message, and run playbooks/serving.yml again."),
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
@@ -151,6 +160,9 @@ CHECKS = (
     Check("served_name", CRITICAL, "/v1/models lists the planned model",
           "Another server answers on this port, or the served name was changed manually: run playbooks/serving.yml."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
+    Check("devices_held", CRITICAL, "The processes of the instance hold exactly the planned NPUs",
+          "Look for ASCEND_RT_VISIBLE_DEVICES in the image and in serving_mounts (npu-smi info shows the processes on "
+          "each NPU). Remove it there, and run playbooks/upgrade.yml."),
     Check("engine_progress", CRITICAL, "Docker's health check finds that the engine makes progress",
           "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container. With "
           "serving_restart_hung it is restarted automatically."),
@@ -161,7 +173,7 @@ CHECKS = (
           "result of the balancer's health check."),
     Check("balancer_watch", WARNING, "The watchdog for hung engines responds to the balancer",
           "Read the journal of the watchdog on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
-    Check("upgrade", CRITICAL, "An upgrade was verified",
+    Check("upgrade", CRITICAL, "An upgrade, or the return to the containers from before it, was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
@@ -178,18 +190,20 @@ _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Origins of mounts that are not checked here: the role itself creates some later, and the weights have their own check.
 _UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "plog", "weights")
-_STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
-_CHECK_MODE = "In check mode nothing is started."
+_STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion", "devices_held")
+_STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 
 
-#: Phases of the stage: before the start, and after the rollback of an upgrade. After the start, the phase is empty.
-BEFORE, ROLLED_BACK = "before", "rolled_back"
+#: Phases of the stage: before the start, after the rollback of an upgrade, and after the return to the containers from
+#: before an upgrade. After the start, the phase is empty.
+BEFORE, ROLLED_BACK, RESTORED = "before", "rolled_back", "restored"
 RETURNED = ("image", "containers", "ours", "addresses")
+check_inputs = None
 
 
 def request(context: Context) -> Request:
-    """Return the request for the prerequisites or, after a rollback, for the state of the service."""
-    if context.phase == ROLLED_BACK:
+    """Return the request for the prerequisites or, for the previous service, for its state."""
+    if context.phase in (ROLLED_BACK, RESTORED):
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
     return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
 
@@ -247,8 +261,9 @@ def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
 def judge(context: Context) -> list[CheckOutcome]:
     """Return the checks of the stage.
 
-    :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phase `ROLLED_BACK`,
-        ``observed`` is a `ServingState`, ``failure`` is that of the upgrade, and ``plan`` has the previous instances.
+    :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phases `ROLLED_BACK`
+        and `RESTORED`, ``observed`` is a `ServingState`, and ``plan`` has the previous instances. In the phase
+        `ROLLED_BACK`, ``failure`` is that of the upgrade.
     """
     checks = Checks(CHECKS)
     plan, observed = context.plan, cast("ServingObservation", context.observed)
@@ -260,13 +275,20 @@ def judge(context: Context) -> list[CheckOutcome]:
     if context.phase == ROLLED_BACK:
         _rolled_back(checks, observed, context.failure)
         return checks.as_list()
-    _prerequisites(checks, plan, observed)
+    if context.phase == RESTORED:
+        for seen in observed["instances"]:
+            checks.expect("upgrade", seen["state"] == "ready", "ready", seen["state"], seen["name"], seen["reason"])
+        return checks.as_list()
+    _prerequisites(checks, plan, observed, context.check_mode)
     if plan["instances"][0]["tls"]:
         problem = observed["certificate_problem"]
         checks.expect("certificate", not problem, "accepted", problem or "accepted", message=problem)
     if context.phase == BEFORE:
         if plan["group"]:
             _members(checks, context, plan["group"], observed)
+        if "secrets" in measured:
+            reasons = replacement_reasons(observed, plan, measured["secrets"], live=True)
+            checks.expect("outage", not reasons, "none", "; ".join(reasons) or "none")
         return checks.as_list()
     if context.failure:
         checks.expect("start", False, "every step succeeds", "a step failed", message=_triaged(context.failure))
@@ -307,9 +329,13 @@ def _triaged(error: str) -> str:
         error.rstrip(". \n"), cause["cause"], cause["remedy"])
 
 
-def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
-    """Judge the prerequisites of a start, which must also be met after the start."""
-    checks.expect("image_present", bool(observed["image"]), plan["image"]["reference"],
+def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation, check_mode: bool) -> None:
+    """Judge the prerequisites of a start, which must also be met after the start.
+
+    In check mode, the stages before this one do not get a missing image or model, so that it is not a failure.
+    """
+    absent = None if check_mode else False
+    checks.expect("image_present", bool(observed["image"]) or absent, plan["image"]["reference"],
                   observed["image"] or "no such image")
     if observed["image"]:
         fits = observed["image_architecture"] == observed["architecture"]
@@ -319,7 +345,7 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
     else:
         checks.not_run("image_architecture", "There is no image.")
     weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
-    checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
+    checks.expect("weights_present", (weights["config"] and weights["shards"] > 0) or absent, "config.json and weights",
                   weights.get("error") or ("no such folder" if not weights["folder"] else
                                            "%s config.json, weight files: %d" % (
                                                "a" if weights["config"] else "no", weights["shards"])),
@@ -393,12 +419,12 @@ def _members(checks: Checks, context: Context, own: Group, observed: ServingObse
             found, missing = group.interface(instance["address"], instance["interface"], observed["addresses"])
             checks.expect("interface", not missing, instance["address"], found, instance["name"], missing)
         else:
-            obstacle = obstacle or _obstacle(plan, member, peers.get(member["host"]))
+            obstacle = obstacle or _obstacle(plan, member, peers.get(member["host"]), context.check_mode)
     checks.expect("group", obstacle is None, "all of them", "all of them" if obstacle is None else "not all", None,
                   obstacle)
 
 
-def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -> str | None:
+def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None, check_mode: bool) -> str | None:
     """Return the reason why a member of the group cannot start, or None."""
     host = member["host"]
     if observed is None:
@@ -406,7 +432,7 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -
     if observed["docker_engine_error"]:
         return "%s cannot start: %s" % (host, observed["docker_engine_error"])
     found = Checks(CHECKS)
-    _prerequisites(found, plan, observed)
+    _prerequisites(found, plan, observed, check_mode)
     missing = group.interface(member["address"], None, observed["addresses"])[1]
     found.expect("interface", not missing, message=missing)
     for check in found.as_list():
@@ -418,7 +444,7 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -
 def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) -> bool:
     """Judge whether the group became ready. Return False if it failed on other nodes only."""
     if context.check_mode or waited is None:
-        checks.not_run("group", _CHECK_MODE if context.check_mode else "The group was not waited for.")
+        checks.not_run("group", "The group was not waited for.")
         return True
     failed = waited["failed_members"]
     message = "; ".join("%(host)s: %(reason)s" % member for member in failed)
@@ -449,7 +475,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "another plan (%s)" % container["hash"]
         checks.expect("up_to_date", None if context.check_mode else False, planned["hash"], found, name,
-                      _CHECK_MODE if context.check_mode else None)
+                      "%s %s %s." % (WOULD, "replace" if container else "start", name) if context.check_mode else None)
         _not_reached(checks, "up_to_date", planned, "The planned container does not run.")
         return
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
@@ -463,6 +489,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
         _not_reached(checks, "running", planned, "The container does not run.")
         return
     if not planned["serves"]:
+        _devices_held(checks, planned, context.observed["device_holders"])
         return
     if rejected:
         checks.expect("certificate", False, "accepted", seen["reason"], name, seen["reason"])
@@ -492,6 +519,21 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     answered = seen["state"] == "ready"
     checks.expect("completion", answered, 200, _shown(seen["completion"]), name,
                   None if answered else _failure_reason(seen))
+    if not answered:
+        _not_reached(checks, "completion", planned, "A completion is not answered.")
+        return
+    _devices_held(checks, planned, context.observed["device_holders"])
+
+
+def _devices_held(checks: Checks, planned: Instance, holders: Iterable[NpuHolder]) -> None:
+    """Judge the NPUs that processes of the instance have open. A container alone does not show which NPUs are used."""
+    name = planned["name"]
+    held = sorted({holder["device"] for holder in holders if holder["container"] and holder["process"]
+                   and holder["container"]["name"] == name and holder["device"] is not None})
+    if not held:
+        checks.unsupported("devices_held", "The node does not show which NPUs the processes of the instance use.", name)
+        return
+    checks.expect("devices_held", held == sorted(planned["npus"]), sorted(planned["npus"]), held, name)
 
 
 def _certificate_expiry(checks: Checks, response: Response | None, subject: str) -> None:
@@ -570,8 +612,8 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
 
 
 def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) -> None:
-    """Record the steps after ``last`` (or all steps if it is None) as not run. Without an API, there are two steps."""
-    steps = _STEPS if planned["serves"] else _STEPS[:2]
+    """Record the steps after ``last`` (or all if it is None) as not run. Without an API, there are fewer steps."""
+    steps = _STEPS if planned["serves"] else _STEPS_WITHOUT_API
     for step in steps[steps.index(last) + 1 if last else 0:]:
         checks.not_run(step, why, planned["name"])
     if planned["serves"] and last in (None, "up_to_date", "running"):

@@ -9,12 +9,17 @@ then. All containers are items of the return value ``containers`` of ``ascend.vl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS, base_name, is_instance
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import (
+    KEPT,
+    PREVIOUS,
+    base_name,
+    is_instance,
+)
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import HolderContainer
@@ -48,6 +53,18 @@ class RollbackSteps(_Steps):
 
     #: By the names from before the upgrade.
     start: list[Policy]
+
+
+class RestoreSteps(TypedDict):
+    """The steps that return to the containers that the last upgrade has replaced, in this order."""
+
+    rename: list[Rename]
+    #: By the new names, with ``containers``.
+    start: list[Policy]
+    containers: list[DeployedContainer]
+    #: The restart policies of the containers that are no longer used, and the names under which they are kept.
+    policies: list[Policy]
+    keep: list[Rename]
 
 
 class RunningPlan(TypedDict, total=False):
@@ -91,28 +108,93 @@ def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = Fal
             and is_instance(name if upgrading else base_name(name), planned[0])]
 
 
-def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
-    """Return a clause for each reason to replace the running service. The list is empty if it runs as planned.
+def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None,
+                        live: bool = False) -> list[str]:
+    """Return a clause for each reason to replace the service. The list is empty if it runs as planned.
 
     :param secrets: the value of the label `SECRETS` of a container that has the planned API keys and certificate.
+    :param live: whether to return only the reasons to replace or remove running containers.
     """
-    running = {container["name"]: container for container in deployment(observed["containers"], plan)}
+    running = {container["name"]: container for container in deployment(observed["containers"], plan)
+               if not live or container["status"] == "running"}
     planned = {instance["name"]: instance for instance in plan["instances"]}
     reasons = []
     for name, instance in planned.items():
         container = running.get(name)
         if container is None:
-            reasons.append("%s does not exist" % name)
+            reasons += [] if live else ["%s does not exist" % name]
         elif container["status"] != "running":
             reasons.append("%s is %s" % (name, container["status"]))
         elif container["hash"] != instance["hash"]:
-            reasons.append("%s has plan %s instead of %s" % (name, container["hash"], instance["hash"]))
+            reasons.append("%s has plan %s instead of %s (%s)" % (
+                name, container["hash"], instance["hash"], _differences(container, instance)))
         elif container["image"] != observed["image"]:
             reasons.append("%s runs image %s instead of %s" % (name, container["image"], observed["image"]))
         elif (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
             reasons.append("%s was started with other API keys or another certificate" % name)
     return reasons + ["%s is no longer planned" % name for name in running
                       if name not in planned and not name.endswith(PREVIOUS)]
+
+
+def _differences(container: DeployedContainer, instance: Instance) -> str:
+    """Return the options of the command of a container that differ from the plan."""
+    found, planned = _options(container["command"]), _options(instance["launcher"] + instance["command"])
+    return ", ".join(
+        "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
+        for name in sorted({*found, *planned}) if found.get(name) != planned.get(name)) or (
+            "other settings than the options of the command")
+
+
+def _options(command: Iterable[str]) -> dict[str, str]:
+    """Return ``{option: value}``. The words before the first option are the value of ``the program``."""
+    found: dict[str, str] = {}
+    name = "the program"
+    for word in command:
+        if word.startswith("--"):
+            name, word = word, ""
+        found[name] = (found.get(name, "") + " " + word).strip()
+    return found
+
+
+def _value(options: Mapping[str, str], name: str) -> str:
+    return options.get(name, "not set") or "set"
+
+
+def _renames(pairs: Iterable[tuple[str, str]]) -> list[Rename]:
+    return [{"from": old, "to": new} for old, new in pairs]
+
+
+def _kept(names: Iterable[str], plan: Plan) -> dict[str, str]:
+    """Return ``{name: name before it was replaced}`` of the containers of this deployment that an upgrade has kept."""
+    kept = {name: name.removesuffix(KEPT) for name in names if name.endswith(KEPT)}
+    return {name: base for name, base in kept.items() if is_instance(base, deployment_name(plan))}
+
+
+def kept_steps(names: Iterable[str], plan: Plan, keep: bool) -> _Steps:
+    """Return the steps that keep the containers that an upgrade has replaced, instead of those kept before.
+
+    :param names: the names of all containers on the node with the label of this collection.
+    :param keep: whether to keep them. Otherwise, all of them are removed.
+    """
+    names = list(names)
+    kept = [*_kept(names, plan)]
+    previous = [name for name in unplanned_containers(names, plan) if name.endswith(PREVIOUS)]
+    return {"remove": kept if keep else kept + previous,
+            "rename": _renames((name, base_name(name) + KEPT) for name in previous if keep)}
+
+
+def restore_steps(containers: Iterable[DeployedContainer], plan: Plan) -> RestoreSteps:
+    """Return the steps that return to the containers that the last upgrade has kept, and keep the current ones."""
+    found = {container["name"]: container for container in containers}
+    kept, current = _kept(found, plan), [container["name"] for container in deployment(found.values(), plan)]
+    policy = plan["instances"][0]["restart_policy"]
+    return {
+        "rename": _renames([*((name, name + PREVIOUS) for name in current), *kept.items()]),
+        "start": [{"name": base, "restart_policy": policy} for base in kept.values()],
+        "containers": [{**found[name], "name": base} for name, base in kept.items()],
+        "policies": [{"name": name + PREVIOUS, "restart_policy": "no"} for name in current],
+        "keep": _renames((name + PREVIOUS, name + KEPT) for name in current),
+    }
 
 
 def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> UpgradeSteps:
@@ -125,7 +207,7 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
     names = [container["name"] for container in deployment(containers, plan)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
     unverified = [each for each in current if each + PREVIOUS in names]
-    renames: list[Rename] = [{"from": each, "to": each + PREVIOUS} for each in current if each not in unverified]
+    renames = _renames((each, each + PREVIOUS) for each in current if each not in unverified)
     previous = [each for each in names if each.endswith(PREVIOUS)] + [each["to"] for each in renames]
     policies = {each["name"]: each["restart_policy"] for each in plan["instances"]}
     policies.update(dict.fromkeys(previous, "no"))  # after the new ones, so that a reboot always starts some of them
@@ -133,14 +215,18 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
             "policies": [{"name": name, "restart_policy": policy} for name, policy in policies.items()]}
 
 
-def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer], plan: Plan) -> RollbackSteps:
+def rollback_steps(now: Sequence[DeployedContainer], before: Sequence[DeployedContainer], plan: Plan) -> RollbackSteps:
     """Return the steps that restore the containers from before an upgrade, which may have failed at any point.
 
     :param now: the current containers.
     :param before: the containers before the upgrade stopped them, with their restart policies. A container that was
         stopped earlier has lost its restart policy and gets the planned one.
     """
-    names = [container["name"] for container in deployment(now, plan)]
+    present = {container["name"] for container in now}
+    # If a return to kept containers has failed, they are kept again.
+    kept = {name: base for name, base in _kept((container["name"] for container in before), plan).items()
+            if name not in present and base in present}
+    names = [container["name"] for container in deployment(now, plan) if container["name"] not in kept.values()]
     previous = [base_name(each) for each in names if each.endswith(PREVIOUS)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
     policies: dict[str, str] = {}
@@ -151,7 +237,8 @@ def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedCo
             policies[base] = _restart_policy(container, plan)
     return {
         "remove": [each for each in current if each in previous or each not in policies],
-        "rename": [{"from": each + PREVIOUS, "to": each} for each in previous],
+        "rename": _renames([*((base, name) for name, base in kept.items()),
+                            *((each + PREVIOUS, each) for each in previous)]),
         "start": [{"name": each, "restart_policy": policy} for each, policy in policies.items()
                   if each in previous or each in current],
     }

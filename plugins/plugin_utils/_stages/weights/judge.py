@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
+    WOULD,
+    Context,
+    Observation,
+    Outcomes,
+    Request,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
@@ -57,9 +64,12 @@ CHECKS = (
           "Save the tokenizer with transformers 4, or take tokenizer_config.json from the original model."),
     Check("shared_folder", CRITICAL, "The node mounts the folder that the staging node writes to",
           "Mount the shared file system at weights_path on this node, or set weights_distribution to each or fanout."),
-    Check("same_on_all_nodes", CRITICAL, "All nodes have the same model",
+    Check("same_on_all_nodes", CRITICAL, "All nodes of the model have the same files",
           "Stage all nodes from the same source and revision."),
 )
+
+# The prefixes of tensor names on the hub, which older releases of vLLM Ascend do not map to their own.
+_HUB_PREFIXES = ("model.language_model", "model.visual")
 
 # The tokenizer_class that transformers 5 saves. transformers 4 does not have this class.
 TRANSFORMERS_5_CLASS = "TokenizersBackend"
@@ -77,25 +87,51 @@ class Models(TypedDict):
 RETURNED = ()
 
 
-def request(context: Context) -> Request:
-    """Return the request that inspects the model on the node."""
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    inputs, model = context.inputs, context.plan["model"]
+    source, endpoint = inputs["weights_source"], inputs["weights_hub_endpoint"]
+    if source == "http" and not endpoint:
+        yield ("weights_source is http, but weights_hub_endpoint is empty; set it to the URL of the folder that "
+               "contains the model.")
+    if endpoint and not re.fullmatch(r"https?://[^@\s]+", endpoint):
+        yield ("weights_hub_endpoint must be a URL that begins with http:// or https:// and has neither a user nor a "
+               "password; set weights_hub_token for a private repository.")
+    if model and source not in ("local", "http") and source not in model["sources"] and (
+            source == "quantize" or not inputs["weights_repository"]):
+        yield "weights_source is %s, but the catalogue has no such source of %s; choose one of %s." % (
+            source, model["name"], ", ".join(["local", "http", *sorted(model["sources"])]))
+    if inputs["weights_digest"] and not re.fullmatch(r"[0-9a-fA-F]{64}", inputs["weights_digest"]):
+        yield "weights_digest must be 64 hexadecimal digits, but is '%s'." % inputs["weights_digest"]
+
+
+def request(context: Context) -> Request | None:
+    """Return the request that inspects the model on the node, or None if check mode did not stage it."""
     inputs = context.inputs
+    if context.measured.get("pending"):
+        return None
     return Request("ascend.vllm.weights_info", {
         "path": context.plan["model"]["path"],
         # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
         "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
         "workers": inputs["weights_workers"],
-    })
+    }, noted={"model": context.plan["model"]["id"]})
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Models]:
-    """Return ``{host: models}``. The value is the same for all hosts."""
-    models: Models = {
-        "digests": {host: observed["manifest"]["digest"] for host, observed in observations.items()
-                    if observed.get("manifest")},
-        "identities": {host: observed.get("identity") for host, observed in observations.items()},
-    }
-    return dict.fromkeys(observations, models)
+    """Return ``{host: models}``. The value is the same for all hosts that have the same model in their plans."""
+    deployments: dict[Any, dict[str, Observation]] = {}
+    for host, observed in observations.items():
+        deployments.setdefault(observed.get("model"), {})[host] = observed
+    found: dict[str, Models] = {}
+    for members in deployments.values():
+        models: Models = {
+            "digests": {host: observed["manifest"]["digest"] for host, observed in members.items()
+                        if observed.get("manifest")},
+            "identities": {host: observed.get("identity") for host, observed in members.items()},
+        }
+        found.update((host, models) for host in members)
+    return found
 
 
 def judge(context: Context) -> Outcomes:
@@ -103,12 +139,18 @@ def judge(context: Context) -> Outcomes:
 
     With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and
     ``shared`` (whether this node can see the stager's marker file, or None if the stager could not create the file).
+    In check mode, ``pending`` is whether the node lacks the model, or "unknown".
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
     if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=reason_line(context.failure))
+    if context.measured.get("pending"):
+        checks.not_run("present", "%s stage the model in %s%s (weights_source %s, weights_distribution %s)." % (
+            WOULD, plan["model"]["path"], "" if context.measured["pending"] is True else ", unless it is already there",
+            inputs["weights_source"], inputs["weights_distribution"]))
+        return checks.as_list()
     if context.measured.get("stager"):
         _shared(checks, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],
@@ -217,13 +259,14 @@ def _quantization(checks: Checks, observed: WeightsObservation, plan: Plan) -> N
                       found["type"] or "an empty description" if found else "none")
         if found is None or not described:
             return
-        foreign = sorted(prefix for prefix in found["prefixes"]
-                         if prefix.startswith(("model.language_model", "model.visual")))
         vision = observed["config"] is not None and observed["config"]["vision"]
-        lacking = [prefix for prefix in ("model.layers", "visual") if prefix not in found["prefixes"]
-                   and (prefix != "visual" or vision)]
-        checks.expect("quantization_names", not foreign and not lacking, "model.layers.* and visual.*",
-                      ", ".join(sorted(found["prefixes"])))
+        names = plan["model"].get("quantization_names", [["model.layers", "visual"] if vision else ["model.layers"]])
+        others = set(_HUB_PREFIXES).union(*names)
+        fitting = [each for each in names if set(each) <= set(found["prefixes"])
+                   and not (others - set(each)) & set(found["prefixes"])]
+        if names:
+            checks.expect("quantization_names", bool(fitting), " or ".join(
+                " and ".join(prefix + ".*" for prefix in each) for each in names), ", ".join(sorted(found["prefixes"])))
         checks.expect("quantization_types", not found["mixed"], "one type per fused layer",
                       "; ".join(found["mixed"][:3]) or "one type per fused layer")
     else:

@@ -100,3 +100,36 @@ def test_variables_that_do_not_suit_a_balancer_are_refused(resolve, changes, mes
     with pytest.raises(AnsibleActionFail, match=message) as failure:
         resolve(variables(**changes))
     assert "sesame" not in str(failure.value)
+
+
+def deployments(host, **changes):
+    """Return the variables of a host in a play of the deployments node1, and node2 with node3."""
+    own = {"node1": ["node1"], "node2": ["node2", "node3"], "node3": ["node2", "node3"]}
+    found = variables(host, **{name: {"balancer_enabled": True, "balancer_nodes": nodes, **changes.get(name, {})}
+                               for name, nodes in own.items()})
+    return dict(found, ansible_play_hosts_all=[*own], ansible_play_hosts=[*own])
+
+
+def test_each_deployment_has_its_balancer(resolve):
+    found = {host: resolve(deployments(host)) for host in ("node1", "node2", "node3")}
+    assert {host: each["managed"] for host, each in found.items()} == {
+        "node1": ["node1"], "node2": ["node2"], "node3": []}
+    assert [server["name"] for server in found["node2"]["servers"]] == ["node2:8888", "node3:8888"]
+
+
+def test_balancer_on_a_node_of_another_deployment_is_managed_by_its_own(resolve):
+    changes = {"node1": {"balancer_enabled": False}, "node2": {"balancer_hosts": ["node1"]},
+               "node3": {"balancer_hosts": ["node1"]}}
+    assert resolve(deployments("node2", **changes))["managed"] == ["node1"]
+    assert resolve(deployments("node3", **changes))["managed"] == []
+
+
+def test_node_that_is_not_behind_the_balancer_is_not_of_another_deployment(resolve):
+    nodes = {name: {"balancer_enabled": True, "balancer_nodes": ["node1", "node2"]} for name in (
+        "node1", "node2", "node3")}
+    assert resolve(variables(**nodes))["managed"] == ["node1"]
+
+
+def test_balancers_of_two_deployments_on_one_host_are_refused(resolve):
+    with pytest.raises(AnsibleActionFail, match="balancer_hosts names node1 on node1 and on node2, which are in diff"):
+        resolve(deployments("node1", node2={"balancer_hosts": ["node1"]}))

@@ -216,6 +216,15 @@ def test_balancer_is_measured_once_with_the_load_of_all_instances(stage):
     assert results["node2"]["observed"]["measurements"] == []
 
 
+def test_balancer_of_each_deployment_is_measured_by_its_first_node(stage):
+    nodes = {"node1": Node(valid()), "node2": Node(valid(serving_replicas=2))}
+    common = {"hosts": list(nodes), "benchmark_balancer_url": BALANCER, "benchmark_targets": ["balancer"]}
+    for step in ("begin", "balancer"):
+        for host, node in nodes.items():
+            stage(node, step=step, host=host, balancer_nodes=[host], **common)
+    assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [BALANCER])
+
+
 class HostVars(dict):
     """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
 

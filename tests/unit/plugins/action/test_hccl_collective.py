@@ -133,7 +133,7 @@ def test_source_code_of_the_programs_is_passed_as_container_arguments(cluster, m
     ({"image_present": False}, {}, "node2 does not have the image yet"),
     ({}, {"ansible_forks": 2}, "the forks setting of Ansible is 2"),
     ({}, {"hccl_collective_policy": "never"}, "hccl_collective_policy is never"),
-    ({}, {"check_mode": True}, "No container is started in check mode"),
+    ({}, {"check_mode": True}, "Without --check, the run would measure an all-reduce"),
 ])
 def test_obstacle_on_one_node_prevents_the_run_on_all_nodes(cluster, change, variables, obstacle):
     cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={**observation("node2"), **change}))

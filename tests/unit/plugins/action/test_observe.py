@@ -38,9 +38,11 @@ def act(tmp_path):
         loader = DataLoader()
         task = Mock(args={"stage": "weights", "plan": valid(), **args}, async_val=0, check_mode=check_mode, _uuid="t")
         action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._execute_module = execute
-        return action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
-                                     "report_path": str(tmp_path)})
+        action._execute_module, action._display = execute, Mock()
+        returned = action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
+                                         "report_path": str(tmp_path)})
+        run.shown = [call.args[0] for call in action._display.display.call_args_list]
+        return returned
 
     run.modules, run.records = [], Records(tmp_path)
     run.result = lambda host: json.loads((tmp_path / host / "weights.json").read_text("utf-8"))
@@ -99,3 +101,15 @@ def test_check_mode_saves_the_observation_but_no_result(act):
     act(stage, "node1", AssertionError("observed again"), check_mode=True)
     assert act.records.read_observation("node1", "weights")
     assert not (act.records.root / "node1" / "weights.json").exists()
+
+
+def test_check_mode_shows_what_the_stage_would_do(act):
+    returned = act(stage, "node1", AssertionError("observed"), check_mode=True, measured={"pending": True})
+    assert (returned["failed"], returned["path"]) == (False, None)
+    (line,) = act.shown
+    assert line.startswith("[node1] weights: Without --check, the run would stage the model in /data/")
+    act(stage, "node1", {**OBSERVED, "changed": False}, stage="functional", check_mode=True)
+    assert act.shown == ["[node1] functional: Without --check, the run would send requests to the model."]
+    act(observe, "node1", OBSERVED)
+    act(stage, "node1")
+    assert act.shown == []

@@ -16,6 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.plan import ActionModule
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.wrong_inventories import NAMES, OTHERS, REFUSED
 
 OVERLAY = """
 releases:
@@ -28,16 +29,13 @@ releases:
 @pytest.fixture
 def act(tmp_path):
     """Return a function (**variables) -> the return value of the action on node1."""
-    def run(_show=False, **variables):
-        task = Mock(args={"show": True} if _show else {}, async_val=0, check_mode=False)
+    def run(**variables):
+        task = Mock(args={}, async_val=0, check_mode=False)
         task.action = "ascend.vllm.plan"
         loader = DataLoader()
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._display = Mock()
-        result = action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11",
-                                       "report_path": tempfile.mkdtemp(dir=tmp_path), **variables})
-        result["shown"] = [call.args[0] for call in action._display.display.call_args_list]
-        return result
+        return action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11",
+                                     "report_path": tempfile.mkdtemp(dir=tmp_path), **variables})
     return run
 
 
@@ -45,20 +43,14 @@ def test_role_defaults_result_in_a_plan(act):
     result = act()
     assert result["changed"] is False
     assert result["plan"]["instances"][0]["url"] == "http://192.0.2.11:8888"
-    assert result["shown"] == []
 
 
 def test_host_variables_change_the_plan(act):
     assert act(serving_port=9000)["plan"]["instances"][0]["url"] == "http://192.0.2.11:9000"
 
 
-def test_plan_is_shown_on_request(act):
-    (text,) = act(_show=True)["shown"]
-    assert text.startswith("node1: plan ")
-
-
 def test_plan_contains_no_secrets(act):
-    result = act(_show=True, serving_api_key="sesame-1", weights_hub_token="sesame-2")
+    result = act(serving_api_key="sesame-1", weights_hub_token="sesame-2")
     assert result["plan"]["instances"][0]["secrets_path"]
     assert "sesame" not in json.dumps(result)
 
@@ -154,3 +146,105 @@ def test_catalogue_overlay_is_merged(act, tmp_path, as_folder):
     plan = act(plan_catalogue=[str(tmp_path if as_folder else path)])["plan"]
     assert plan["patch"]["sha256"] == 64 * "a"
     assert plan["patch"]["patched_sha256"].startswith("c0424a22")
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Return a function (variables of each host) -> (warnings, return value) of the phases that check all hosts."""
+    def run(*hosts, stages=None):
+        shown = []
+
+        def phase(variables, **args):
+            task = Mock(args=args, async_val=0, check_mode=False)
+            task.action = "ascend.vllm.plan"
+            loader = DataLoader()
+            action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+            action._display = Mock()
+            result = action.run(task_vars={"report_path": str(tmp_path), "inventory_dir": str(tmp_path), **variables})
+            shown.extend(call.args[0] for call in action._display.warning.call_args_list)
+            run.printed = "".join(call.args[0] for call in action._display.display.call_args_list)
+            return result
+
+        names = [f"node{number + 1}" for number in range(len(hosts))]
+        known = HostVars({key: {"ansible_host": "192.0.2.11", **own} for key, own in zip(names, hosts, strict=True)})
+        for name, variables in zip(names, hosts, strict=True):
+            phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known, **variables},
+                  phase="check", **({} if stages is None else {"stages": stages}))
+        result = phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
+        run.show = lambda: phase({"inventory_hostname": "node1", "hostvars": known, **hosts[0]}, phase="show",
+                                 hosts=names)["msg"]
+        return shown, result
+    return run
+
+
+def refusal(check, *hosts, **options):
+    with pytest.raises(AnsibleActionFail) as failure:
+        check(*hosts, **options)
+    assert str(failure.value) == "The run is refused because of the inventory, and nothing was changed."
+    return "\n".join(failure.value.result["refusals"])
+
+
+@pytest.mark.parametrize(("variables", "sentence"), REFUSED)
+def test_wrong_inventory_is_refused(check, variables, sentence):
+    message = refusal(check, variables)
+    assert sentence in message
+    assert "secret" not in message
+    assert "pa55" not in message
+
+
+def test_correct_inventory_is_not_refused(check):
+    shown, result = check({}, {"accuracy_enabled": "true", "accuracy_datasets": [{"name": "gsm8k", "path": "/d"}]})
+    assert result == {"changed": False}
+    assert not [text for text in shown if "not an input" in text]
+
+
+def test_all_mistakes_of_all_hosts_are_reported_together(check):
+    message = refusal(check, {"weights_distribution": "foo", "hccl_ping_timeout_s": -1},
+                      {"weights_distribution": "foo", "serving_port": "x"})
+    assert message.count("weights_distribution") == 1
+    assert "but is 'foo'." in message, "a sentence about all hosts does not name them"
+    assert "but is -1.0 (on node1)." in message
+    assert "serving_port must be an integer from 1 to 65535, but is 'x' (on node2)." in message
+    assert message.count("serving_port") == 1
+
+
+def test_only_the_inputs_of_the_stages_that_run_are_checked(check):
+    assert check({"benchmark_repeats": 0}, stages=["hccl"])[1] == {"changed": False}
+    assert "accuracy_timeout_s" in refusal(check, {"accuracy_timeout_s": 0}, stages=["accuracy"])
+    check({"accuracy_timeout_s": 0, "ansible_run_tags": ["hccl"], "ansible_skip_tags": []})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_that_is_not_an_input_causes_a_warning(check, name):
+    (text,) = [text for text in check({name: "secret"})[0] if "not an input" in text]
+    assert f"The variable {name} is not an input of this collection" in text
+    assert f"the nearest input is {NAMES[name]}." in text
+    assert "secret" not in text
+    assert not [text for text in check({name: 1, "plan_allowed_names": [name]})[0] if "not an input" in text]
+
+
+def test_other_names_cause_no_warning(check):
+    assert not [text for text in check(dict.fromkeys(OTHERS, "x"))[0] if "not an input" in text]
+
+
+def test_control_node_is_checked(act, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    task = Mock(args={"phase": "controller"}, async_val=0, check_mode=False)
+    loader = DataLoader()
+    action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+    assert action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path)}) == {"changed": False}
+    with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. report_path is .*/file/results, where the control"):
+        action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path / "file" / "results")})
+
+
+def test_plans_of_all_nodes_are_shown_once(check):
+    check({}, {}, {})
+    head = check.show()
+    assert head.startswith("Plan of 3 nodes\n  URL          http://192.0.2.11:8888\n")
+    assert check.printed.startswith(head + "\nnode1, node2, node3:\n")
+    assert check.printed.count("vllm serve") == 1
+
+
+def test_balancer_is_in_the_head_of_the_plan(check):
+    check({"balancer_enabled": True, "groups": {"npu_nodes": ["node1"]}})
+    assert "  balancer     http://192.0.2.11:8080\n" in check.show()

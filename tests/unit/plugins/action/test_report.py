@@ -86,8 +86,12 @@ def test_report_covers_the_expected_hosts_and_no_others(act, root):
     assert report["collection_version"] == COLLECTION_VERSION
     assert {host: cells["hccl"]["status"] for host, cells in report["hosts"].items()} == {
         "node1": "passed", "node2": "failed", "lost": "not_run"}
+    stats = returned.pop("ansible_stats")
     assert returned == {"changed": False, "status": "failed", "msg": "1 of 3 hosts failed: node2",
                         "path": str(act.records.root / "report.md")}
+    assert stats == {"per_host": False, "aggregate": False, "data": {"ascend_vllm": {
+        "status": "failed", "msg": returned["msg"], "path": returned["path"], "passing_hosts": ["node1"],
+        "failing_hosts": ["node2"], "services": [], "figures": []}}}
     assert "node2" in (act.records.root / "report.md").read_text("utf-8")
     (shown,) = act.shown
     assert shown.splitlines()[1] == returned["msg"]
@@ -141,6 +145,7 @@ def test_check_mode_writes_and_removes_nothing(act, args):
     act(args, check_mode=True)
     assert sorted(act.records.root.rglob("[!.]*")) == before
     assert not (act.records.root / ".lease.json").exists()
+    assert not [text for text in act.shown if "Report" in text]
 
 
 @pytest.mark.parametrize(("args", "message"), [

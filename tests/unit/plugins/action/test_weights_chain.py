@@ -55,6 +55,14 @@ def test_all_nodes_make_the_same_decision(act, held, args, stager, receivers, ma
         assert (found["stager"], found["receivers"], found["manifest"]) == (stager, receivers, manifest)
 
 
+def test_nodes_with_another_model_are_not_part_of_the_chain(act):
+    found = act("node3", {"node1": WHOLE, "node2": WHOLE, "node3": PART}, hosts=["node2", "node3"])
+    assert (found["stager"], found["receivers"], found["upstream"]) == ("node2", ["node3"], ["10.0.0.2"])
+    assert found["peers"] == ["10.0.0.2", "10.0.0.3"]
+    with pytest.raises(AnsibleActionFail, match="No node of this run has the whole model"):
+        act("node3", {"node1": WHOLE, "node3": PART}, hosts=["node2", "node3"], staged=True)
+
+
 @pytest.mark.parametrize(("host", "upstream"), [
     ("node1", ["10.0.0.2"]),
     ("node2", []),

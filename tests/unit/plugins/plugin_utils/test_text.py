@@ -6,6 +6,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 import pytest
+from ansible import constants as C
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,8 +65,17 @@ def test_printed_lines_are_cleaned_individually():
     display = Mock()
     text.say(display, ["  a\x1b[31m", "b\rc", "", "key hunter22"], ["hunter22"])
     text.say(display, "a  b\n\tc\u202e")
+    assert [call.kwargs for call in display.display.call_args_list] == 2 * [{"stderr": False}]
     assert [call.args for call in display.display.call_args_list] == [
         ("  a\nb c\n\nkey (redacted)",), ("a  b\nc",)]
+
+
+@pytest.mark.parametrize(("callback", "apart"), [("ansible.posix.jsonl", True), ("ansible.builtin.default", False)])
+def test_text_is_not_printed_between_json(callback, apart, monkeypatch):
+    monkeypatch.setattr(C, "DEFAULT_STDOUT_CALLBACK", callback)
+    display = Mock()
+    text.say(display, "a")
+    assert display.display.call_args.kwargs == {"stderr": apart}
 
 
 @pytest.mark.parametrize(("hostile", "escaped"), [
@@ -93,3 +103,13 @@ def test_any_text_becomes_one_printable_line(anything):
                                      for character in line)
     assert len((line + "x").splitlines()) == 1
     assert text.one_line(line) == line
+
+
+@pytest.mark.parametrize(("found", "hosts", "sentences"), [
+    ({}, 2, []),
+    ({"a": ["X."], "b": ["X."]}, 2, ["X."]),
+    ({"a": ["X.", "Y."], "b": ["Y."]}, 3, ["X (on a).", "Y (on a, b)."]),
+    ({f"n{number}": ["X."] for number in range(11)}, 12, ["X (on n0, n1, n2, n3, n4, n5, n6, n7 and 3 more)."]),
+])
+def test_equal_sentences_are_grouped_over_hosts(found, hosts, sentences):
+    assert text.grouped(found, hosts) == sentences

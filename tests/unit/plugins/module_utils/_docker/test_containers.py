@@ -35,7 +35,7 @@ def test_options_and_labels_of_our_container_are_read():
         "exit_code": 0, "oom_killed": False, "error": None, "started_at": STARTED, "started_s": STARTED_S,
         "finished_s": None, "restarts": 0, "health": None, "restart_policy": "always", "privileged": False,
         "devices": [2, 3], "ports": [9000], "bind": "10.0.0.1", "port": 9000, "tls": False, "served_name": "old",
-        "shutdown_timeout_s": 600}
+        "shutdown_timeout_s": 600, "command": COMMAND}
 
 
 def test_container_without_our_options_has_defaults():
@@ -44,7 +44,7 @@ def test_container_without_our_options_has_defaults():
     assert (found["port"], found["hash"], found["restart_policy"], found["devices"], found["shutdown_timeout_s"]) == (
         None, None, "no", [], 0)
     assert (found["labels"], found["bind"], found["exit_code"], found["oom_killed"]) == ({}, "0.0.0.0", 137, True)
-    assert (found["running"], found["finished_s"]) == (False, containers.seconds(FINISHED))
+    assert (found["running"], found["finished_s"], found["command"]) == (False, containers.seconds(FINISHED), [])
 
 
 @pytest.mark.parametrize(("runtime", "environment", "devices"), [

@@ -64,6 +64,14 @@ def test_only_holders_of_planned_npus_are_returned_and_one_per_container(docker,
             for each in found["device_holders"]] == [(0, 1, "trainer"), (0, 3, None), (0, 4, None)]
 
 
+def test_other_npus_of_containers_of_this_collection(docker, observe, monkeypatch):
+    ours = docker.add("vllm", labels={"ascend.vllm.instance-hash": "h"})
+    process = {"pid": 1, "process": "VLLMWorker", "cgroup": ours["Id"]}
+    monkeypatch.setattr(prerequisites.holders, "open_files", lambda ports, npus: ({}, {0: [process], 5: [process]}))
+    assert [(each["device"], each["process"]) for each in observe(devices=["/dev/davinci0"])["device_holders"]] == [
+        (0, "VLLMWorker"), (5, "VLLMWorker")]
+
+
 def test_addresses_of_the_host_are_returned(observe):
     shown = "2: eth0    inet 10.0.0.1/24 brd 10.0.0.255 scope global eth0\n"
     assert observe(shown)["addresses"] == [{"interface": "eth0", "address": "10.0.0.1"}]

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import merge
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -19,9 +20,7 @@ def _load(path):
     return yaml.safe_load((ROOT / path).read_text("utf-8"))
 
 
-CATALOGUE = {}
-for name in ("bench_options", "hardware", "models", "releases", "routes", "serve_options"):
-    CATALOGUE.update(_load(f"roles/plan/files/catalogue/{name}.yml"))
+CATALOGUE = load_catalogue()
 
 DEFAULTS = {}
 for role in ("plan", "image", "weights", "serving"):

@@ -14,16 +14,21 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
     FLAG,
+    SUPPORT,
     SWITCH,
     VALUE,
+    base_release,
     bench_options,
     engine_options,
     merge,
     nearest,
+    nearest_release,
     release_id,
     routes,
     serve_options,
+    support,
     version_key,
+    within,
 )
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     BF16,
@@ -103,22 +108,57 @@ def test_schema_rejects_a_broken_catalogue(change, where):
     assert where in [error.json_path for error in VALIDATOR.iter_errors(broken)]
 
 
+def test_names_of_models_in_releases_are_those_of_the_catalogue():
+    known = {*CATALOGUE["models"], *(each["architecture"] for each in CATALOGUE["models"].values())}
+    for key in ("patches", "known_bugs"):
+        assert {name for _release, _name, each in entries_of_releases(key) for name in each.get("models", ())} <= known
+
+
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_every_model_lists_every_release(model):
-    releases = CATALOGUE["models"][model]["releases"]
-    named = releases["documented"] + releases["undocumented"]
-    assert sorted(named) == sorted(RELEASES)
+def test_models_name_releases_of_the_catalogue(model):
+    entry = CATALOGUE["models"][model]
+    assert set(entry["releases"]) <= set(SUPPORT)
+    assert "documented" in [support(entry, release) for release in RELEASES]
+
+
+@pytest.mark.parametrize(("bounds", "version", "inside"), [
+    ({}, "v0.11.0", True),
+    ({"since": "v0.18.0"}, "v0.18.0", True),
+    ({"since": "v0.18.0"}, "v0.18.0rc1", False),
+    ({"until": "v0.18.0"}, "v0.18.0", False),
+    ({"until": "v0.18.0"}, "v0.18.0rc2", True),
+    ({"since": "v0.18.0", "until": "v0.18.1"}, "v0.18.0.post2", True),
+    ({"since": "v0.9.0"}, "v0.11.0", True),
+    ({"since": "v0.18.0"}, "nightly-releases-v0.18.0", True),
+])
+def test_range_of_versions(bounds, version, inside):
+    assert within(bounds, version) is inside
+
+
+def test_text_without_a_version_has_no_sort_key():
+    with pytest.raises(ValueError, match="main"):
+        version_key("main")
+
+
+@pytest.mark.parametrize(("text", "base"), [
+    ("v0.23.0.post1", "v0.23.0"), ("nightly-releases-v0.18.0", "v0.18.0"), ("releases-v0.18.0", "v0.18.0"),
+    ("v0.18.0rc1-nightly-20260401", "v0.18.0rc1"), ("v0.23.0.dev7", "v0.23.0"),
+    ("v0.23.0", None), ("v0.23.0-a3", None), ("nightly-main", None), ("main", None), ("", None)])
+def test_base_release(text, base):
+    assert base_release(text) == base
+
+
+@pytest.mark.parametrize(("text", "release"), [
+    ("v0.11.0rc9", "v0.11.0rc3"), ("v0.13.1", "v0.13.0"), ("v0.9.0", "v0.11.0rc1"), ("v9.9.9", "v0.30.0"),
+    ("v0.2.0", "v0.11.0rc1"), ("0.18.0rc7", "v0.18.0rc1"), ("latest", None)])
+def test_nearest_release_compares_versions(text, release):
+    assert nearest_release(text, RELEASES) == release
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
 def test_original_of_a_quantized_model_is_in_the_catalogue(model):
     quantize = CATALOGUE["models"][model]["sources"].get("quantize")
     assert quantize is None or quantize["from"] in CATALOGUE["models"]
-
-
-@pytest.mark.parametrize("release", RELEASES)
-def test_options_are_known_for_the_vllm_version_of_every_release(release):
-    assert RELEASES[release]["vllm"] in CATALOGUE["vllm_versions"]
 
 
 def test_vllm_versions_are_in_order():
@@ -167,11 +207,10 @@ def test_serve_option_has_the_expected_kind_in_this_version(option, vllm, kind):
     assert serve_options(CATALOGUE, vllm).get(option) == kind
 
 
-def test_options_of_an_unknown_version_are_an_error():
-    with pytest.raises(KeyError, match=r"9\.9\.9"):
-        serve_options(CATALOGUE, "9.9.9")
-    with pytest.raises(KeyError, match=r"9\.9\.9"):
-        bench_options(CATALOGUE, "9.9.9", "serve")
+def test_options_of_an_unknown_version_are_those_of_the_preceding_version():
+    assert serve_options(CATALOGUE, "0.17.3") == serve_options(CATALOGUE, "0.17.0")
+    assert serve_options(CATALOGUE, "0.17.3") != serve_options(CATALOGUE, "0.18.0")
+    assert bench_options(CATALOGUE, "0.11.9", "serve") == bench_options(CATALOGUE, "0.11.0", "serve")
 
 
 @pytest.mark.parametrize(("option", "vllm", "kind"), [
@@ -197,12 +236,20 @@ def test_engine_options_exclude_those_of_the_api_server():
     ({}, {"a": 1}, {"a": 1}),
     ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}),
     ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
-    ({"a": {"b": 1}}, {"a": None}, {"a": None}),
+    ({"a": {"b": 1}}, {"a": None}, {}),
+    ({"a": 1}, {"a": {"b": None, "c": 2}}, {"a": {"c": 2}}),
 ])
 def test_overlay_is_merged_into_a_copy_of_the_base(base, overlay, merged):
     before = copy.deepcopy(base)
     assert merge(base, overlay) == merged
     assert base == before
+
+
+def test_merge_can_extend_lists():
+    base = {"a": [1, 2], "b": {"c": ["x"]}}
+    overlay = {"a": [3, 2], "b": {"c": ["y"], "d": None}}
+    assert merge(base, overlay, extend=True) == {"a": [1, 2, 3], "b": {"c": ["x", "y"], "d": None}}
+    assert base == {"a": [1, 2], "b": {"c": ["x"]}}
 
 
 @pytest.mark.parametrize(("text", "release"), [
@@ -250,8 +297,10 @@ def test_every_release_is_planned_for_all_hardware(release, hardware):
 @pytest.mark.parametrize(("release", "name", "bug"), entries_of_releases("known_bugs"))
 def test_every_known_bug_causes_a_warning_or_is_mitigated(release, name, bug):
     architectures = bug.get("architectures", RELEASES[release]["architectures"])
+    model = bug.get("models", [W8A8])[0]
     for architecture in RELEASES[release]["architectures"]:
-        resolved = valid(plan_release=release, plan_architecture=architecture)
+        resolved = valid(plan_release=release, plan_architecture=architecture,
+                         plan_model=model if model in CATALOGUE["models"] else W8A8)
         message = texts(resolved).get(f"known_bug.{name}")
         if architecture in architectures and "mitigated_by" not in bug:
             assert message == f"{bug['summary'].rstrip('.')} ({bug['source']})."

@@ -184,6 +184,13 @@ def test_health_check_can_be_disabled():
     assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
 
 
+def test_environment_selects_the_npus_of_privileged_instances():
+    instances = valid(serving_privileged=True, serving_npus=[4, 5, 6, 7], serving_replicas=2)["instances"]
+    for name in ("ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"):
+        assert [instance["environment"][name] for instance in instances] == ["4,5", "6,7"]
+        assert name not in valid(serving_npus=[4, 5])["instances"][0]["environment"]
+
+
 # (inputs, parts of the message)
 REFUSED = [
     ({"serving_hccl_port_base": 65530}, ["serving_hccl_port_base", "above 65535"]),
@@ -192,11 +199,11 @@ REFUSED = [
     ({"serving_npus": [0, 8]}, ["serving_npus", "0 to 7", "0, 8"]),
     ({"serving_npus": [1, 1]}, ["serving_npus", "different NPU numbers"]),
     ({"serving_npus": []}, ["serving_npus", "is empty"]),
-    ({"serving_tensor_parallel_size": 3}, ["serving_tensor_parallel_size is 3", "40 attention heads"]),
-    ({"plan_model": BF16, "serving_tensor_parallel_size": 1}, ["62.3 GiB", "57.6 GiB", "raise"]),
-    ({"plan_hardware": "atlas_800i_a2_32g", "plan_model": BF16}, ["31.2 GiB", "28.8 GiB"]),
+    ({"serving_tensor_parallel_size": 3}, ["must divide the 40 attention heads of Qwen2.5-VL", "but is 3."]),
+    ({"plan_model": BF16, "serving_tensor_parallel_size": 1}, ["62.3 GiB", "54.9 GiB", "set it to 2"]),
+    ({"plan_hardware": "atlas_800i_a2_32g", "plan_model": BF16}, ["31.2 GiB", "27.4 GiB"]),
     ({"serving_args": {"gpu-memory-utilization": 1.5}}, ["gpu-memory-utilization", "1.5"]),
-    ({"serving_args": {"gpu-memory-utilization": 0.3}}, ["serving_tensor_parallel_size: ", "raise it", "19.2 GiB"]),
+    ({"serving_args": {"gpu-memory-utilization": 0.3}}, ["serving_tensor_parallel_size: ", "set it to 4", "18.3 GiB"]),
     ({"serving_env": {"VLLM_API_KEY": "k"}}, ["VLLM_API_KEY, which serving_api_key controls"]),
     ({"serving_env": {"ASCEND_VLLM_API_KEY_2": "k"}}, ["ASCEND_VLLM_API_KEY_2, which serving_api_key controls"]),
     ({"serving_env": {"ASCEND_RT_VISIBLE_DEVICES": "0"}}, ["which serving_npus controls"]),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe, describe_all
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     valid,
     valid_group,
@@ -40,3 +40,22 @@ def test_group_is_described():
     assert "at http://192.0.2.11:8888" in head
     assert "without an API" in other
     assert "--headless" in other
+
+
+def test_equal_plans_are_one_text():
+    plans = {f"n{number}": valid(serving_address=f"192.0.2.{number}") for number in range(16)}
+    (text,) = describe_all(plans)
+    assert text.startswith(", ".join(plans) + ":\n")
+    assert "at http://<address>:8888" in text
+    assert "192.0.2" not in text
+    assert text.count("\n") == describe(plans["n0"], "n0").count("\n")
+
+
+def test_single_plan_has_its_address():
+    assert describe_all({"n1": valid()}) == [describe(valid(), "n1")]
+
+
+def test_other_plan_is_its_differences():
+    plans = {"n1": valid(), "n2": valid(serving_address="192.0.2.2"), "n3": valid(serving_args={"seed": 7})}
+    _first, other = describe_all(plans)
+    assert other.splitlines() == ["n3: as above, except for", "+                 --seed 7"]

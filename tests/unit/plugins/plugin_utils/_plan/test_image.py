@@ -9,6 +9,8 @@ import pytest
 
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     CATALOGUE,
+    W8A8,
+    merge,
     refusal,
     valid,
 )
@@ -64,9 +66,12 @@ def test_unsuitable_input_is_refused(inputs, parts):
 
 def test_hardware_without_an_image_of_the_release_is_refused():
     overlay = {"releases": {"v0.11.0rc1": {"image": {"chips": ["310p"]}}}}
-    assert refusal(overlay, plan_hardware="atlas_800_a3") == (
-        "plan_hardware is atlas_800_a3, but release v0.11.0rc1 has no image for it (tag suffix -a3); choose another "
-        "release.")
+    message = refusal(overlay, plan_hardware="atlas_800_a3")
+    assert message.startswith("plan_hardware is atlas_800_a3, but release v0.11.0rc1 has no image for it (tag suffix "
+                              "-a3); set plan_release to one of v0.11.0rc2, v0.11.0rc3, v0.11.0, ")
+    only = {"models": {"mine": {**CATALOGUE["models"][W8A8], "releases": {"documented": {"until": "v0.11.0rc2"}}}}}
+    assert refusal(merge(overlay, only), plan_hardware="atlas_800_a3", plan_model="mine").endswith(
+        "has no image for it (tag suffix -a3); correct plan_hardware.")
 
 
 def test_two_patches_are_refused():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 
@@ -44,7 +45,14 @@ BY_RELEASE = {
     "v0.17.0rc1": (JEMALLOC, False),
     "v0.18.0rc1": (JEMALLOC, False),
     "v0.18.0": (JEMALLOC, False),
+    "v0.19.1rc1": (JEMALLOC, False),
+    "v0.20.2rc1": (JEMALLOC, False),
+    "v0.21.0rc1": (JEMALLOC, False),
+    "v0.22.1rc1": (JEMALLOC, False),
+    "v0.23.0rc1": (JEMALLOC, False),
     "v0.23.0": (JEMALLOC, False),
+    "v0.24.0rc1": (JEMALLOC, False),
+    "v0.25.1rc1": (JEMALLOC, False),
     "v0.26.0rc1": (JEMALLOC, False),
     "v0.30.0": (JEMALLOC, False),
 }
@@ -202,10 +210,15 @@ def test_input_does_not_cause_a_warning(inputs, warning):
 
 # (inputs, parts of the message)
 REFUSED = [
-    ({"plan_release": "v0.11.0rc9"}, ["plan_release is v0.11.0rc9", "nearest is v0.11.0rc"]),
+    ({"plan_release": "v0.11.0rc9"}, ["plan_release is v0.11.0rc9", "nearest is v0.11.0rc3."]),
+    ({"plan_release": "v0.14.0.post1"}, ["plan_release is v0.14.0.post1", "nearest is v0.14.0rc1."]),
+    ({"plan_release": "nightly-main"}, ["plan_release is nightly-main", "choose one of v0.11.0rc1"]),
+    ({"plan_release": "v0.18.0", "image_tag": "v0.23.0.post1"},
+     ["an image of release v0.23.0.post1", "set plan_release to v0.23.0, or image_tag to v0.18.0."]),
+    ({"image_tag": "v0.10.0rc1"}, ["an image of release v0.10.0rc1", "; set image_tag to v0.11.0rc1."]),
     ({"plan_release": ""}, ["plan_release is empty", "choose one of"]),
     ({"plan_hardware": "atlas_800_a1"}, ["plan_hardware is atlas_800_a1", "nearest is atlas_800_a"]),
-    ({"plan_model": "llama"}, ["plan_model is llama", "choose one of qwen2_5_vl_32b_instruct"]),
+    ({"plan_model": "llama"}, ["plan_model is llama", "choose one of qwen2_5_vl_32b_instruct, "]),
     ({"plan_architecture": "riscv64"}, ["plan_architecture is riscv64", "aarch64, x86_64"]),
     ({"serving_topology": "prefill_decode"}, ["not supported for Qwen2.5-VL-32B-Instruct-w8a8",
                                               "models.qwen2_5_vl_32b_instruct_w8a8.unsupported.prefill_decode"]),
@@ -242,14 +255,72 @@ def test_refused_plan_of_an_unknown_release_has_no_hash():
     assert resolved["instances"] == []
 
 
-def test_release_with_an_unknown_vllm_version_is_refused():
-    overlay = {"releases": {"v0.11.0rc1": {"vllm": "0.99.0"}}}
-    assert "vLLM 0.99.0" in refusal(overlay)
+def test_release_with_unknown_vllm_has_the_options_of_the_preceding_version():
+    overlay = {"releases": {"v0.18.0": {"vllm": "0.18.9"}}}
+    resolved = valid(overlay, plan_release="v0.18.0", serving_args={"shutdown-timeout": 5})
+    assert "contains vLLM 0.18.9, whose options the catalogue does not list" in {
+        found["id"]: found["message"] for found in resolved["warnings"]}["plan_release"]
+    assert "no option swap-space" in refusal(overlay, plan_release="v0.18.0", serving_args={"swap-space": 4})
 
 
-def test_release_that_the_model_does_not_list_is_refused():
-    overlay = {"models": {W8A8: {"releases": {"documented": ["v0.18.0"], "undocumented": []}}}}
-    assert "choose one of v0.18.0" in refusal(overlay)
+def test_release_that_the_model_does_not_support_is_refused():
+    models = {W8A8: {"releases": {"documented": {"since": "v0.18.0", "until": "v0.19.0"}, "undocumented": {
+        "since": "v0.26.0"}}}}
+    assert refusal({"models": models}).endswith("choose one of v0.18.0, v0.30.0.")
+    assert refusal({"models": models}, plan_release="v0.23.1").endswith("the nearest is v0.18.0.")
+    assert valid({"models": models}, plan_release="v0.18.0.post1")["image"]["tag"] == "v0.18.0.post1"
+
+
+def test_model_that_states_no_releases_is_a_warning():
+    overlay = {"models": {"mine": {**CATALOGUE["models"][BF16], "releases": {}}}}
+    found = {found["id"]: found["message"] for found in valid(overlay, plan_model="mine")["warnings"]}
+    assert "does not state which releases support" in found["release.undocumented"]
+
+
+@pytest.mark.parametrize(("inputs", "tag"), [
+    ({"plan_release": "v0.23.0.post1"}, "v0.23.0.post1"),
+    ({"plan_release": "v0.23.0.post1", "plan_hardware": "atlas_800_a3"}, "v0.23.0.post1-a3"),
+    ({"plan_release": "v0.23.0", "image_tag": "v0.23.0.post1"}, "v0.23.0.post1"),
+    ({"plan_release": "v0.18.0", "image_tag": "nightly-releases-v0.18.0"}, "nightly-releases-v0.18.0"),
+    ({"plan_release": "nightly-releases-v0.18.0"}, "nightly-releases-v0.18.0")])
+def test_post_release_is_planned_as_its_base_release(inputs, tag):
+    resolved = valid(**inputs)
+    base = inputs["plan_release"].replace(".post1", "").replace("nightly-releases-", "")
+    assert resolved["image"]["tag"] == tag
+    assert resolved["release"]["vllm"] == CATALOGUE["releases"][base]["vllm"]
+    assert resolved["instances"][0]["command"] == valid(plan_release=base)["instances"][0]["command"]
+    assert {"plan_release", "image_tag"} & {found["id"] for found in resolved["warnings"]}
+
+
+# Inputs whose refusals recommend values.
+RECOMMENDING = [
+    {"plan_release": "v0.9.1"}, {"plan_release": "latest"}, {"plan_release": "v0.23.7"}, {"plan_release": "v0.99.0"},
+    {"plan_release": "v0.18.0", "image_tag": "v0.23.0.post1"}, {"plan_release": "v0.18.0", "image_tag": "v0.23.0"},
+    {"plan_release": "v0.18.0", "image_tag": "v0.10.0"}, {"plan_release": "v0.18.0", "image_tag": "v0.18.0-a3"},
+    {"plan_release": "v0.11.0", "serving_topology": "pipeline", "serving_hosts": ["a", "b"]},
+    {"plan_model": "qwen2_5_vl_32b"}, {"plan_hardware": "atlas_800_a4", "plan_release": "v0.18.0"}]
+
+
+@pytest.mark.parametrize("model", [W8A8, "narrow"])
+@pytest.mark.parametrize("inputs", RECOMMENDING, ids=str)
+def test_no_refusal_recommends_a_value_that_another_check_refuses(inputs, model):
+    overlay = {"models": {"narrow": {**CATALOGUE["models"][W8A8], "releases": {"documented": {
+        "since": "v0.13.0", "until": "v0.19.0"}}}}}
+    inputs = {"plan_model": model, **inputs}
+    recommended = []
+    for found in plan_with(overlay, **inputs)["refusals"]:
+        message, one_of = found["message"], r"(?:nearest is|choose one of) ([^;]*)\.$"
+        named = re.findall(r"(plan_\w+|image_tag|serving_\w+) to (?:one of )?([^;]*?)(?:, or |\.$)", message)
+        named += [(found["id"], text) for text in re.findall(one_of, message)]
+        recommended += [(name, value) for name, text in named for value in text.split(", ")]
+    assert recommended
+    for name, value in recommended:
+        changed = {**inputs, name: value}
+        if name == "plan_release":
+            changed.pop("image_tag", None)
+        remaining = [found["message"] for found in plan_with(overlay, **changed)["refusals"]
+                     if not found["id"].startswith("serving_hosts") and found["id"] != "serving_topology"]
+        assert remaining == [], (name, value)
 
 
 @pytest.mark.parametrize(("bind", "address", "url", "listens", "checked"), [

@@ -92,6 +92,25 @@ def test_weight_nz_is_set_in_the_way_that_the_release_supports(release, mode, en
     assert options(resolved).get("--additional-config") == config
 
 
+@pytest.mark.parametrize(("release", "key", "reason"), [
+    ("v0.18.0", "weight_prefetch_config", None),
+    ("v0.24.0rc1", "weight_prefetch_config", "other releases have it."),
+    ("v0.18.0", "enable_mlapo", "other releases have it."),
+    ("v0.23.0", "enable_mlapoo", "no release has it, and the nearest key is enable_mlapo."),
+    ("v0.18.0", "enable_mlapoo", "no release has it."),
+    ("v0.23.0", "zzz", "no release has it."),
+    ("v0.23.0", "enable_sparse_c8", "the key was split into enable_sparse_sfa_c8 and enable_sparse_li_c8."),
+    ("v0.26.0rc1", "enable_flashcomm1", None),
+    ("v0.30.0", "enable_flashcomm1", "upstream removed FlashComm1 after v0.26 (pull request 13946)."),
+    ("v0.18.0.post1", "weight_prefetch_config", None),
+])
+def test_keys_of_additional_config_that_a_release_ignores(release, key, reason):
+    resolved = valid(plan_release=release, serving_args={"additional-config": {key: True}})
+    found = [each["message"] for each in resolved["warnings"] if each["id"] == "serving_args.ignored"]
+    start = f"serving_args: release {release} ignores the key {key} of additional-config: "
+    assert found == ([start + reason] if reason else [])
+
+
 def test_weight_nz_is_added_to_the_additional_config_of_the_site():
     resolved = valid(plan_release="v0.23.0", serving_weight_nz=2, serving_args={"additional-config": '{"x": 1}'})
     assert options(resolved)["--additional-config"] == ['{"weight_nz_mode":2,"x":1}']

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options, version_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    BF16,
     CATALOGUE,
+    W8A8,
     group_plans,
     inputs_of,
     options,
@@ -20,12 +22,11 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 )
 
 THREE = ("node1", "node2", "node3")
-W8A8 = "qwen2_5_vl_32b_instruct_w8a8"
 FULL_DECODE_ONLY = {"compilation-config": {"cudagraph_mode": "FULL_DECODE_ONLY"}}
 # Releases without --nnodes. Pipelines are refused for them.
 NO_NNODES = ("v0.11.0rc1", "v0.11.0rc2", "v0.11.0rc3", "v0.11.0")
 # Releases in which asynchronous scheduling works in a pipeline without Ray.
-ASYNC_PIPELINE = ("v0.18.0rc1", "v0.18.0", "v0.23.0", "v0.26.0rc1", "v0.30.0")
+ASYNC_PIPELINE = [release for release in CATALOGUE["releases"] if version_key(release) >= version_key("v0.18.0rc1")]
 
 
 def instances(resolved):
@@ -39,7 +40,7 @@ def refused(topology, **case):
             for host, found in group_plans(topology, **case).items()}
 
 
-@pytest.mark.parametrize("model", CATALOGUE["models"])
+@pytest.mark.parametrize("model", [W8A8, BF16])
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
 @pytest.mark.parametrize("topology", GROUPED)
 def test_group_is_planned_for_every_release_model_and_topology(topology, release, model):
@@ -110,6 +111,8 @@ def test_ray_head_starts_the_server_and_the_worker_joins():
         assert instance["environment"]["RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES"] == "1"
         assert instance["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
         assert instance["environment"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"
+    for instance in instances(valid_group("ray", serving_privileged=True, serving_npus=[4, 5])).values():
+        assert instance["environment"]["ASCEND_RT_VISIBLE_DEVICES"] == "4,5"
 
 
 @pytest.mark.parametrize("topology", GROUPED)

@@ -28,14 +28,16 @@ def keys(kind):
 def test_plan_types_have_the_keys_of_a_plan():
     plan = valid(serving_replicas=2)
     (instance, second), health = plan["instances"], plan["health_check"]
-    found = {types.Plan: plan, types.Hardware: plan["hardware"], types.Model: plan["model"], types.Image: plan["image"],
+    found = {types.Plan: plan, types.Hardware: plan["hardware"], types.Memory: plan["memory"] | {"unsupported": ""},
+             types.Image: plan["image"],
              types.Patch: plan["patch"], types.HealthCheck: health, types.Mount: instance["mounts"][0],
              types.DockerHealthCheck: instance["health"], types.HcclPorts: second["hccl_ports"],
              types.Finding: plan["warnings"][0]}
     assert {kind.__name__: sorted(value) for kind, value in found.items()} == {
         kind.__name__: keys(kind) for kind in found}
     assert sorted([*instance, *types.Membership.__annotations__]) == keys(types.Instance)
-    assert set(plan["release"]) <= set(types.Release.__annotations__)
+    for kind, value in ((types.Release, plan["release"]), (types.Model, plan["model"])):
+        assert set(value) <= set(kind.__annotations__)
     assert sorted(plan_with(plan_release="v9.9.9")) == keys(types.Plan)
 
 
@@ -60,6 +62,9 @@ def test_group_types_have_the_keys_of_a_group():
     (types.Sources, "$defs/model/properties/sources/properties"),
     (types.Quantize, "$defs/model/properties/sources/properties/quantize/properties"),
     (types.ModelReleases, "$defs/model/properties/releases/properties"),
+    (types.Releases, "$defs/releases/properties"),
+    (types.Override, "$defs/model/properties/overrides/items/properties"),
+    (types.ModelReference, "$defs/model/properties/references/items/properties"),
     (types.Hub, "$defs/hub/properties"),
     (types.Option, "$defs/options/additionalProperties/properties"),
 ])

@@ -12,8 +12,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 
 # Keys that tests put into an observation, and the Context field that each one sets (None: it goes into `measured`).
 FIELDS = {"phase": "phase", "failure": "failure", "check_mode": "check_mode", "forks": "forks",
-          "play_hosts": "play_hosts", "waited": None, "balancer": None, "probe": None, "archive": None,
-          "stager": None, "shared": None}
+          "play_hosts": "play_hosts", "waited": None, "balancer": None, "probe": None, "archive": None, "secrets": None,
+          "stager": None, "shared": None, "pending": None}
 
 
 def defaults(role):

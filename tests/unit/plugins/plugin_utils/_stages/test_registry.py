@@ -24,7 +24,7 @@ PICTURE = str(ROOT / "roles/functional/files/illustration.png")
 
 def test_every_stage_has_a_judge():
     assert tuple(JUDGES) == STAGES
-    assert INTERFACE == ["CHECKS", "RETURNED", "judge", "request", "survey"]
+    assert INTERFACE == ["CHECKS", "RETURNED", "check_inputs", "judge", "request", "survey"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

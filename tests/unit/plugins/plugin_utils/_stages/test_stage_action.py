@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import jsonschema
 import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
@@ -106,7 +107,7 @@ def recorded(model, monkeypatch):
                     dict(defaults("weights"), **weights_context.inputs), {}),
         "serving": (serving.node_observation(plan), plan, defaults("serving"), {}),
         "functional": ({"servers": [functional.SERVER]}, functional.PLAN, functional.INPUTS, {}),
-        "accuracy": (accuracy.OBSERVED, {"model": {"id": "m"}}, accuracy.INPUTS, {}),
+        "accuracy": (accuracy.OBSERVED, {"model": {"id": "m", "references": []}}, accuracy.INPUTS, {}),
         "benchmark": ({"instances": [dict(benchmark.INSTANCE)], "measurements": [measured], "snapshots": snapshots},
                       {"model": {"served_name": "qwen25_vl"}}, benchmark.INPUTS, {}),
     }
@@ -115,14 +116,14 @@ def recorded(model, monkeypatch):
 @pytest.fixture
 def new_action(recorded, tmp_path, monkeypatch):
     """Return a function (stage, observation of n1) -> the action on n1. The observation of n2 is healthy."""
-    monkeypatch.setattr(stage_action, "validated", lambda stage, inputs: inputs)
+    monkeypatch.setattr(stage_action, "checked", lambda stage, context: (context.inputs, {}))
 
     def make(stage, observed):
         healthy, plan, inputs, measured = recorded[stage]
         action = ActionModule.__new__(ActionModule)
         action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
         action.task_vars, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, 0.0
-        action._task, action.secrets = SimpleNamespace(_uuid="t"), []
+        action._task, action.secrets, action.need_python = SimpleNamespace(_uuid="t"), [], lambda: None
         action.context = context(plan, measured, inputs, "n1")
         action.records = SurveyOfTwo(tmp_path)
         action.records.observations = {"n1": observed, "n2": healthy}
@@ -246,3 +247,62 @@ def test_host_that_cannot_be_surveyed_is_left_out(new_action, recorded, tmp_path
     action.records.observations = {"n1": faulty, "n2": other}
     _outcome, result = record_of(action, faulty, tmp_path)
     assert "AttributeError: 'int' object has no attribute" in result["error"]
+
+
+@pytest.fixture
+def asking(tmp_path):
+    """Return a function (output of the shell, delegate) -> (action on n1, commands that it sent)."""
+    def make(output, delegate=None, **variables):
+        sent = []
+
+        def send(command, sudoable):
+            sent.append(command)
+            if isinstance(output, Exception):
+                raise output
+            return {"stdout": output}
+
+        action = ActionModule.__new__(ActionModule)
+        action.host, action.records, action.secrets = "n1", Records(tmp_path), []
+        action._task, action._templar = SimpleNamespace(delegate_to=delegate), SimpleNamespace(template=str)
+        action._low_level_execute_command = send
+        action._execute_module = lambda *args, **options: {"changed": False}
+        action.task_vars = {"ansible_python_interpreter": "/opt/python", **variables}
+        return action, sent
+    return make
+
+
+def test_python_is_asked_for_once_per_host_and_run(asking):
+    action, sent = asking("Welcome!\n<ascend-vllm-python /opt/python 3.11.2>\nBye")
+    for _call in range(3):
+        action.call("ascend.vllm.npu_info")
+    assert len(sent) == 1
+    assert "/opt/python" in sent[0]
+    asking("<ascend-vllm-python /opt/python 3.11.2>")[0].need_python()
+    action, sent = asking("<ascend-vllm-python /opt/python3 3.11.2>", "localhost",
+                          ansible_delegated_vars={"localhost": {"ansible_python_interpreter": "/opt/python3"}})
+    action.need_python()
+    assert "/opt/python3" in sent[0]
+
+
+def test_no_module_is_sent_to_a_python_that_is_too_old(asking):
+    action, sent = asking("<ascend-vllm-python /opt/python 3.6.8>")
+    for _call in range(2):
+        with pytest.raises(AnsibleActionFail, match=r"n1 has Python 3\.6\.8 \(/opt/python\)"):
+            action.call("ascend.vllm.npu_info")
+    assert len(sent) == 1
+
+
+def test_unreachable_host_is_not_a_python_that_is_too_old(asking):
+    action, _sent = asking(AnsibleConnectionFailure("no route"))
+    with pytest.raises(AnsibleConnectionFailure):
+        action.call("ascend.vllm.npu_info")
+
+
+def test_interpreter_is_discovered_as_ansible_does(asking, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stage_action, "discover_interpreter",
+                        lambda action, name, mode, variables: asked.append((name, mode)) or "/usr/bin/python3.9")
+    action, sent = asking("<ascend-vllm-python /usr/bin/python3.9 3.9.2>", ansible_python_interpreter="auto")
+    action.need_python()
+    assert asked == [("python", "auto_silent")]
+    assert "/usr/bin/python3.9" in sent[0]

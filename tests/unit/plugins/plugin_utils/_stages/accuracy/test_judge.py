@@ -19,7 +19,8 @@ OBSERVED = {"problem": None, "scores": [SCORE], "answers": {"own": {"answered": 
 
 
 def judge(inputs=None, **observed):
-    found = accuracy.judge(context({"model": {"id": "m"}}, dict(OBSERVED, **observed), dict(INPUTS, **(inputs or {}))))
+    found = accuracy.judge(context({"model": {"id": "m", "references": []}}, dict(OBSERVED, **observed),
+                                   dict(INPUTS, **(inputs or {}))))
     return {check["id"]: check for check in found}
 
 

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
+
+
+def mistakes(datasets, **inputs):
+    """Return the sentences about the inputs of an enabled measurement."""
+    return list(scores.check_inputs(context({}, inputs={
+        **defaults("accuracy"), "accuracy_enabled": True, "accuracy_datasets": datasets, **inputs})))
 
 
 @pytest.mark.parametrize(("datasets", "sentence"), [
@@ -19,12 +25,20 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
     ([{"name": "gsm8k", "path": "/d", "minimum": "80 %"}], "minimum of gsm8k has to be a number"),
 ])
 def test_invalid_input_is_refused(datasets, sentence):
-    with pytest.raises(BadInput, match=sentence):
-        scores.check_inputs({"accuracy_datasets": datasets})
+    (found,) = mistakes(datasets)
+    assert sentence in found
 
 
 def test_valid_input_is_accepted():
-    scores.check_inputs({"accuracy_datasets": [{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]})
+    assert mistakes([{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]) == []
+    assert mistakes([], accuracy_enabled=False) == []
+
+
+def test_file_that_is_not_a_measurement_is_a_mistake(tmp_path):
+    (tmp_path / "accuracy.json").write_text("{}")
+    for name in ("accuracy.json", "none.json"):
+        (found,) = mistakes([{"name": "gsm8k", "path": "/d"}], accuracy_compare_with=str(tmp_path / name))
+        assert found.startswith("accuracy_compare_with has to be the accuracy.json of an earlier measurement")
 
 
 def test_server_is_the_planned_instance():
@@ -72,12 +86,21 @@ KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source
     ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
     ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
 def test_scores_in_the_inventory_take_precedence_over_known_scores(dataset, at_least):
-    assert scores.reference(dataset, "m", KNOWN)["at_least"] == at_least
+    assert scores.reference(dataset, {"id": "m", "references": []}, KNOWN)["at_least"] == at_least
 
 
 def test_known_score_applies_to_one_model_and_dataset():
-    assert scores.reference({"name": "gsm8k"}, "other", KNOWN) is None
-    assert scores.reference({"name": "mmlu"}, "m", KNOWN) is None
+    assert scores.reference({"name": "gsm8k"}, {"id": "other", "references": []}, KNOWN) is None
+    assert scores.reference({"name": "mmlu"}, {"id": "m", "references": []}, KNOWN) is None
+
+
+def test_reference_of_the_catalogue_is_the_gate_if_it_has_a_tolerance():
+    model = {"id": "m", "references": [{"dataset": "mmlu", "score": 80, "source": "a"},
+                                       {"dataset": "mmlu", "score": 70, "tolerance": 3, "source": "b"},
+                                       {"dataset": "gsm8k", "score": 1, "tolerance": 1, "source": "c"}]}
+    assert scores.reference({"name": "mmlu"}, model, KNOWN) == {"at_least": 67, "reason": "70 minus 3, b"}
+    own = scores.reference({"name": "gsm8k"}, model, KNOWN)
+    assert own == scores.reference({"name": "gsm8k"}, {"id": "m", "references": []}, KNOWN)  # accuracy_references
 
 
 def score(value, **more):

@@ -9,7 +9,6 @@ import json
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import ais_bench
 
 TOTALS = {
@@ -80,8 +79,8 @@ def test_inputs_determine_load_and_concurrency():
 @pytest.mark.parametrize(("name", "value"), [
     ("dataset", "random-mm"), ("percentiles", [99.9]), ("percentiles", [0]), ("percentiles", [10, 50, 75, 90, 99])])
 def test_unsupported_inputs_are_refused(name, value):
-    with pytest.raises(BadInput, match="benchmark_" + name):
-        ais_bench.check_inputs(dict(INPUTS, **{"benchmark_" + name: value}))
+    (sentence,) = ais_bench.check_inputs(dict(INPUTS, **{"benchmark_" + name: value}))
+    assert "benchmark_" + name in sentence
 
 
 def test_latencies_of_stages_other_than_total_are_ignored():

@@ -147,18 +147,17 @@ def test_secrets_file_is_the_only_source_of_the_api_key():
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("dataset", "sharegpt"), ("dataset_path", "/d/p.jsonl"), ("dataset_path", "p.jsonl"),
-    ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
-    ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
-    ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
+    ("dataset_path", "/d/p.jsonl"), ("dataset_path", "p.jsonl"), ("request_rate", "fast"), ("request_rate", 0),
+    ("request_rate", "-1"), ("request_rate", "nan"), ("slo", {"p42_ttft_ms": 1}), ("sweep", "request_rate"),
+    ("sweep_minimum", 16)])
 def test_message_names_the_invalid_input(name, value):
     inputs = dict(INPUTS, **{"benchmark_" + name: value})
     if name == "sweep_minimum":
         inputs.update(benchmark_sweep="request_rate", benchmark_slo={"p99_ttft_ms": 1})
     if value == "p.jsonl":
         inputs.update(benchmark_dataset="custom")
-    with pytest.raises(BadInput, match="benchmark_" + name):
-        vllm_bench.check_inputs(inputs)
+    (sentence,) = vllm_bench.check_inputs(inputs)
+    assert sentence.startswith("benchmark_" + name)
 
 
 def test_warm_up_requests_resemble_those_of_the_measurement():
@@ -176,7 +175,7 @@ def test_warm_up_requests_resemble_those_of_the_measurement():
 
 @pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
 def test_valid_rate_is_accepted(rate):
-    vllm_bench.check_inputs(dict(INPUTS, benchmark_request_rate=rate))
+    assert list(vllm_bench.check_inputs(dict(INPUTS, benchmark_request_rate=rate))) == []
 
 
 def test_repeats_differ_in_seed_and_id():

@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 INPUTS = {"functional_image": "", "functional_question": "What?", "functional_expected_words": ["TONGYI", "Qwen"],
           "functional_text_question": "Name colors.", "functional_max_tokens": 64, "functional_timeout_s": 60,
           "functional_api_key": "secret", "functional_waive": []}
-PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None, "ca": "pem",
+PLAN = {"model": {"served_name": "qwen25_vl", "modality": "vision"}, "group": None, "ca": "pem",
         "release": {"routes": {"/health": "health", "/invocations": "inference", "/metrics": "metrics",
                                "/pause": "control"}},
         "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True,
@@ -106,11 +106,24 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
     assert by_id["beyond_limit"]["prompt_tokens_over_limit"] > 0 > by_id["long_prompt"]["prompt_tokens_over_limit"]
 
 
-@pytest.mark.parametrize("name", ["missing.png", "text.txt"])
+def test_text_model_gets_only_requests_without_pictures():
+    plan = {**PLAN, "model": {"served_name": "qwen3", "modality": "text"}}
+    sent = functional.request(context(plan, inputs=dict(INPUTS, functional_image="/none.png"))).arguments
+    of_pictures = {"image_answer", "several_images"}
+    assert {request["id"] for request in sent["requests"]} == set(SERVER["answers"]) - of_pictures
+    assert "image" not in json.dumps(sent)
+    answers = {request["id"]: SERVER["answers"][request["id"]] for request in sent["requests"]}
+    server = {**SERVER, "models": {"status": 200, "models": ["qwen3"]}, "answers": answers}
+    found = functional.judge(context(plan, {"servers": [server]}, INPUTS))
+    assert {check["id"]: check["status"] for check in found} == dict.fromkeys(
+        {check.id for check in functional.CHECKS} - {"image_answer", "several_images", "expected_words"}, "passed")
+
+
+@pytest.mark.parametrize("name", ["none.png", "text.txt"])
 def test_file_that_is_not_a_picture_is_refused(tmp_path, name):
     (tmp_path / "text.txt").write_text("x")
-    with pytest.raises(ValueError, match="functional_image has to be"):
-        functional.data_uri(str(tmp_path / name))
+    (sentence,) = functional.check_inputs(context(PLAN, inputs={"functional_image": str(tmp_path / name)}))
+    assert sentence.startswith("functional_image has to be")
 
 
 def test_node_without_an_api_is_not_tested(tmp_path):
@@ -154,3 +167,11 @@ def test_metrics_route_may_be_open_if_the_plan_excludes_it():
 
 def test_open_routes_are_only_listed_if_no_key_is_set():
     assert open_routes({"/pause": 405}, key="") == ("passed", "control: /pause; health: /health")
+
+
+def test_check_mode_sends_nothing():
+    checking = context(PLAN, {"check_mode": True, "servers": []}, INPUTS)
+    assert functional.request(checking) is None
+    (check,) = functional.judge(checking)
+    assert (check["status"], check["message"]) == (
+        "not_run", "Without --check, the run would send requests to the model.")

@@ -52,7 +52,8 @@ def test_obstacle_prevents_the_run(peers, inputs, forks, obstacle):
 
 def test_check_mode_runs_nothing():
     rounds = collective_rounds.run_rounds(cluster(), INPUTS, 5, True)
-    assert (rounds["rounds"], rounds["obstacle"]) == ([], "No container is started in check mode.")
+    assert rounds["rounds"] == []
+    assert rounds["obstacle"] == "Without --check, the run would measure an all-reduce in containers."
 
 
 @pytest.mark.parametrize(("peers", "policy", "waits"), [

@@ -18,7 +18,7 @@ PIN = "sha256:" + "2" * 64
 CONTEXT = {
     "host": "node1",
     "plan": {
-        "image": {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN},
+        "image": {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "tag": "v0.11.0rc1", "digest": PIN},
         "release": {"id": "v0.11.0rc1", "vllm": "0.11.0", "cann": "8.3.RC1", "torch_npu": "2.7.1",
                     "architectures": ["aarch64", "x86_64"]},
         "docker_socket": "/var/run/docker.sock",
@@ -71,6 +71,12 @@ def test_planned_image_passes():
     ({"observed__probe__packages__vllm": "0.11.1"}, {"vllm_version": "failed"}),
     ({"observed__probe__packages__vllm": None}, {"vllm_version": "not_run"}),
     ({"observed__probe__packages__vllm-ascend": "0.11.0rc2"}, {"vllm_ascend_version": "failed"}),
+    ({"plan__image__tag": "v0.11.0rc1.post1-a3"}, {"vllm_ascend_version": "failed"}),
+    ({"plan__image__tag": "v0.11.0rc1.post1-a3", "observed__probe__packages__vllm-ascend": "0.11.0rc1.post1"}, {}),
+    ({"plan__image__tag": "nightly-releases-v0.11.0rc1", "observed__probe__packages__vllm-ascend": "0.11.1.dev7"}, {}),
+    ({"plan__image__tag": "site-7"}, {}),
+    ({"plan__release__cann": "8.3.RC1 or 8.5.0"}, {}),
+    ({"plan__release__cann": "8.3.RC2 or 8.5.0"}, {"cann_version": "warned"}),
     ({"observed__probe__cann": "8.3.rc1"}, {}),
     ({"observed__probe__cann": "8.2.RC1"}, {"cann_version": "warned"}),
     ({"observed__probe__packages__torch-npu": "2.7.1.post1"}, {"torch_npu_version": "warned"}),
@@ -123,6 +129,15 @@ def archive(gib=10, same_disk=True, free_gib=50, copied=True, **image):
 def test_registry_and_archive_are_checked_before_a_pull(changes, expected):
     found = outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes)
     assert found == dict(expected, present="not_run")
+
+
+@pytest.mark.parametrize(("changes", "done"), [
+    ({}, "pull mirror/vllm-ascend:v0.11.0rc1"), (archive(), "load /a.tar")])
+def test_check_mode_names_the_image_that_would_be_obtained(changes, done):
+    checks = judge(context(observed__phase="before", observed__needed=True, observed__image=None,
+                           observed__source="mirror/vllm-ascend:v0.11.0rc1", observed__check_mode=True, **changes))
+    (found,) = [check["message"] for check in checks if check["id"] == "present"]
+    assert found == f"Without --check, the run would {done}."
 
 
 @pytest.mark.parametrize("name", ["other:1", "quay.io/ascend/vllm-ascend:v0.11.0rc1"])

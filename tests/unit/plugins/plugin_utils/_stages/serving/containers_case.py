@@ -12,7 +12,8 @@ def containers(*names, **changes):
     """Return running containers with these names."""
     return [dict({"name": name, "status": "running", "hash": "h", "image": "sha256:i", "port": 8888, "bind": "0.0.0.0",
                   "tls": False, "served_name": "qwen25_vl", "load": {"running": 0, "waiting": 0, "kv_cache_usage": 0.0},
-                  "devices": [0, 1], "started_s": 100, "image_digest": None, "restart_policy": "always"}, **changes)
+                  "devices": [0, 1], "started_s": 100, "image_digest": None, "restart_policy": "always",
+                  "command": []}, **changes)
             for name in names]
 
 
@@ -25,4 +26,6 @@ def observed(existing, **changes):
 def as_planned(plan):
     """Return the containers of a plan."""
     return [container for instance in plan["instances"]
-            for container in containers(instance["name"], hash=instance["hash"], port=instance["port"])]
+            for container in containers(
+                instance["name"], hash=instance["hash"], port=instance["port"],
+                command=[*instance["launcher"], *instance["command"]])]

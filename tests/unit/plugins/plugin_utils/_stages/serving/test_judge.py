@@ -11,6 +11,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import judge as serving
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving.containers_case import as_planned
 
 CAUSES = [{"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "Use more NPUs."}]
 HEALTHY = {"status": "healthy", "failures": 0, "output": "the engine makes progress"}
@@ -29,11 +30,18 @@ def ready_instance(plan, **changes):
     return dict(ready, **changes)
 
 
+def held(plan, *npus):
+    """Return the holders of NPUs for the first instance of a plan, by default of its planned NPUs."""
+    (instance, *_others) = plan["instances"]
+    return [{"device": npu, "pid": 9, "process": "VLLMWorker",
+             "container": {"name": instance["name"], "image_name": "x:1"}} for npu in npus or instance["npus"]]
+
+
 def node_observation(plan, observed=None, **changes):
     """Return the observation of a node with one instance."""
     return dict({
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
-        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
+        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": held(plan),
         "weights": {"folder": True, "config": True, "shards": 4},
         "certificate_problem": None,
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
@@ -54,7 +62,7 @@ def statuses(*args, **changes):
     return {name: status for name, (status, _message) in judge(*args, **changes).items()}
 
 
-STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
+STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion", "devices_held")
 
 
 @pytest.fixture
@@ -212,6 +220,22 @@ def test_missing_prerequisite_fails_before_the_start(plan, observed, changes, fa
     assert not set(found) & set(STEPS)
 
 
+@pytest.mark.parametrize(("label", "status"), [("1.5", "passed"), ("changed", "failed")])
+def test_running_container_that_would_be_replaced_fails_before_the_start(plan, label, status):
+    (running,) = as_planned(plan)
+    observed = {"phase": "before", "secrets": label, "containers": [{**running, "secrets": "1.5"}], "image": "sha256:i"}
+    (check,) = [check for check in found_checks(plan, observed) if check["id"] == "outage"]
+    assert (check["status"], check["severity"]) == (status, "critical")
+    assert ("was started with other API keys" in check["actual"]) is (status == "failed")
+    assert "upgrade.yml" in (check["remedy"] or "upgrade.yml")
+
+
+@pytest.mark.parametrize(("state", "status"), [("ready", "passed"), ("failed", "failed")])
+def test_return_to_the_previous_service_is_verified(plan, state, status):
+    assert judge(plan, {"phase": "restored"}, state=state, reason="it has exited") == {
+        "upgrade": (status, "it has exited"), "docker_engine": ("passed", None)}
+
+
 def test_free_name_and_port_pass(plan):
     found = statuses(plan, {"phase": "before"}, container=None, state="missing")
     assert set(found.values()) == {"passed"}
@@ -223,6 +247,20 @@ def test_ports_and_npus_that_the_deployment_holds_count_as_free(plan, name):
     found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
     assert set(found.values()) == {"passed"}
+
+
+@pytest.mark.parametrize("npus", [(0,), (0, 1, 4), (4, 5)])
+def test_instance_that_holds_other_npus_than_planned_fails(plan, npus):
+    (check,) = [check for check in found_checks(plan, {"device_holders": held(plan, *npus)})
+                if check["id"] == "devices_held"]
+    assert (check["status"], check["severity"]) == ("failed", "critical")
+    assert (check["expected"], check["actual"]) == ([0, 1], list(npus))
+
+
+def test_npus_without_processes_of_the_instance_are_not_compared(plan):
+    unused = [dict(holder, process=None) for holder in held(plan)]  # the container has the devices
+    others = [dict(NGINX, device=7), dict(OTHER, process="python3", device=7)]
+    assert statuses(plan, {"device_holders": unused + others})["devices_held"] == "unsupported"
 
 
 def test_shared_devices_and_other_npus_do_not_count(plan):
@@ -286,6 +324,19 @@ def test_only_the_docker_engine_is_judged_if_it_does_not_respond(plan):
 def test_checks_are_not_run_in_check_mode(plan):
     found = statuses(plan, {"check_mode": True}, container=None, state="missing")
     assert [found[step] for step in STEPS] == ["not_run"] * len(STEPS)
+
+
+def test_check_mode_of_the_first_run_does_not_fail(plan):
+    """The stages before this one got neither the image nor the model."""
+    absent = {"image": None, "weights": None}
+    found = judge(plan, {"check_mode": True, **absent}, container=None, state="missing")
+    assert "failed" not in [status for status, _message in found.values()]
+    name = plan["instances"][0]["name"]
+    assert found["up_to_date"][1] == f"Without --check, the run would start {name}."
+    found = judge(plan, {"check_mode": True}, container={"hash": "other", "status": "running", "restarts": 0})
+    assert found["up_to_date"][1] == f"Without --check, the run would replace {name}."
+    failed = {check for check, status in statuses(plan, absent).items() if status == "failed"}
+    assert failed == {"image_present", "weights_present"}
 
 
 def test_cause_of_a_failed_task_is_reported(plan):

@@ -57,6 +57,26 @@ def test_difference_from_the_plan_is_a_reason_to_replace_the_service(plan, chang
     change(existing)
     (found,) = replacement.replacement_reasons(observed(existing), plan)
     assert found.startswith(reason)
+    lost = [] if reason.endswith(("does not exist", "is exited")) else [found]
+    assert replacement.replacement_reasons(observed(existing), plan, live=True) == lost
+
+
+@pytest.mark.parametrize(("change", "difference"), [
+    (lambda command: (command.__setitem__(command.index("--max-num-seqs") + 1, "60"), command.append("--enable-x")),
+     "(--enable-x is set instead of not set, --max-num-seqs is 60 instead of 30)"),
+    (lambda command: command.pop(), "(--no-enable-prefix-caching is not set instead of set)"),
+    (lambda command: command.insert(command.index("vllm"), "sh"), " is /bin/bash -c "),
+    (lambda command: None, "(other settings than the options of the command)"),
+])
+def test_reason_names_what_differs(change, difference):
+    plan = valid(serving_args={"max-num-seqs": 30, "enable-prefix-caching": False})
+    (existing,) = as_planned(plan)
+    existing["hash"] = "older"
+    command = existing["command"]
+    command.append(command.pop(command.index("--no-enable-prefix-caching")))
+    change(command)
+    (found,) = replacement.replacement_reasons(observed([existing]), plan)
+    assert difference in found
 
 
 @pytest.mark.parametrize(("label", "reasons"), [
@@ -151,6 +171,54 @@ def test_rollback_starts_containers_with_the_restart_policy_from_before_the_upgr
     now = [dict(container, status="exited", restart_policy="no") for container in before]
     found = replacement.rollback_steps(now, before, valid(serving_restart_policy="unless-stopped"))
     assert [container["restart_policy"] for container in found["start"]] == policies
+
+
+KEPT = NAME + "-kept"
+
+
+@pytest.mark.parametrize(("existing", "keep", "remove", "rename"), [
+    ((NAME + "-previous", KEPT), True, [KEPT], renames((NAME + "-previous", KEPT))),
+    ((NAME + "-1-previous", "other-previous", "other-kept"), True, [],
+     renames((NAME + "-1-previous", NAME + "-1-kept"))),
+    ((NAME + "-previous", KEPT), False, [KEPT, NAME + "-previous"], []),
+    ((NAME,), True, [], []),
+])
+def test_verified_upgrade_keeps_the_containers_that_it_has_replaced(existing, keep, remove, rename):
+    assert replacement.kept_steps(existing, valid(), keep) == {"remove": remove, "rename": rename}
+
+
+def test_kept_containers_are_not_instances(plan):
+    existing = as_planned(plan) + containers(KEPT, status="exited")
+    assert replacement.replacement_reasons(observed(existing), plan) == []
+    assert replacement.unplanned_containers(names(existing), plan) == []
+    assert replacement.upgrade_steps(existing, plan)["remove"] == []
+
+
+def test_return_to_kept_containers_exchanges_the_names():
+    existing = containers(NAME, NAME + "-1", "other-kept") + containers(KEPT, status="exited", port=9000)
+    steps = replacement.restore_steps(existing, valid(serving_restart_policy="on-failure"))
+    assert steps["rename"] == renames(
+        (NAME, NAME + "-previous"), (NAME + "-1", NAME + "-1-previous"), (KEPT, NAME))
+    assert steps["start"] == [{"name": NAME, "restart_policy": "on-failure"}]
+    assert [(each["name"], each["port"]) for each in steps["containers"]] == [(NAME, 9000)]
+    assert [(each["name"], each["restart_policy"]) for each in steps["policies"]] == [
+        (NAME + "-previous", "no"), (NAME + "-1-previous", "no")]
+    assert steps["keep"] == renames((NAME + "-previous", KEPT), (NAME + "-1-previous", NAME + "-1-kept"))
+    assert replacement.restore_steps(containers(NAME, "other-kept"), valid())["start"] == []
+
+
+@pytest.mark.parametrize(("before", "now", "expected"), [
+    # a return has failed after the names were exchanged, and before
+    ((NAME, KEPT), (NAME, NAME + "-previous"),
+     {"remove": [], "rename": renames((NAME, KEPT), (NAME + "-previous", NAME)), "start": [NAME]}),
+    ((NAME, KEPT), (NAME, KEPT), {"remove": [], "rename": [], "start": [NAME]}),
+    # an upgrade that has removed the container that was kept before has failed
+    ((NAME, KEPT), (NAME, NAME + "-1", KEPT), {"remove": [NAME + "-1"], "rename": [], "start": [NAME]}),
+    ((NAME, NAME + "-1-kept"), (NAME, KEPT), {"remove": [], "rename": [], "start": [NAME]}),
+])
+def test_rollback_keeps_the_kept_containers(before, now, expected):
+    found = replacement.rollback_steps(containers(*now), containers(*before), valid())
+    assert dict(found, start=names(found["start"])) == expected
 
 
 def test_plan_of_running_containers_has_their_names_and_ports():

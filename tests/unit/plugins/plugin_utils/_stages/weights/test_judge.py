@@ -96,9 +96,10 @@ def digest_cache(folder):
     return weights.DigestCache.of(str(folder), str(folder.parent / "cache"))
 
 
-def context(folder, full=False, quantization="ascend", release=None, peers=None, extra=None, **inputs):
+def context(folder, full=False, quantization="ascend", release=None, peers=None, extra=None, model=None, **inputs):
     observed = observe(str(folder), full, 2, digest_cache(folder))
-    plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0]},
+    plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0],
+                      **(model or {})},
             "release": dict({"id": "v0.11.0rc1"}, **release or {})}
     observed.update(extra or {})
     survey = weights_judge.survey({**(peers or {}), "node1": observed}, {})["node1"] if peers is not None else None
@@ -178,6 +179,29 @@ def test_model_that_is_inconsistent_or_not_planned_fails_its_checks(model, name,
     write(model, name, content)
     write_manifest(model)
     assert not_passed(judge(context(model))) == expected
+
+
+BOTH = [["model.layers", "visual"], ["model.language_model", "model.visual"]]
+
+
+@pytest.mark.parametrize(("prefixes", "names", "expected"), [
+    ({"model.layers": "model.layers", "visual": "visual"}, BOTH, "passed"),
+    ({"model.layers": "model.language_model.layers", "visual": "model.visual"}, BOTH, "passed"),
+    ({"model.layers": "model.language_model.layers", "visual": "visual"}, BOTH, "failed"),
+    ({"model.layers": "model.layers", "visual": "vision"}, BOTH, "failed"),
+    ({"model.layers": "model.language_model.layers", "visual": "model.visual"}, None, "failed"),
+    ({"model.layers": "model.language_model.layers", "visual": "vision"}, [["model.language_model"]], "passed"),
+    ({"model.layers": "anything", "visual": "else"}, [], None),
+])
+def test_names_in_the_quantization_description(model, prefixes, names, expected):
+    renamed = {}
+    for name, kind in DESCRIPTION.items():
+        old = next((prefix for prefix in prefixes if name.startswith(prefix + ".")), None)
+        renamed[prefixes[old] + name[len(old):] if old else name] = kind
+    write(model, "quant_model_description.json", renamed)
+    write_manifest(model)
+    found = judge(context(model, model={} if names is None else {"quantization_names": names}))
+    assert [check["status"] for check in found if check["id"] == "quantization_names"] == [expected] * bool(expected)
 
 
 def test_single_shard_needs_no_index(model):
@@ -267,7 +291,7 @@ def test_origin_of_the_digests_in_the_manifest_is_shown(model):
     ("fanout", "full", "changed")])
 def test_shared_folder_is_verified_as_requested(distribution, verify, expected):
     inputs = {"weights_distribution": distribution, "weights_verify": verify, "weights_workers": 8}
-    requested = request(stage_context({"model": {"path": "/m"}}, inputs=inputs))
+    requested = request(stage_context({"model": {"id": "m", "path": "/m"}}, inputs=inputs))
     assert requested.arguments["verify"] == expected
 
 
@@ -298,7 +322,26 @@ def test_node_whose_model_differs_from_most_nodes_fails(model, others, expected)
     assert not_passed(judge(context(model, peers=peers))) == expected
 
 
+def test_models_of_different_deployments_are_not_compared():
+    observations = {name: {"model": kind, "manifest": {"digest": digest}, "identity": name} for name, kind, digest in (
+        ("a", "vision", "1"), ("b", "text", "2"), ("c", "vision", "3"))}
+    found = weights_judge.survey(observations, {})
+    assert found["a"] == found["c"] == {"digests": {"a": "1", "c": "3"}, "identities": {"a": "a", "c": "c"}}
+    assert found["b"] == {"digests": {"b": "2"}, "identities": {"b": "b"}}
+
+
 def test_planned_and_found_architectures_are_shown(model):
     (check,) = [check for check in judge(context(model)) if check["id"] == "config"]
     assert (check["status"], check["expected"], check["actual"]) == (
         "passed", "Qwen2_5_VLForConditionalGeneration", CONFIG["architectures"][0])
+
+
+@pytest.mark.parametrize(("pending", "unless"), [(True, ""), ("unknown", ", unless it is already there")])
+def test_check_mode_names_the_model_that_would_be_staged(tmp_path, pending, unless):
+    inputs = {"weights_source": "modelscope", "weights_distribution": "fanout"}
+    checking = stage_context({"model": {"path": str(tmp_path)}}, {"pending": pending}, inputs)
+    assert request(checking) is None
+    (check,) = judge(checking)
+    assert (check["id"], check["status"]) == ("present", "not_run")
+    assert check["message"] == f"Without --check, the run would stage the model in {tmp_path}{unless} " \
+                               "(weights_source modelscope, weights_distribution fanout)."

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The head of the plan: what a run deploys and measures, in a few lines for all nodes. Pure.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import pull_name
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import grouped
+
+TITLES = ("URL", "balancer", "deployment", "image", "weights", "topology", "measured", "warnings")
+# Lines per title. All titles and the heading are at most 25 lines.
+_LINES = 3
+# Assumptions about a client of a benchmark: the seconds until it sends its first request, and the seconds per output
+# token of a request. On the test bed, a client needs 20 to 26 s before its first request.
+_START_S, _TOKEN_S = 20, 0.04
+
+
+def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers: Sequence[str]) -> list[str]:
+    """Return a text for each title.
+
+    :param inputs: the inputs of all roles. :param balancers: the URLs of its balancers.
+    """
+    image, model, group, instances = plan["image"], plan["model"], plan["group"], plan["instances"]
+    warnings = Counter(warning["id"].partition(".")[0] for warning in plan["warnings"])
+    return [
+        ", ".join(str(instance["url"]) for instance in serving_instances(plan)) or "none, another node has the API",
+        ", ".join(balancers) or "none",
+        "%s as %s, %d instance%s per node with %s NPUs" % (
+            model["name"], model["served_name"], len(instances), "s" * (len(instances) > 1),
+            " and ".join(sorted({str(len(instance["npus"])) for instance in instances}))),
+        "%s from %s" % (image["reference"], image["archive"]) if image["archive"] else pull_name(
+            image["reference"], image["digest"] or "", inputs["image_registry_mirror"]),
+        "weights_source %(weights_source)s, weights_distribution %(weights_distribution)s" % inputs,
+        "%s of %s" % (group["topology"], ", ".join(member["host"] for member in group["members"])) if group
+        else "each node serves alone",
+        "; ".join(filter(None, [_accuracy(inputs, stages), _benchmark(plan, inputs, stages)])) or "nothing",
+        ", ".join("%d %s" % (count, name) for name, count in sorted(warnings.items())) or "none",
+    ]
+
+
+def head(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the lines of the head from the texts of all hosts. Equal texts are one line with their hosts."""
+    lines = ["Plan of %d node%s" % (len(found), "s" * (len(found) > 1))]
+    for title, texts in zip(TITLES, zip(*found.values())):
+        shown = grouped({host: [text] for host, text in zip(found, texts)}, len(found))
+        if len(shown) > _LINES:
+            shown[_LINES - 1:] = ["and %d others" % (len(shown) - _LINES + 1)]
+        lines += ["  %-12s %s" % (title if number == 0 else "", text.rstrip(".")) for number, text in enumerate(shown)]
+    return lines
+
+
+def _accuracy(inputs: Mapping[str, Any], stages: Sequence[str]) -> str:
+    if "accuracy" not in stages or not inputs["accuracy_enabled"]:
+        return ""
+    return "accuracy of %s, which may take hours" % ", ".join(str(each["name"]) for each in inputs["accuracy_datasets"])
+
+
+def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str]) -> str:
+    """Return what the benchmark measures, and about how long this takes."""
+    if "benchmark" not in stages:
+        return ""
+    chosen = targets.chosen(plan, targets.planned(inputs))
+    prompts, rate = inputs["benchmark_num_prompts"], float(inputs["benchmark_request_rate"])
+    tokens_s = _TOKEN_S * inputs["benchmark_random_output_len_tokens"]
+    # A limited number of requests is generated at the same time.
+    rounds = math.ceil(prompts / (inputs["benchmark_max_concurrency"] or prompts))
+    run_s = _START_S + (1 + inputs["benchmark_warmup_prompts"]) * tokens_s + max(prompts / rate, rounds * tokens_s)
+    runs = inputs["benchmark_repeats"] * len(inputs["benchmark_tools"]) * sum(
+        len(serving_instances(plan)) if target == targets.INSTANCE else 1 for target in chosen)
+    seconds = runs * run_s
+    more = [inputs["benchmark_sweep"]] * (inputs["benchmark_sweep"] != "none") + list(inputs["benchmark_offline"])
+    return "%d requests per instance at %s/s, %d x %s, about %s%s" % (
+        prompts, inputs["benchmark_request_rate"], inputs["benchmark_repeats"], ", ".join(chosen),
+        "%d s" % seconds if seconds < 120 else "%d min" % (seconds / 60),
+        ", and longer for %s" % " and ".join(more) if more else "")
