@@ -62,7 +62,7 @@ options:
     type: dict
     suboptions:
       requests: {type: int, required: true, description: "The number of requests."}
-      input_tokens: {type: int, required: true, description: "The tokens per synthetic prompt, without O(load.file)."}
+      input_tokens: {type: int, required: true, description: "The length of each synthetic prompt in tokens."}
       output_tokens:
         description: The number of tokens that the model generates for each synthetic prompt. This option is ignored if
           O(load.file) is set.
@@ -78,7 +78,7 @@ options:
         default: ""
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
   num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
-  wait_s: {type: float, default: 0, description: "The time to wait for the end with O(state=watched)."}
+  wait_s: {type: float, default: 0, description: "With O(state=watched), the seconds to wait for the end."}
 attributes:
   check_mode: {support: none}
   diff_mode: {support: none}
@@ -129,8 +129,8 @@ job:
   type: str
   returned: with O(state=started)
   sample: /var/tmp/ascend-vllm-accuracy-x1y2z3
-problem: {type: str, returned: with O(state=started), description: "The reason if the run was not started, or null."}
-data: {type: dict, returned: with O(state=started), description: "The SHA-256 digests by the name of the dataset."}
+problem: {type: str, returned: with O(state=started), description: "The reason why the run was not started, or null."}
+data: {type: dict, returned: with O(state=started), description: "The SHA-256 digests of the datasets, by name."}
 running: {type: bool, returned: with O(state=watched), description: "Whether the run is in progress."}
 progress:
   description: The progress of each task, with the name of the task as key.
@@ -151,7 +151,7 @@ rows:
   returned: with O(state=watched), after the end of the run
   sample: [{dataset: gsm8k, version: 1d7fe4, metric: accuracy, mode: gen, model: "93.10"}]
 answers:
-  description: The number of answered and failed requests of each task, with the name of the task as key.
+  description: The numbers of answered and failed requests of each task, with the name of the task as key.
   type: dict
   returned: with O(state=watched), after the end of the run
   contains:
@@ -215,7 +215,7 @@ def main() -> None:
     lease.hold(module)
     options = module.params
     if options["job"] and not options["job"].startswith(job.JOBS):
-        module.fail_json(msg="job has to be what state=started returned, but is %s." % options["job"])
+        module.fail_json(msg="job must be the folder that state=started returned, but is %s." % options["job"])
     if options["state"] == "started":
         started = job.start(options)
         lease.hold(module, *([started["job"]] if started["job"] else []))

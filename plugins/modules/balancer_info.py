@@ -24,8 +24,9 @@ options:
   served_name: {type: str, default: "", description: "The name of the model in the completion request."}
   api_key: {type: str, default: "", description: "The API key of the service; empty if it requires none."}
   certificate_files:
-    description: PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only
-      fails if clients that send requests to O(url) would not accept the certificate.
+    description: Two PEM files to check. The first contains a certificate, followed by the certificates of intermediate
+      CAs, and the second contains its key. The module fails if clients that send requests to O(url) would not accept
+      the certificate. If this option is set, no completion is requested.
     type: list
     elements: path
     default: []
@@ -111,7 +112,7 @@ def complete(params: dict[str, Any]) -> Response:
 
 
 def holder(port: int) -> str | None:
-    """Return which process other than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
+    """Return the process other than the balancer that listens on a port, such as ``process 111 (sshd)``, or None."""
     found = holders.open_files([port])[0].get(port)
     if found is None or any(unit in found["cgroup"] for unit in haproxy.UNITS):
         return None

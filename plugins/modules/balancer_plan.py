@@ -47,7 +47,7 @@ services:
   type: list
   elements: dict
   returned: success
-ports: {type: list, elements: dict, returned: success, description: "Inputs, each with C(name) and C(port)."}
+ports: {type: list, elements: dict, returned: success, description: "Inputs that set ports, as C(name) and C(port)."}
 control_paths:
   description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
   type: list

@@ -92,7 +92,7 @@ INTERVAL_S = 0.5
 
 
 class Refused(Exception):
-    """Nothing was changed; the message is one sentence."""
+    """The change was refused, and nothing was changed. The message is one sentence."""
 
 
 def change(send_command: SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:

@@ -22,8 +22,8 @@ options:
     type: path
     required: true
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the output throughputs."}
-  maximum_drop: {type: float, default: 1, description: "The points by which the score may be lower."}
+  minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the second throughput to the first."}
+  maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
 
@@ -66,8 +66,8 @@ rows:
     delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
     within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
 holds:
-  description: For performance, whether the output throughput of no target is a regression. For accuracy, whether no
-    score dropped by more than O(maximum_drop).
+  description: For performance, whether the ratio of the output throughputs is at least O(minimum_ratio) for every
+    target. For accuracy, whether no score dropped by more than O(maximum_drop).
   type: bool
   returned: always
 """

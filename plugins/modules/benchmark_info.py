@@ -27,8 +27,8 @@ options:
     type: path
   client: {type: str, description: "The name of the client container. By default, RV(client) and RV(result) are null."}
   wait_s: {type: float, default: 0, description: "The maximum time in seconds to wait for the client to exit."}
-  result: {type: str, description: "The path of the result in the container, which is read at its end."}
-  maximum_bytes: {type: int, default: 4194304, description: "The maximum size of the result. A larger one is an error."}
+  result: {type: str, description: "The path of the result in the container. It is read when the client has exited."}
+  maximum_bytes: {type: int, default: 4194304, description: "The maximum size of the result in bytes."}
 """
 
 EXAMPLES = r"""

@@ -25,8 +25,8 @@ options:
     required: true
   service: {type: str, required: true, description: "The name of the container of the service."}
   client: {type: str, required: true, description: "The name of the container of the client."}
-  grace_s: {type: int, default: 120, description: "Seconds without a client after which the guard resumes the service."}
-  stop_timeout_s: {type: int, default: 60, description: "The seconds to stop before Docker kills the service."}
+  grace_s: {type: int, default: 120, description: "The seconds without a client before the guard starts the service."}
+  stop_timeout_s: {type: int, default: 60, description: "The seconds that the service has to stop before it is killed."}
 attributes:
   check_mode: {support: full, details: ["In check mode, neither the service nor the guard is started or stopped."]}
   diff_mode: {support: none}

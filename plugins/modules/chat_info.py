@@ -32,7 +32,7 @@ options:
     suboptions:
       id: {type: str, required: true, description: "The key of the response in RV(servers[].answers)."}
       endpoint: {type: str, required: true, description: "The path of the URL, such as V(/v1/chat/completions)."}
-      body: {type: dict, required: true, description: "The body. If C(stream) is true, a stream is read."}
+      body: {type: dict, required: true, description: "The JSON body. If its key C(stream) is true, a stream is read."}
       key:
         description:
           - The API key to send. V(given) sends O(api_key), V(wrong) sends an invalid key, and V(none) sends no key.
@@ -100,7 +100,7 @@ servers:
       contains:
         status: {type: int, description: "The HTTP status, or null if there was no response."}
         models: {type: list, elements: str, description: "The served names."}
-        max_model_len: {type: int, description: "The length of the longest sequence, or null if it is unknown."}
+        max_model_len: {type: int, description: "The maximum sequence length in tokens, or null if it is unknown."}
         latency_s: {type: float, description: "The time in seconds until the whole response was received."}
         certificate_days: {type: float, description: "The days until the certificate expires; only with https."}
         error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}

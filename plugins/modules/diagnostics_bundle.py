@@ -11,11 +11,11 @@ version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Collects the output of C(npu-smi) and C(hccn_tool), the state of the host and of Docker, and for the containers of
-    this collection the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin saves them for
-    the archive of the run. Nothing is written on the node.
-  - Each command and each response has a timeout, so a tool that hangs, or Docker that does not respond, costs only its
-    own part. If Docker does not respond, the logs of containers are read from its folder.
+  - Collects the output of C(npu-smi) and C(hccn_tool), and the state of the host and of Docker. For the containers of
+    this collection, it also collects the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin
+    saves these files for the archive of the run. Nothing is written on the node.
+  - Each command and each response has a timeout. If a tool hangs or Docker does not respond, only the data from this
+    tool or from Docker are missing. The logs of containers are then read from Docker's data folder.
   - Secrets are masked on the node. For containers that this collection did not create, only the state is included,
     without the labels and the command.
   - The logs are searched for known causes. For each log, the most likely cause is returned first.
@@ -25,12 +25,12 @@ extends_documentation_fragment:
   - ascend.vllm._docker
 options:
   server_name: {type: str, description: "The name in the certificate of the engines. By default, it is their address."}
-  log_lines: {type: int, default: 5000, description: "The last lines to collect from the log of each container."}
+  log_lines: {type: int, default: 5000, description: "The lines to collect from the end of each container's log."}
   timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
   limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
   size_limit_mb:
-    description: The maximum size of the collected texts in MB. The most important ones are first. Of a long one, only
-      the end is returned, at most a quarter of this size.
+    description: The maximum size of the collected texts in MB. The most important texts are collected first. If a text
+      is long, only its end is returned, at most a quarter of this size.
     type: int
     default: 64
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
@@ -41,9 +41,12 @@ options:
     type: bool
     default: false
     version_added: 0.9.0
-  controller_time_s: {type: float, default: 0, description: "The time on the controller, or V(0) to compare no clocks."}
+  controller_time_s:
+    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
+    type: float
+    default: 0
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
-  state_path: {type: path, default: /var/lib/ascend-vllm, description: "The directory of the role serving, with plog."}
+  state_path: {type: path, default: /var/lib/ascend-vllm, description: "The state directory of the role serving."}
 attributes:
   check_mode:
     support: full
@@ -62,7 +65,8 @@ RETURN = r"""
 files:
   description:
     - The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a response was
-      read, and null if nothing was read. C(problem) is what is missing in it, or null. C(size) is its size in bytes.
+      read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size) is the
+      number of characters.
   type: dict
   returned: success
 diagnosis:
@@ -111,7 +115,7 @@ if TYPE_CHECKING:
         source: str
 
 
-# The sources of a node, the most important first after the containers.
+# The commands that are run on a node, after the containers have been read. The most important command is first.
 COMMANDS = {
     "npu-smi/info.txt": ["npu-smi", "info"],
     "npu-smi/mapping.txt": ["npu-smi", "info", "-m"],
@@ -143,7 +147,7 @@ CARD = ("board", "health", "ecc", "usages", "memory", "common", "power", "temp")
 FABRIC = (*hccn_query.QUERIES, "stat")
 # Folders in a container: plog and the log of vLLM Ascend, and the log of ATB.
 CONTAINER_LOGS = ("/root/ascend/log", "/root/atb/log")
-# Bytes of one of the files in them.
+# Maximum number of bytes from each file in these folders.
 MAX_FILE_BYTES = 4 << 20
 EVENTS_S = 3600
 # The collected keys of each container in Docker's list. The command is omitted, because it can contain secrets.
@@ -155,7 +159,7 @@ EVENT = ("name", "image", "exitCode", "signal", "container", "type", "driver", "
 def query(request: Callable[..., Any], *arguments: Any) -> Files:
     """Return a response of Docker as text."""
     found = request(*arguments)
-    # Secrets are masked here, too, since a text in JSON has other line ends and quotation marks.
+    # Secrets are masked before the text is encoded as JSON, which escapes line ends and quotation marks.
     return {"": Collected(found if isinstance(found, str) else json.dumps(redact_in(found), indent=2) + "\n")}
 
 
@@ -170,7 +174,7 @@ def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
 
 
 def events(docker: DockerEngine) -> str:
-    """Return Docker's events of the last hour, one a line. The commands of health checks are left out."""
+    """Return Docker's events of the last hour, one per line, without the commands of health checks."""
     now = int(time.time())
     lines = []
     for event in docker.get_lines("/events?" + urlencode({"since": now - EVENTS_S, "until": now})):
@@ -183,7 +187,7 @@ def events(docker: DockerEngine) -> str:
 
 
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return ``docker inspect`` of all containers of this collection, or an empty list if Docker does not respond."""
+    """Return the inspected containers of this collection, or an empty list if Docker does not respond."""
     try:
         listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
         found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]
@@ -193,7 +197,7 @@ def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
 
 
 def stored_containers() -> list[tuple[dict[str, Any], str]]:
-    """Return (configuration, folder) of our containers from the folder of a Docker engine that does not respond."""
+    """Return (configuration, folder) of our containers from Docker's data folder, for when Docker does not respond."""
     root = _parsed(facts.read_text(DAEMON)).get("data-root", "/var/lib/docker")
     found = [(_parsed(facts.read_text(path)), os.path.dirname(path))
              for path in sorted(glob.glob(os.path.join(root, "containers", "*", "config.v2.json")))]
@@ -208,7 +212,7 @@ def stored_log(folder: str, lines: int) -> Files:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """Return an object in JSON; an empty one if the text is damaged, as a truncated line is."""
+    """Return the object in a JSON text, or an empty one if the text is damaged, such as a truncated line."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -231,7 +235,7 @@ def metrics(docker: DockerEngine, inspected: dict[str, Any], options: dict[str, 
 
 
 def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Iterator[LogFile]:
-    """Yield the files of a folder in a container, unless that is a folder of the node."""
+    """Yield the files of a folder in a container, unless the folder is mounted from the node."""
     if not any(mount.get("Destination") == path for mount in inspected.get("Mounts") or ()):
         for name, entry, content in docker.files(inspected["Id"], path):
             yield name, entry.mtime, entry.size, content
@@ -267,8 +271,8 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
     found.update((name, partial(collecting.file, path.replace("%s", options["driver_path"])))
                  for name, path in FILES.items())
 
-    kept = collecting.folder(os.path.join(options["state_path"], "plog"), MAX_FILE_BYTES)
-    found["plog/"] = partial(collecting.newest, kept, max_bytes, MAX_FILE_BYTES)
+    plog_on_node = collecting.folder(os.path.join(options["state_path"], "plog"), MAX_FILE_BYTES)
+    found["plog/"] = partial(collecting.newest, plog_on_node, max_bytes, MAX_FILE_BYTES)
     for each in ours:
         for path in CONTAINER_LOGS:
             found["plog/%s/%s/" % (each["Name"].lstrip("/"), path.split("/")[2])] = partial(
@@ -311,9 +315,9 @@ def collect(options: dict[str, Any]) -> Files:
 
 
 def triage(found: Files) -> list[SourcedDiagnosis]:
-    """Return the causes in the logs of the containers, ranked per log; of an unknown cause, what the log shows.
+    """Return the causes in the logs, ranked per log. The evidence of an unknown cause is an error in the log.
 
-    In plog, only known causes count: CANN reports every error there, also those that it has handled.
+    In plog, only known causes count, because CANN also reports errors there that it has handled.
     """
     return [
         {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],

@@ -41,7 +41,7 @@ EXAMPLES = r"""
 - name: Run an all-reduce over all nodes
   ascend.vllm.hccl_collective:
 
-- name: Find the node because of which the all-reduce failed or was slow
+- name: Find the cause of a failed or slow all-reduce
   ascend.vllm.hccl_collective:
     step: diagnosis
 """
@@ -53,7 +53,7 @@ rounds:
   elements: str
   returned: always
   sample: [all]
-resumed: {type: bool, returned: always, description: "Whether to repeat O(step=run), as all nodes may have the image."}
+resumed: {type: bool, returned: always, description: "Whether to repeat V(run), since all nodes may have the image."}
 msg:
   description: The reason why there was no all-reduce over all nodes, or an empty string.
   type: str

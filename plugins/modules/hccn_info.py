@@ -15,14 +15,17 @@ description:
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all of them."}
+  npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all NPUs."}
   queries:
     description: The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen. By default, these
       are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status), V(mtu), V(fec),
       V(optical) and V(link_stat).
     type: list
     elements: str
-  timeout_s: {type: float, default: 15, description: "The timeout of a query, after which its NPU is skipped."}
+  timeout_s:
+    description: The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
+    type: float
+    default: 15
   tool:
     description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
       C(/usr/local/Ascend/driver/tools).
@@ -145,7 +148,7 @@ processes:
     name: {type: str, description: "The name of the process."}
     memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if C(npu-smi) does not show it."}
 image_present: {type: bool, returned: success, description: "Whether the node has O(image), or null if unknown."}
-image_error: {type: str, returned: success, description: "The reason why Docker does not respond, or null."}
+image_error: {type: str, returned: success, description: "The reason why Docker did not respond, or null."}
 duration_s: {type: float, returned: success, description: "The run time of the module in seconds."}
 """
 
@@ -204,7 +207,7 @@ def main() -> None:
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
     conf, conf_error = read_conf(params["conf"])
     limit, image = params["timeout_s"], params["image"]
-    # The host is observed in parallel with the queries of the NPUs.
+    # The host is observed while the NPUs are queried.
     with ThreadPoolExecutor(3) as pool:
         interfaces = pool.submit(network.host_network, run, limit)
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)

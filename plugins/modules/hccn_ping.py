@@ -30,7 +30,7 @@ options:
     elements: int
     required: true
   round_s: {type: float, default: 0.5, description: "The seconds from the start of a round of pings to the next."}
-  timeout_s: {type: float, default: 10, description: "The timeout of each ping and of each TCP connection in seconds."}
+  timeout_s: {type: float, default: 10, description: "The timeout in seconds of a ping or TCP connection."}
   limit_s: {type: float, default: 600, description: "The number of seconds after which no more pings are sent."}
   hosts:
     description: The hosts to which the node opens test connections.

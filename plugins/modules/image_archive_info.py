@@ -31,11 +31,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
-  description: The path of the archive.
-  type: str
-  returned: success
-  sample: /srv/images/vllm-ascend-v0.11.0rc1.tar
+path: {type: str, sample: /srv/images/vllm-ascend.tar, returned: success, description: "The path of the archive."}
 size_bytes: {type: int, returned: success, description: "The size of the archive in bytes."}
 images:
   description: The images in the archive. Docker loads all of them.

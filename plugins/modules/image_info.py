@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_info
-short_description: Return information about an image on a node, and about the space for it
+short_description: Return information about an image on a node, and about the disk space for it
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:

@@ -15,8 +15,8 @@ description:
   - A run that changes a node holds a lease on the node and on the results folder. Meanwhile, no other run can change
     them, even from another controller. The first task of the run takes the leases, and every later task renews them.
   - This action releases the leases. Playbooks run it as their last task.
-  - Without this action, a lease expires when the process of the run no longer exists on the same controller, or 24
-    hours after its last renewal.
+  - Without this action, a lease expires 24 hours after its last renewal. For other runs on the same controller, it
+    expires as soon as the process of its run no longer exists.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   state: {type: str, required: true, choices: [absent], description: "V(absent) releases the leases of this run."}

@@ -24,7 +24,7 @@ options:
       C(/usr/local/sbin).
     type: path
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
-  timeout_s: {type: float, default: 5, description: "The timeout of a call of C(npu-smi) and a request to Docker."}
+  timeout_s: {type: float, default: 5, description: "Timeout in seconds of each C(npu-smi) call and Docker request."}
   workers:
     description: The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the
       device and use little processor time.
@@ -38,7 +38,7 @@ options:
     elements: path
     default: []
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
-  kernel_log_minutes: {type: int, default: 60, description: "The maximum age of errors from the kernel log."}
+  kernel_log_minutes: {type: int, default: 60, description: "The maximum age in minutes of the kernel log records."}
 notes:
   - Docker, the kernel log and the processes of other users can only be read with root privileges.
 seealso: [{module: ascend.vllm.hccn_info}]
@@ -179,7 +179,7 @@ holders:
         id: {type: str, description: "The ID of the container."}
         name: {type: str, description: "The name of the container."}
         image_name: {type: str, description: "The name of the image."}
-        labels: {type: dict, description: "The labels of this collection. Others can contain secrets."}
+        labels: {type: dict, description: "The labels of this collection only. Others can contain secrets."}
 docker_engine:
   description: The state of Docker. If Docker did not respond, it has only C(error). Otherwise, it has all other keys.
   returned: success
@@ -215,7 +215,7 @@ system:
       sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}
     memory_bytes: {type: int, description: "The memory in bytes."}
     memory_available_bytes: {type: int, description: "The available memory in bytes."}
-    shm: {type: dict, description: "The space of C(/dev/shm), with the keys of RV(disks)."}
+    shm: {type: dict, description: "The space in C(/dev/shm), with the keys of RV(disks)."}
     selinux: {type: str, description: "The mode of SELinux, V(enforcing) or V(permissive), or null if it is disabled."}
     uptime_s: {type: float, description: "The uptime in seconds."}
 disks:
@@ -235,7 +235,7 @@ paths:
   elements: dict
   contains:
     path: {type: str, description: "The path."}
-    type: {type: str, description: "V(file), V(directory), V(character device) etc., or null without a file."}
+    type: {type: str, description: "V(file), V(directory) and so on, or null if the path does not exist."}
     target: {type: str, returned: for a symbolic link, description: "The target of a symbolic link."}
     owner: {type: str, returned: if the path exists, description: "The name of the owner."}
     group: {type: str, returned: if the path exists, description: "The name of the group."}

@@ -33,13 +33,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-failed_instances: {type: list, elements: dict, returned: always, description: "See M(ascend.vllm.serving_info)."}
+failed_instances: {type: list, elements: dict, returned: always, description: "As in M(ascend.vllm.serving_info)."}
 failed_members:
   description: >-
     The nodes that failed or were not ready in time, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
   type: list
   elements: dict
   returned: in a group
-ready: {type: bool, returned: always, description: "Whether all instances are ready, in a group on all nodes."}
+ready: {type: bool, returned: always, description: "Whether all instances are ready, on all nodes of a group."}
 seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

@@ -19,7 +19,7 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   show: {type: list, elements: list, description: "The rows of all hosts, as returned in RV(rows)."}
-  balancers: {type: list, elements: dict, default: [], description: "From M(ascend.vllm.balancer_info) in a loop."}
+  balancers: {type: list, elements: dict, default: [], description: "Looped M(ascend.vllm.balancer_info) results."}
 """
 
 EXAMPLES = r"""

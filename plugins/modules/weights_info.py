@@ -74,7 +74,7 @@ digest:
     if there is no manifest. Nodes with the same digest have the same model.
   type: str
   returned: success
-hashed_bytes: {type: int, returned: success, description: "The bytes that were hashed. Other digests were cached."}
+hashed_bytes: {type: int, returned: success, description: "The number of hashed bytes. Other digests were cached."}
 hashed_s: {type: float, returned: success, description: "The time in seconds that hashing took."}
 manifest:
   description: The manifest of the model, or null if there is none.
@@ -101,7 +101,7 @@ manifest:
           description: The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the
             digest was computed when the model was staged.
           type: str
-        written: {type: bool, description: "Whether M(ascend.vllm.weights_staging) wrote it, and may remove it."}
+        written: {type: bool, description: "Whether M(ascend.vllm.weights_staging) wrote and may remove it."}
 manifest_path:
   description: The path of the manifest.
   type: str
@@ -114,9 +114,9 @@ faults:
   returned: success
   contains:
     path: {type: str, description: "The path relative to the folder."}
-    fault: {type: str, description: "V(missing), V(size) or V(sha256), whichever differs."}
+    fault: {type: str, description: "The kind of difference: V(missing), V(size) or V(sha256)."}
     expected: {type: raw, description: "The size or the SHA-256 digest in the manifest."}
-    actual: {type: raw, description: "The size or digest, or null if the file is missing or links out of the folder."}
+    actual: {type: raw, description: "The size or digest, or null if the file is missing or a link out of the folder."}
 shards:
   description: The headers of the safetensors files, with the paths of the files as keys.
   type: dict

@@ -55,7 +55,7 @@ options:
       C(environment) of a task is not used, because it would make the values part of a command line on the node.
     type: str
     default: ""
-  expected_bytes: {type: int, default: 0, description: "The size to expect if the source does not report it."}
+  expected_bytes: {type: int, default: 0, description: "The size in bytes, if the source does not report it."}
   manifest:
     description: The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
       O(state=recorded). If this option is set with O(state=prepared), this node gets the model from the other node, and
@@ -184,7 +184,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Work
 
 TIMEOUT_S = 30
-# The limits of a whole response. The listing of a model of 10,000 files has 5 MB.
+# The limits of a whole response. The listing of a model with 10,000 files has 5 MB.
 RESPONSE_S = 300
 MAX_LISTING_BYTES = 64 << 20
 # The client reads and removes the file with the token when the client starts. This is the time after which the file is

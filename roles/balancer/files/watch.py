@@ -7,8 +7,8 @@ It runs on the host of the balancer without root, and needs Python >= 3.7 and th
 
 A hung engine still passes the health checks of HAProxy. Therefore the watchdog checks every engine in the same way as
 the health check of its container (health.py), but over the network. HAProxy sends the name of a server (agent-check).
-The response is ``up``, ``down`` with the reason, or nothing before the first check. While the watchdog does not run, no
-server state changes. HAProxy itself detects a server that does not respond at all.
+The response is ``up``, ``down`` with the reason, or nothing before the first check. While the watchdog is not running,
+no server changes its state. HAProxy itself detects a server that does not respond at all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Api(health.Api):
     """An API server that raises `NoResponse` instead of reporting a failure of its engine."""
 
     def metrics(self):
-        """Return the engines; raises `NoResponse`."""
+        """Return the engines. Raise `NoResponse` if the server does not respond."""
         found = super().metrics()
         if found is None:
             raise NoResponse

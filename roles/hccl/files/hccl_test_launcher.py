@@ -192,14 +192,14 @@ class Leader:
                 words = shlex.split(line)
                 at = next((at for at, word in enumerate(words) if os.path.basename(word) == PROXY), None)
                 if at is None:
-                    raise StartFailed("mpiexec wants to start another program than %s: %s" % (PROXY, line.strip()))
+                    raise StartFailed("mpiexec tries to start a program other than %s: %s" % (PROXY, line.strip()))
                 commands.append(words[at:])
             elif line.startswith("HYDRA_LAUNCH_END"):
                 break
             else:
                 print(line, end="", flush=True)
         if len(commands) != len(self.job["addresses"]):
-            raise StartFailed("mpiexec wants to start %d proxies for %d nodes" % (
+            raise StartFailed("mpiexec tries to start %d proxies for %d nodes" % (
                 len(commands), len(self.job["addresses"])))
         return commands
 

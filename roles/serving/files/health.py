@@ -35,10 +35,10 @@ PROGRESS = ("generation_tokens_total", "prompt_tokens_total", "iteration_tokens_
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _ENGINE = re.compile(r'(?:^|,)engine="([^"]{0,64})')
 
-# Limits of what a server sends: bytes of a response, and the value of a metric.
+# Limits for data from a server: the bytes of a response, and the value of a metric.
 MAX_RESPONSE_BYTES = 16 << 20
 MAX_VALUE = 1e15
-# Limit of a file of this container.
+# Limit for a file in this container.
 MAX_FILE_BYTES = 1 << 20
 
 # Checks between SIGTERM and SIGKILL.
@@ -183,11 +183,11 @@ def shut_down(connected, expired):
     """Shut a connection down, so that a read of its data returns."""
     expired.set()
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not that of TLS, which another thread uses
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not that of the TLS socket, which another thread uses
 
 
 def api_key(path=SECRETS):
-    """Return the API key from the file from which the server reads it, or None."""
+    """Return the API key from the file that the server reads, or None."""
     try:
         with open(path, encoding="utf-8") as file:
             words = shlex.split(file.read(MAX_FILE_BYTES))
@@ -203,7 +203,7 @@ def start_time(stat="/proc/1/stat"):
 
 
 def read_state(path, server):
-    """Return the state after the last check of a server; an empty state if the file is missing or of another server.
+    """Return the state after the last check of a server, or an empty one if the file is missing or not of this server.
 
     :param server: text that identifies a server.
     """

@@ -36,7 +36,7 @@ BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60
 ATTEMPTS = 5
 SHORTEST_SECRET = 4  # characters
-# A server that sends less counts as hung.
+# Bytes per second. A server that sends less counts as hung.
 SLOWEST_BYTES_S = 1000
 # Limits in characters: a line that a client prints, and a file of the staging module.
 MAX_LINE, MAX_FILE = 1 << 16, 256 << 20
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def download(environment: dict[str, str]) -> int | str:
-    """Download what argv names with these environment variables and the token. Return the argument for sys.exit."""
+    """Run the command in argv with these environment variables and the token. Return the argument for sys.exit."""
     if sys.argv[1] == "http":
         url, folder, workers, *paths = sys.argv[2:]
         fetch_all(url, folder, int(workers), paths, environment.get("HTTP_TOKEN"))
@@ -68,7 +68,7 @@ def download(environment: dict[str, str]) -> int | str:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Return a traceback without secrets; http.client quotes an invalid header in its exception."""
+    """Return a traceback without secrets, because http.client quotes an invalid header in its exception."""
     for secret in secrets:
         for spelling in (repr(secret)[1:-1], secret.strip()):
             # Shorter values, such as `on`, occur in too many words.
@@ -93,7 +93,7 @@ def hold(path: str, flags: int) -> None:
 
 
 def run(command: list[str], environment: dict[str, str], folder: str) -> int | str:
-    """Run a client, and run it again if it failed after it had downloaded something, because the clients can resume.
+    """Run a client. If it fails after it has downloaded something, run it again, because the clients can resume.
 
     :returns: the argument for sys.exit: 0, or the reason of the failure and the incomplete files.
     """

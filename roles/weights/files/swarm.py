@@ -159,7 +159,7 @@ def piece_bytes(total: int) -> int:
 
 
 def share(lt: Any, options: argparse.Namespace) -> None:
-    """Download the missing files, create ``done``, and upload until no node has downloaded for `IDLE_S`."""
+    """Download the missing files, create ``done``, and upload until nothing was transferred for `IDLE_S` seconds."""
     if options.missing and options.lock:
         lock = options.lock.open()  # mounted read-only
         try:
@@ -180,7 +180,7 @@ def share(lt: Any, options: argparse.Namespace) -> None:
     if options.missing:
         handle.prioritize_files([4 if files.file_path(at) in wanted else 0 for at in range(files.num_files())])
     upstream = Upstream(handle.connect_peer, [(resolve(name), options.port) for name in options.upstream])
-    moved, moved_at, missing = -1, time.monotonic(), bool(options.missing)
+    transferred, transferred_at, missing = -1, time.monotonic(), bool(options.missing)
     while True:
         status = handle.status()
         if status.errc.value():
@@ -190,15 +190,15 @@ def share(lt: Any, options: argparse.Namespace) -> None:
             options.done.touch()
             missing = False
         now = time.monotonic()
-        if status.total_payload_upload + status.total_payload_download != moved:
-            moved, moved_at = status.total_payload_upload + status.total_payload_download, now
+        if status.total_payload_upload + status.total_payload_download != transferred:
+            transferred, transferred_at = status.total_payload_upload + status.total_payload_download, now
         if missing:
             upstream.keep_connected(status.total_payload_download, now)
-            if now - moved_at > options.patience:
+            if now - transferred_at > options.patience:
                 lacking = status.total_wanted - status.total_wanted_done
                 sys.exit(f"no node sent anything for {options.patience:.0f} s; {lacking} bytes are missing, and the "
                          "next run resumes the download")
-        elif now - moved_at > IDLE_S:
+        elif now - transferred_at > IDLE_S:
             return
         time.sleep(TICK_S)
 
