@@ -65,7 +65,6 @@ class ActionModule(ActionBase):
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports, "control_paths": balancer.control_paths(plans)}
 
-
     def _shared_balancers(self, task_vars: dict[str, Any], balancers: list[str], nodes: list[str]) -> list[str]:
         """Return a sentence for each node of another deployment whose balancer would replace one of this deployment."""
         found = HostInputs(self._templar, task_vars, ("balancer",))

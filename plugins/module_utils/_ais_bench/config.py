@@ -118,7 +118,7 @@ def digest(dataset: Dataset) -> str:
                        for name in names)
     for path in paths:
         checksum.update(("%s %d\n" % (os.path.relpath(path, dataset["path"]),
-                                   os.path.getsize(path))).encode("utf-8", "replace"))
+                                      os.path.getsize(path))).encode("utf-8", "replace"))
         if path.endswith((".jsonl", ".json", ".csv")):
             with open(path, "rb") as stream:
                 for block in iter(lambda: stream.read(1024 * 1024), b""):
@@ -190,7 +190,7 @@ def _prepare_own(dataset: Dataset) -> PreparedDataset:
     except (OSError, ValueError) as error:
         raise BadData("accuracy_datasets: %s cannot be read from %s: %s" % (name, path, error)) from None
     wrong = [number + 1 for number, row in enumerate(rows)
-               if not isinstance(row, dict) or not {"question", "answer"} <= set(row)]
+             if not isinstance(row, dict) or not {"question", "answer"} <= set(row)]
     if not rows or wrong:
         raise BadData("accuracy_datasets: every line of %s has to be an object with question and answer; %s." % (
             path, "line %d is not" % wrong[0] if wrong else "the file is empty"))

@@ -195,7 +195,7 @@ def _progress(job: str) -> dict[str, TaskProgress]:
         for state in states if isinstance(states, list) else [states]:
             if isinstance(state, dict) and state.get("task_name"):
                 found[state["task_name"]] = {"status": state.get("status"), "finish_count": state.get("finish_count"),
-                                            "total_count": state.get("total_count")}
+                                             "total_count": state.get("total_count")}
     return found
 
 
