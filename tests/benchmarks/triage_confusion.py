@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 PUBLIC = ROOT / "tests" / "unit" / "plugins" / "module_utils" / "_vllm" / "public_logs.txt"
 

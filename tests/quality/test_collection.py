@@ -236,3 +236,13 @@ def imported(path):
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("program", sorted(
+    path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py") if path.stem != "cluster"))
+def test_benchmark_starts(program):
+    """`make test` does not run the benchmarks, so a name that they import can be gone."""
+    done = subprocess.run([sys.executable, ROOT / "tests" / "benchmarks" / f"{program}.py", "--help"], check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
