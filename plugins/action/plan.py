@@ -115,7 +115,7 @@ class ActionModule(ActionBase):
         return found
 
     def _refuse(self, records: Records, hosts: list[str], secrets: list[str]) -> dict[str, Any]:
-        """Warn of what was found on all hosts, and fail if a host has refusals."""
+        """Warn about what was found on all hosts, and fail if a host has refusals."""
         notes = records.read_notes(hosts, NOTE)
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
             warn(self._display, sentence, secrets)

@@ -16,5 +16,6 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},
                    failure={"type": "str"}, only={"type": "list", "elements": "str"})
         record = self.records.read_observation(self.host, self.stage, self.context.phase)
+        # A saved observation means that all hosts were observed before, so that the judge can compare them.
         surveyed = record is not None and not record.failure
         return self.judge_and_record(record or self.observe(), surveyed, self.args["only"])

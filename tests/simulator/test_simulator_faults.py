@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`setup` and `ascend-fault` change a node. When its faults are cleared, the node equals a new node."""
+"""`setup` and `ascend-fault` change a node. When its faults are cleared, the node is identical to a new one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_setup_again_changes_nothing(node):
     (["--generation", "25.3.rc1", "--node-index", "1", "--npus", "9"], "npus is 9, but atlas_800_a2 has 1 to 8"),
     (["--generation", "25.3.rc1", "--node-index", "0"], "node-index is 0, expected 1 to 244"),
 ])
-def test_setup_refuses_in_one_sentence_and_writes_nothing(tmp_path, node, arguments, message):
+def test_setup_refuses_invalid_arguments_and_writes_nothing(tmp_path, node, arguments, message):
     root = tmp_path / "refused"
     root.mkdir()
     done = subprocess.run([*node.setup[:2], "--root", str(root), *arguments], capture_output=True, text=True,
@@ -132,7 +132,7 @@ def test_wrong_faults_are_refused(node, words, message):
 
 
 @pytest.mark.parametrize("words", [["npu=3", "link=down"], ["link", "npu=3", "down"], ["link", "down", "npu=3"]])
-def test_words_of_a_fault_can_have_any_order(node, words):
+def test_words_of_a_fault_can_be_in_any_order(node, words):
     node.fault("set", *words)
     assert node.hccn(3, "link").stdout == "link status: DOWN\n"
 
@@ -249,7 +249,7 @@ def test_network_faults_are_real_on_a_node(network, fault, value, rules, address
 
 
 def test_undo_after_a_reboot(network):
-    """After a reboot, rules, additional addresses and processes no longer exist. To undo them is not an error."""
+    """A reboot removes the rules, additional addresses and processes. Undoing them afterwards is not an error."""
     state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
     faults.FAULTS["ip"].apply(faults.Context("/", state, state["chips"][3]), "10.78.3.12")
     network.rules.clear()
@@ -259,7 +259,7 @@ def test_undo_after_a_reboot(network):
     assert network.addresses == {"10.78.3.11", "10.78.4.11"}
 
 
-def test_network_is_not_changed_below_another_root(network, node):
+def test_network_is_not_changed_if_the_root_is_not_slash(network, node):
     state = node_state.load(str(node.root))
     faults.FAULTS["link"].apply(faults.Context(str(node.root), state, state["chips"][3]), "down")
     assert (network.rules, state["undo"]) == ([], [])

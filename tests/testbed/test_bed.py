@@ -149,8 +149,8 @@ def test_machine_refuses_the_nodes_addresses(bed):
 def test_run_is_refused_without_the_guard(bed):
     route = next(line for line in bed.run("ip", "route").stdout.splitlines() if line.startswith("unreachable 10.78"))
     bed.run("ip", "route", "del", *route.split())
-    assert "no unreachable route for 10.78.0.0/20" in bed.refusal("run", "--", "true")
-    assert "no unreachable route" in bed.refusal("ssh", "node1", "true")
+    assert "`unreachable` route is missing for 10.78.0.0/20" in bed.refusal("run", "--", "true")
+    assert "`unreachable` route is missing" in bed.refusal("ssh", "node1", "true")
     bed.bed("up")
     bed.bed("run", "--", "true")
 

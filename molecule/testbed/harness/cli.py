@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
     command("check", lambda _: None, "check whether this machine can run a bed; changes nothing")
 
-    prepare = command("prepare", prepare_machine, "install packages and build the node image (once)")
+    prepare = command("prepare", prepare_machine, "install packages and build the node image (needed only once)")
     prepare.add_argument("--packages-only", action="store_true", help="only install the Debian packages")
 
     up = command("up", bring_up, "start the bed, or its missing parts; return when every node responds")
@@ -62,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
 
     up.add_argument("--replay", metavar="BUNDLE",
                     help="a diagnostics archive with recordings of real nodes, or one recording; the tools of node1 "
-                         "print what those of the first recorded node printed, and so on (default for --nodes: one "
-                         "for each recording)")
+                         "print what those of the first recorded node printed, and so on (--nodes defaults to the "
+                         "number of recordings)")
 
     down = command("down", lambda a: Bed(a.name).down(a.nodes), "stop the bed and remove all its traces")
     down.add_argument("--nodes", action="store_true", help="only remove the nodes; keep the network and its processes")
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
     for name, function, text in (
         ("ssh", log_in, "log in to a node over SSH, or run a command there"),
-        ("exec", execute, "run a command on a node without SSH, as from its console"),
+        ("exec", execute, "run a command on a node without SSH, as if at its console"),
     ):
         added = command(name, function, text)
         added.add_argument("node")
@@ -98,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
     status = command("status", show_status, "show all beds and their nodes")
     status.add_argument("--json", action="store_true", help="print JSON")
 
-    clean = command("clean", clean_all, "stop all beds and remove everything except the cache from the machine")
+    help_text = "stop all beds and remove everything that the test bed created on this machine, except the cache"
+    clean = command("clean", clean_all, help_text)
     clean.add_argument("--cache", action="store_true", help="delete the cache too")
     return top
 
@@ -170,7 +171,7 @@ def show_status(arguments: argparse.Namespace) -> None:
         services = "".join(f"; service {service} {state}" for service, state in status["services"].items())
         print(f"{name}: {nodes}{services}" if status["up"] else f"{name}: starting or broken; run `bed -n {name} up`")
     if found and (unguarded := guard.missing()):
-        print(f"no unreachable route for {', '.join(unguarded)}; `bed up` restores it")
+        print(f"the guard's `unreachable` route is missing for {', '.join(unguarded)}; run `bed up` to restore it")
 
 
 def clean_all(arguments: argparse.Namespace) -> None:

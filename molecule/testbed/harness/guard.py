@@ -81,7 +81,7 @@ def refuse_overlap(network: ipaddress.IPv4Network, found: str) -> None:
 def check(world) -> None:
     """Refuse to run anything if packets for nodes, or packets of the bed, could leave the machine."""
     if unguarded := missing():
-        raise BedError(f"the machine has no unreachable route for {unguarded[0]}; run `bed up` again to restore it")
+        raise BedError(f"the guard's `unreachable` route is missing for {unguarded[0]}; run `bed up` to restore it")
     if world.run("ip", "route", "show", "table", "all", "default").strip():
         raise BedError("the bed's network has a default route, so packets could leave the machine; take the bed down")
     if world.run("ip", "-6", "route", "show", "table", "all", "default").strip():

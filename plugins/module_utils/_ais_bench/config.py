@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         statistics: list[str]
         #: The folder of the model.
         tokenizer: str
-        #: A ``.jsonl`` file with prompts. If it is empty, each prompt consists of ``input_tokens`` letters A.
+        #: A ``.jsonl`` file with prompts. If it is empty, each prompt is the letter A, ``input_tokens`` times.
         file: str
         #: The number of requests before the measurement.
         warm_up: int
@@ -135,7 +135,7 @@ def prepare(datasets: list[Dataset], folder: str) -> list[PreparedDataset]:
     :param folder: a private folder for converted files.
     :raises BadData: if data are missing or malformed. The message is one sentence.
     """
-    return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_own(dataset)
+    return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_custom(dataset)
             for dataset in datasets]
 
 
@@ -154,7 +154,7 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
 
 
 def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
-    """Return the tables that are missing in a split. If a subject has no table, AISBench does not score the dataset."""
+    """Return the tables that are missing from a split. AISBench scores a dataset only if no subject lacks a table."""
     subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
                         if name.endswith("_%s.csv" % split)} for split in splits}
     every = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
@@ -179,7 +179,7 @@ def _absolute_pictures(root: str, path: str, folder: str) -> str:
     return questions
 
 
-def _prepare_own(dataset: Dataset) -> PreparedDataset:
+def _prepare_custom(dataset: Dataset) -> PreparedDataset:
     name, path = dataset["name"], dataset["path"]
     if not path.endswith(".jsonl"):
         raise BadData("accuracy_datasets: %s is not one of %s, so its path has to be a .jsonl file, but is %s."
@@ -192,8 +192,8 @@ def _prepare_own(dataset: Dataset) -> PreparedDataset:
     wrong = [number + 1 for number, row in enumerate(rows)
              if not isinstance(row, dict) or not {"question", "answer"} <= set(row)]
     if not rows or wrong:
-        raise BadData("accuracy_datasets: every line of %s has to be an object with question and answer; %s." % (
-            path, "line %d is not" % wrong[0] if wrong else "the file is empty"))
+        raise BadData("accuracy_datasets: every line of %s has to be an object with the keys question and answer; "
+                      "%s." % (path, "line %d is not" % wrong[0] if wrong else "the file is empty"))
     options = [letter for letter in string.ascii_uppercase if all(letter in row for row in rows)]
     return {"name": name, "path": path, "file": path, "options": options if len(options) > 1 else None}
 
@@ -212,7 +212,7 @@ def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
               "model_dataset_combinations = []"]
     for dataset in datasets:
         lines.append("model_dataset_combinations.append(dict(models=models, datasets=%s))" % (
-            _preset(dataset) if dataset["name"] in known else _own(dataset)))
+            _preset(dataset) if dataset["name"] in known else _custom(dataset)))
     lines.append(_SCORING % _PARTS_PER_PROCESS)
     lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
         " + ".join(_GROUPS[name] for name in groups) or "[]"))
@@ -232,8 +232,8 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
         with open(path, encoding="utf-8-sig") as source:
             prompts = [json.loads(line)["prompt"] for line in source if line.strip()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadData("benchmark_dataset_path: every line of %s on the AISBench host has to be an object with prompt; "
-                      "%s: %s." % (path, type(error).__name__, error)) from None
+        raise BadData("benchmark_dataset_path: every line of %s on the AISBench host has to be an object with the key "
+                      "prompt; %s: %s." % (path, type(error).__name__, error)) from None
     if not prompts:
         raise BadData("benchmark_dataset_path: %s is empty." % path)
     written = os.path.join(folder, "prompts.jsonl")
@@ -246,7 +246,8 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
     """Return the configuration of a performance run as Python code, with one dataset, which is named ``load``.
 
-    Failed requests are not repeated, because that would hide the failure. `prepare_prompts` wrote the file of the load.
+    Failed requests are not retried, because a retry would hide the failure. If ``load["file"]`` is set, it has to be a
+    file that `prepare_prompts` returned.
     """
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
@@ -287,7 +288,7 @@ def _preset(dataset: PreparedDataset) -> str:
     return "[dict(entry, path=%r) for entry in %s]" % (dataset["file"], PRESETS[dataset["name"]].variable)
 
 
-def _own(dataset: PreparedDataset) -> str:
+def _custom(dataset: PreparedDataset) -> str:
     options = dataset["options"] or []
     prompt = "".join(["{question}"] + ["\n%s. {%s}" % (letter, letter) for letter in options])
     if options:

@@ -118,13 +118,13 @@ def _run(argv: list[str], started: float, timeout_s: float, merge: bool, max_byt
         return Outcome(argv, process.returncode, _text(stdout), _text(stderr), _since(started), False, None)
     if max(len(stdout), len(stderr)) > max_bytes:
         return Outcome(argv, None, _text(stdout[:max_bytes]), _text(stderr[:max_bytes]), _since(started), False,
-                       "it printed more than %d bytes" % max_bytes)
+                       "the command printed more than %d bytes" % max_bytes)
     return _late(argv, stdout, stderr, started, timeout_s, hung)
 
 
 def _late(argv: list[str], stdout: bytes, stderr: bytes, started: float, timeout_s: float, hung: bool) -> Outcome:
     return Outcome(argv, None, _text(stdout), _text(stderr), _since(started), True, "no answer within %g s%s" % (
-        timeout_s, ", and it cannot be killed: it hangs in the kernel" if hung else ""), hung)
+        timeout_s, ", and the process cannot be killed: it hangs in the kernel" if hung else ""), hung)
 
 
 class _Output:
@@ -203,10 +203,10 @@ def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[
     """
     stat = [sys.executable, "-I", "-S", "-c",
             "import os, sys\nfor path in sys.argv[1:]: os.path.exists(path) and os.statvfs(path)"]
-    each = list(dict.fromkeys(paths))
-    if not each or not run([*stat, *each], timeout_s).timed_out:
+    distinct = list(dict.fromkeys(paths))
+    if not distinct or not run([*stat, *distinct], timeout_s).timed_out:
         return {}
-    outcomes = run_all({path: [*stat, path] for path in each}, timeout_s)
+    outcomes = run_all({path: [*stat, path] for path in distinct}, timeout_s)
     return {path: "%s is on a file system that does not respond within %g s" % (path, timeout_s)
             for path, outcome in outcomes.items() if outcome.timed_out}
 

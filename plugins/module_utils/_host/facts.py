@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts about a host and its NPUs, which are read from /proc, /sys, /dev and /etc.
+"""Facts about a host and its NPUs, as read from /proc, /sys, /dev and /etc.
 
 In every function, ``root`` is the folder to use as ``/``.
 """
@@ -41,8 +41,8 @@ ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network ca
 VIRTUAL_FUNCTIONS = ("0xd805",)
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z", re.IGNORECASE)
 # The imports of community.docker (module_utils/_api/_import_helper.py and _common_api.py of 3.x to 5.x). The required
-# packages are not tested directly, because they differ: Red Hat patches requests so that it does not need certifi
-# (python-requests.spec of Fedora and EL).
+# packages are not tested directly, because they differ between distributions: Red Hat patches requests so that it does
+# not need certifi (python-requests.spec of Fedora and EL).
 _IMPORTS = """
 import requests
 from requests import Session
@@ -106,8 +106,8 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
     """Return Huawei's processing accelerators on the PCI bus.
 
     Each accelerator has ``address``, ``device``, ``virtual`` (whether it is a virtual function) and ``ports`` (the PCI
-    addresses of the ports between the accelerator and the processor). The kernel log reports link errors of the
-    accelerator with these addresses.
+    addresses of the ports between the accelerator and the processor). In the kernel log, link errors of the
+    accelerator can appear under its own address or that of any of its ports.
     """
     found = []
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):

@@ -35,7 +35,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], extend: bool = Fa
 
     Neither argument is changed.
 
-    :param extend: whether items of lists are added to the list in base, and null is kept. Otherwise, a list replaces
+    :param extend: whether a list is appended to the list in base, and null is kept. Otherwise, a list replaces
         the list in base, and null removes the key.
     """
     merged = dict(base)

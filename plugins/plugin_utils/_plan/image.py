@@ -62,7 +62,7 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
 
 
 def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, findings: Findings) -> None:
-    """Refuse a tag of another release or for other chips. Warn of a tag that upstream does not publish."""
+    """Refuse a tag of another release or for other chips. Warn about a tag that upstream does not publish."""
     named = re.match(r"^((?:nightly-|releases-)*v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
     parts = named.group(2).split("-")[1:] if named else []
     chips, published = release["image"]["chips"], release["image"]["chips"] + release["image"]["variants"]

@@ -274,7 +274,7 @@ def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -
 
 
 def _check_support(hardware: Hardware, release: Release, model: Model, inputs: Inputs, findings: Findings) -> None:
-    """Refuse combinations that the catalogue rules out, and warn of known problems of the combination."""
+    """Refuse combinations that the catalogue rules out, and warn about known problems of the combination."""
     status = support(model, release["id"])
     if status == "unstated":
         findings.warn(

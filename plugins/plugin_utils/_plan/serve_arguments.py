@@ -167,7 +167,7 @@ def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings:
 def check_arguments(
     catalogue: Catalogue, arguments: Arguments, release: Release, model: Model, findings: Findings,
 ) -> None:
-    """Refuse values that vLLM would reject only after minutes of loading. Warn of values that vLLM silently ignores."""
+    """Refuse values that vLLM rejects only after minutes of loading. Warn about values that it silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
         findings.refuse(

@@ -125,7 +125,7 @@ class Conflict(TypedDict):
 
 
 class KnownBug(TypedDict):
-    """A bug of a release; the plan warns of a bug without ``mitigated_by``."""
+    """A bug of a release; the plan warns about a bug without ``mitigated_by``."""
 
     summary: str
     source: str

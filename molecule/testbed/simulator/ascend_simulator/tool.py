@@ -11,7 +11,7 @@ from .record import Record
 
 
 class Failure(Record):
-    """The output and exit code of a tool that fails. `status` is the low byte of the vendor's code."""
+    """The output and exit code of a tool that fails. `status` is the low byte of the vendor tool's error code."""
 
     status: int
     stdout: str = ""

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The performance mode of AISBench: the load, and the metrics with the names of ``vllm bench serve``.
+"""AISBench's performance mode: build the load, and return the metrics under their ``vllm bench serve`` names.
 
-Because the names are the same, one judge can judge the results of both tools. AISBench always uses the chat endpoint
-with streaming. All functions are pure.
+Because the names are the same, the same checks can judge the results of both tools. AISBench always uses the chat
+endpoint with streaming. All functions are pure.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TOTALS: dict[str, tuple[str, str | None, float]] = {
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence per input that AISBench does not support."""
+    """Yield an error message for each input that AISBench does not support."""
     if inputs["benchmark_dataset"] == "random-mm":
         yield ("benchmark_tools contains ais_bench, which does not generate random images; set benchmark_dataset to "
                "random or custom, or remove ais_bench.")

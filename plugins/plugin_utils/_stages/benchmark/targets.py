@@ -32,8 +32,8 @@ _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_ou
 
 def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs without a balancer if the inventory has none."""
-    none = inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False
-    return {**inputs, "benchmark_balancer_url": ""} if none else dict(inputs)
+    no_balancer = inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False
+    return {**inputs, "benchmark_balancer_url": ""} if no_balancer else dict(inputs)
 
 
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
@@ -108,7 +108,7 @@ def snapshot(instances: Iterable[types.ObservedInstance]) -> types.Snapshot:
 
 
 def unknown_digests(before: types.Snapshot, after: types.Snapshot) -> list[str]:
-    """Return the digests that are unknown in one of two snapshots and cannot be compared, such as ``vllm: weights``."""
+    """Return digests that are unknown in either snapshot and so cannot be compared, such as ``vllm: weights``."""
     return ["%s: %s" % (name, key) for name, first in sorted(before.items())
             for second in [after.get(name) or identity(None)]
             for key, digests in (("weights", (first["weights"], second["weights"])),

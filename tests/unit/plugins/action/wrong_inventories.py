@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wrong inventories, and a part of the sentence with which the plan refuses or warns of each."""
+"""Wrong inventories, each with a part of the plan's refusal or warning."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_run_does_not_wait_for_a_command_that_cannot_be_killed(unkillable, merge
     assert time.monotonic() - started < 10
     assert unkillable, "the process was not killed"
     assert (outcome.rc, outcome.timed_out, outcome.hung, outcome.stdout) == (None, True, True, "begun\n")
-    assert outcome.error == "no answer within 2 s, and it cannot be killed: it hangs in the kernel"
+    assert outcome.error == "no answer within 2 s, and the process cannot be killed: it hangs in the kernel"
 
 
 def test_run_does_not_wait_for_a_program_that_cannot_be_started_in_time(monkeypatch):
@@ -87,7 +87,7 @@ def test_output_is_read_up_to_a_limit():
     outcome = tools.run(["yes"], 30, max_bytes=1 << 20)
     assert time.monotonic() - started < 10
     assert (outcome.rc, outcome.timed_out) == (None, False)
-    assert outcome.error == "it printed more than 1048576 bytes"
+    assert outcome.error == "the command printed more than 1048576 bytes"
     assert len(outcome.stdout) == 1 << 20
 
 

@@ -42,7 +42,7 @@ def test_group_is_described():
     assert "--headless" in other
 
 
-def test_equal_plans_are_one_text():
+def test_equal_plans_share_one_text():
     plans = {f"n{number}": valid(serving_address=f"192.0.2.{number}") for number in range(16)}
     (text,) = describe_all(plans)
     assert text.startswith(", ".join(plans) + ":\n")
@@ -51,11 +51,11 @@ def test_equal_plans_are_one_text():
     assert text.count("\n") == describe(plans["n0"], "n0").count("\n")
 
 
-def test_single_plan_has_its_address():
+def test_text_of_a_single_plan_keeps_the_address():
     assert describe_all({"n1": valid()}) == [describe(valid(), "n1")]
 
 
-def test_other_plan_is_its_differences():
+def test_different_plan_shows_only_differences():
     plans = {"n1": valid(), "n2": valid(serving_address="192.0.2.2"), "n3": valid(serving_args={"seed": 7})}
     _first, other = describe_all(plans)
     assert other.splitlines() == ["n3: as above, except for", "+                 --seed 7"]

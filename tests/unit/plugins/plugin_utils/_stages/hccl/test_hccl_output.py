@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The output of hccl_test is parsed. The outputs in this file are constructed in its format."""
+"""The output of hccl_test is parsed. The samples in this file were not recorded; they are written in its format."""
 
 from __future__ import annotations
 
