@@ -115,7 +115,7 @@ def test_init_writes_an_inventory_that_has_a_plan(artifact, tmp_path):
     assert not list((tmp_path / "mine").glob("*.yml"))
     assert "a1 shows no NPU from the catalogue" in run(*init, "-e", "init_model=qwen2_5_vl_32b_instruct", **environment)
     plan = run("ansible-playbook", "-i", "mine", "ascend.vllm.plan", **environment)
-    assert plan.count("vllm serve") == 2
+    assert "Plan of 2 nodes" in plan
     listed = json.loads(run("ansible-inventory", "-i", "mine", "--list", **environment))["_meta"]["hostvars"]["a2"]
     assert {name: listed[name] for name in ("ansible_host", "ansible_user", "ansible_become", "weights_source")} == {
         "ansible_host": "127.0.0.2", "ansible_user": "me", "ansible_become": True, "weights_source": "modelscope"}
@@ -167,7 +167,7 @@ def test_stripped_collection_resolves_a_plan(stripped, tmp_path):
     shutil.copytree(ROOT / "inventories" / "sample", tmp_path / "sample", ignore=shutil.ignore_patterns(".*"))
     out = run("ansible-playbook", "-i", tmp_path / "sample", "ascend.vllm.plan", cwd=tmp_path,
               ANSIBLE_COLLECTIONS_PATH=str(stripped), HOME=str(tmp_path))
-    assert out.count("vllm serve") == 4
+    assert "Plan of 4 nodes" in out
 
 
 def test_stripped_collection_observes_and_judges_a_node(play, tmp_path):

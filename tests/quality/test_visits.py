@@ -164,6 +164,6 @@ def test_run_of_a_playbook_is_recorded(tmp_path):
     assert visited.set_runs == {"playbooks/nodes.yml", "playbooks/plan.yml"}
     assert visited.inputs == {"serving_port"}
     assert {path.partition(":")[0] for path in visited.tasks} == {
-        "playbooks/nodes.yml", "playbooks/plan.yml", "roles/plan/tasks/main.yml"}
+        "playbooks/nodes.yml", "playbooks/plan.yml", "roles/plan/tasks/begin.yml"}
     assert "plan.plan" in visited.returns
     assert "9000" not in json.dumps(sorted(visited.inputs | visited.options))

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
-
 # Entries of a release whose text is inserted into a message of the plan.
 INSERTED = ("environment_unwanted", "additional_config_ignored")
 
@@ -18,6 +16,8 @@ INSERTED = ("environment_unwanted", "additional_config_ignored")
 @lru_cache(maxsize=None)
 def shipped() -> dict[str, Any]:
     """Return the hardware, releases and models of the catalogue."""
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+
     return load_catalogue()
 
 
