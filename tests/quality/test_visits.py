@@ -165,5 +165,5 @@ def test_run_of_a_playbook_is_recorded(tmp_path):
     assert visited.inputs == {"serving_port"}
     assert {path.partition(":")[0] for path in visited.tasks} == {
         "playbooks/nodes.yml", "playbooks/plan.yml", "roles/plan/tasks/begin.yml"}
-    assert "plan.plan" in visited.returns
+    assert "plan.msg" in visited.returns
     assert "9000" not in json.dumps(sorted(visited.inputs | visited.options))
