@@ -10,7 +10,7 @@ import tarfile
 
 import jsonschema
 import pytest
-from bed_case import ROOT, Bed, execute
+from bed_case import MODEL, ROOT, Bed, execute
 
 pytestmark = pytest.mark.bed
 
@@ -68,7 +68,7 @@ WOULD = "Without --check, the run would"
 
 
 def test_check_mode_of_the_first_run_shows_what_each_stage_would_do(site):
-    """This is the first test, because the nodes have neither the image nor the model yet."""
+    """This is the first test, because the nodes have only the image yet."""
     done, report = site("--check", tags="all")
     assert done.returncode == 0, done.stdout
     assert report is None
@@ -76,11 +76,12 @@ def test_check_mode_of_the_first_run_shows_what_each_stage_would_do(site):
     for node in ("node1", "node2"):
         for stage, sentence in {
                 "npu_driver": "Nothing would be changed.", "hccl": f"{WOULD} measure an all-reduce",
-                "image": f"{WOULD} pull quay.io/ascend/vllm-ascend:v0.11.0rc1.", "weights": f"{WOULD} stage the model",
+                "image": "Nothing would be changed.", "weights": f"{WOULD} stage the model",
                 "serving": f"{WOULD} start vllm-ascend-qwen25-vl.", "functional": f"{WOULD} send requests",
                 "accuracy": "Nothing would be changed.", "benchmark": f"{WOULD} measure the performance."}.items():
             assert f"[{node}] {stage}: {sentence}" in done.stdout
-        assert bed("exec", node, "docker", "images", "-q") == bed("exec", node, "docker", "ps", "-aq") == ""
+        assert bed("exec", node, "docker", "ps", "-aq") == ""
+        assert not bed.succeeds(node, f"test -e {MODEL}")
 
 
 def test_one_host_fails_and_the_other_continues(site, fault):
