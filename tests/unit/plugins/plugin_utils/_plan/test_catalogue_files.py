@@ -113,7 +113,7 @@ def test_examples_of_the_readme_can_be_deployed(tmp_path):
     assert len(plans[3]["instances"]) == 16
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: "-".join(example))
+@pytest.mark.parametrize("example", EXAMPLES, ids="-".join)
 def test_examples_of_the_readme_have_at_most_ten_lines_per_entry(example):
     for section in example.values():
         for name, entry in section.items():
