@@ -94,7 +94,7 @@ def test_renamed_input_is_refused_before_a_node_is_contacted(name, tmp_path):
 
 def test_plan_accepts_the_same_values():
     shown = succeeds("plan", inventories=CURRENT)
-    assert shown.count("vllm serve") >= len(NODES)
+    assert "vllm serve" in shown
     assert changes(shown) == dict.fromkeys(NODES, 0)
 
 
