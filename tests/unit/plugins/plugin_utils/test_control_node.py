@@ -9,6 +9,8 @@ import json
 
 import pytest
 
+pytest.importorskip("ansible_collections.community.docker", reason="ansible-test installs no community.docker")
+
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 
 
