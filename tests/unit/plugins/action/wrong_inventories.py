@@ -33,6 +33,7 @@ REFUSED = [
     # Ranges
     ({"hccl_ping_timeout_s": -1}, "hccl_ping_timeout_s must be above 0, but is -1.0."),
     ({"benchmark_num_prompts": 0}, "benchmark_num_prompts must be at least 1, but is 0."),
+    ({"benchmark_offline_guard_s": 0.5}, "benchmark_offline_guard_s must be an integer, but is 0.5."),
     ({"benchmark_warmup_prompts": -1}, "benchmark_warmup_prompts must be at least 0, but is -1."),
     ({"benchmark_sweep_minimum": 0}, "benchmark_sweep_minimum must be above 0, but is 0.0."),
     ({"weights_swarm_port": 70000}, "weights_swarm_port must be at least 1 and at most 65535, but is 70000."),

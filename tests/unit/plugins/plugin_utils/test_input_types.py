@@ -13,6 +13,28 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import op
 NUMBERS = [name for role in roles() for name, option in options(role).items()
            if {option["type"], option.get("elements")} & {"int", "float"}]
 
+# The other inputs with a number must be above 0. Before you add a name, think about what 0 means: no limit, not at all,
+# as strict as possible, or nothing that makes sense.
+MAY_BE_ZERO = {
+    "accuracy_maximum_drop", "accuracy_num_prompts", "balancer_wait_s", "balancer_watch_interval_s",
+    "benchmark_max_concurrency", "benchmark_max_cv_percent", "benchmark_offline_warmup_iterations",
+    "benchmark_percentiles", "benchmark_seed", "benchmark_warmup_prompts", "diagnostics_size_limit_mb",
+    "hccl_collective_pair_rounds", "hccl_collective_processes_per_node", "hccl_collective_warmup",
+    "hccl_link_flap_limit", "image_free_space_gib", "npu_driver_clock_skew_s", "npu_driver_idle_aicore_percent",
+    "npu_driver_idle_hbm_mb", "npu_driver_image_space_gib", "npu_driver_isolated_pages_limit",
+    "npu_driver_isolated_pages_warning", "npu_driver_kernel_log_minutes", "npu_driver_shm_minimum_gib",
+    "npu_driver_temperature_limit_c", "npu_driver_temperature_warning_c", "npu_driver_tool_slow_s",
+    "serving_drain_timeout_s", "serving_health_interval_s", "serving_idle_hbm_mb", "serving_npu_free_timeout_s",
+    "serving_plog_max_mb", "serving_stop_timeout_s", "weights_free_space_gib", "weights_lock_wait_s",
+    "weights_progress_s",
+}
+
+
+def problem(name, number):
+    """Return the sentence about an input that is set to a number, or to a list of this number."""
+    role = next(role for role in roles() if name in options(role))
+    return typed(role, {name: [number] if options(role)[name]["type"] == "list" else str(number)})[1].get(name)
+
 
 @pytest.mark.parametrize("role", roles())
 def test_defaults_are_valid(role):
@@ -22,9 +44,11 @@ def test_defaults_are_valid(role):
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_no_number_may_be_negative(name):
-    role = next(role for role in roles() if name in options(role))
-    value = [-1] if options(role)[name]["type"] == "list" else "-1"
-    assert (name in typed(role, {name: value})[1]) == (name not in _input_types.AT_LEAST)
+    assert (problem(name, -1) is None) == (name in _input_types.AT_LEAST)
+
+
+def test_zero_is_accepted_by_exactly_these_inputs():
+    assert {name for name in NUMBERS if problem(name, 0) is None} == MAY_BE_ZERO
 
 
 @pytest.mark.parametrize("ending", [*_input_types.ABOVE_ZERO, *_input_types.MAY_BE_ZERO, *_input_types.AT_MOST])
