@@ -49,8 +49,10 @@ class UpgradeSteps(_Steps):
 
 
 class RollbackSteps(_Steps):
-    """The steps of a rollback, in this order."""
+    """The steps of a rollback: stop, remove, rename and start."""
 
+    #: Names of containers to which the node could not return. They are kept again.
+    stop: list[str]
     #: By the names from before the upgrade.
     start: list[Policy]
 
@@ -133,7 +135,7 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
         elif (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
             reasons.append("%s was started with other API keys or another certificate" % name)
     return reasons + ["%s is no longer planned" % name for name in running
-                      if name not in planned and not name.endswith(PREVIOUS)]
+                      if name not in planned and (live or not name.endswith(PREVIOUS))]
 
 
 def _differences(container: DeployedContainer, instance: Instance) -> str:
@@ -215,32 +217,39 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
             "policies": [{"name": name, "restart_policy": policy} for name, policy in policies.items()]}
 
 
-def rollback_steps(now: Sequence[DeployedContainer], before: Sequence[DeployedContainer], plan: Plan) -> RollbackSteps:
-    """Return the steps that restore the containers from before an upgrade, which may have failed at any point.
+def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer],
+                   plan: Plan) -> RollbackSteps:
+    """Return the steps that restore the containers from before an upgrade or a return, which may have failed anywhere.
+
+    Containers are recognized by their ids, because an upgrade renames them.
 
     :param now: the current containers.
     :param before: the containers before the upgrade stopped them, with their restart policies. A container that was
         stopped earlier has lost its restart policy and gets the planned one.
     """
-    present = {container["name"] for container in now}
-    # If a return to kept containers has failed, they are kept again.
-    kept = {name: base for name, base in _kept((container["name"] for container in before), plan).items()
-            if name not in present and base in present}
-    names = [container["name"] for container in deployment(now, plan) if container["name"] not in kept.values()]
-    previous = [base_name(each) for each in names if each.endswith(PREVIOUS)]
-    current = [each for each in names if not each.endswith(PREVIOUS)]
-    policies: dict[str, str] = {}
+    now, before = list(now), list(before)
+    names = {container["id"]: container["name"] for container in now}
+    verified: dict[str, DeployedContainer] = {}
     for container in deployment(before, plan):
         base = base_name(container["name"])
         # If an interrupted upgrade left two containers, the previous container is started.
-        if base not in policies or container["name"] != base:
-            policies[base] = _restart_policy(container, plan)
+        if container["id"] in names and (base not in verified or container["name"] != base):
+            verified[base] = container
+    previous = {base: names[container["id"]] for base, container in verified.items()}
+    kept = _kept((container["name"] for container in before), plan)
+    # A return that failed has given the names of the instances to the kept containers, and may have started them.
+    returned = {names[container["id"]]: container["name"] for container in before
+                if container["name"] in kept and names.get(container["id"], container["name"]) != container["name"]}
     return {
-        "remove": [each for each in current if each in previous or each not in policies],
-        "rename": _renames([*((base, name) for name, base in kept.items()),
-                            *((each + PREVIOUS, each) for each in previous)]),
-        "start": [{"name": each, "restart_policy": policy} for each, policy in policies.items()
-                  if each in previous or each in current],
+        "stop": [*returned],
+        "remove": [container["name"] for container in deployment(now, plan)
+                   if container["name"] not in {*previous.values(), *returned}],
+        # The names of kept containers are cleared first, and those of the instances last.
+        "rename": _renames([*((name, base + PREVIOUS) for base, name in previous.items() if name.endswith(KEPT)),
+                            *returned.items(),
+                            *((base + PREVIOUS, base) for base, name in previous.items() if name != base)]),
+        "start": [{"name": base, "restart_policy": _restart_policy(container, plan)}
+                  for base, container in verified.items()],
     }
 
 

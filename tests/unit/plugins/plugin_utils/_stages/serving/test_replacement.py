@@ -43,6 +43,9 @@ def plan():
 def test_service_that_runs_as_planned_is_not_replaced(plan):
     existing = as_planned(plan) + containers("other", NAME + "-previous")
     assert replacement.replacement_reasons(observed(existing), plan) == []
+    # After a reboot during an upgrade, the previous container is the live service.
+    assert replacement.replacement_reasons(observed(existing), plan, live=True) == [
+        f"{NAME}-previous is no longer planned"]
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -125,27 +128,34 @@ def test_unplanned_containers_are_listed(replicas, ours, unplanned):
         name for name in unplanned if not name.endswith("-previous")]
 
 
+def renamed(**former):
+    """Return containers that had the names ``former`` before; those with None did not exist."""
+    return [container for name, before in former.items() for container in containers(name, id=before or f"new {name}")]
+
+
 @pytest.mark.parametrize(("before", "now", "expected"), [
-    ((NAME,), (NAME, NAME + "-previous"), {"remove": [NAME], "rename": [NAME], "start": [NAME]}),
+    ((NAME,), {NAME: None, NAME + "-previous": NAME}, {"remove": [NAME], "rename": [NAME], "start": [NAME]}),
     # with more instances than before
-    ((NAME,), (NAME, NAME + "-1", NAME + "-previous"),
+    ((NAME,), {NAME: None, NAME + "-1": None, NAME + "-previous": NAME},
      {"remove": [NAME, NAME + "-1"], "rename": [NAME], "start": [NAME]}),
     # failed before anything was renamed: stopped containers are started again, nothing is removed
-    ((NAME, NAME + "-1"), (NAME, NAME + "-1"), {"remove": [], "rename": [], "start": [NAME, NAME + "-1"]}),
+    ((NAME, NAME + "-1"), {NAME: NAME, NAME + "-1": NAME + "-1"},
+     {"remove": [], "rename": [], "start": [NAME, NAME + "-1"]}),
     # failed between two renames
-    ((NAME, NAME + "-1"), (NAME + "-previous", NAME + "-1"),
+    ((NAME, NAME + "-1"), {NAME + "-previous": NAME, NAME + "-1": NAME + "-1"},
      {"remove": [], "rename": [NAME], "start": [NAME, NAME + "-1"]}),
     # the verified container is restored after an interrupted upgrade
-    ((NAME, NAME + "-previous"), (NAME, NAME + "-previous"), {"remove": [NAME], "rename": [NAME], "start": [NAME]}),
+    ((NAME, NAME + "-previous"), {NAME: NAME, NAME + "-previous": NAME + "-previous"},
+     {"remove": [NAME], "rename": [NAME], "start": [NAME]}),
     # a first deployment
-    ((), (NAME,), {"remove": [NAME], "rename": [], "start": []}),
-    ((NAME, "other"), (NAME, "other"), {"remove": [], "rename": [], "start": [NAME]}),
+    ((), {NAME: None}, {"remove": [NAME], "rename": [], "start": []}),
+    ((NAME, "other"), {NAME: NAME, "other": "other"}, {"remove": [], "rename": [], "start": [NAME]}),
 ])
 def test_rollback_restores_the_containers_from_before_the_upgrade(before, now, expected):
     plan = valid(serving_restart_policy="unless-stopped")
-    found = replacement.rollback_steps(containers(*now), containers(*before), plan)
+    found = replacement.rollback_steps(renamed(**now), containers(*before), plan)
     assert dict(found, start=names(found["start"])) == dict(
-        expected, rename=renames(*((name + "-previous", name) for name in expected["rename"])))
+        expected, stop=[], rename=renames(*((name + "-previous", name) for name in expected["rename"])))
     assert {container["restart_policy"] for container in found["start"]} <= {"always"}
 
 
@@ -208,17 +218,22 @@ def test_return_to_kept_containers_exchanges_the_names():
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [
-    # a return has failed after the names were exchanged, and before
-    ((NAME, KEPT), (NAME, NAME + "-previous"),
-     {"remove": [], "rename": renames((NAME, KEPT), (NAME + "-previous", NAME)), "start": [NAME]}),
-    ((NAME, KEPT), (NAME, KEPT), {"remove": [], "rename": [], "start": [NAME]}),
-    # an upgrade that has removed the container that was kept before has failed
-    ((NAME, KEPT), (NAME, NAME + "-1", KEPT), {"remove": [NAME + "-1"], "rename": [], "start": [NAME]}),
-    ((NAME, NAME + "-1-kept"), (NAME, KEPT), {"remove": [], "rename": [], "start": [NAME]}),
+    # a return has failed before the names were exchanged, while they were, and after that
+    ((NAME, KEPT), {NAME: NAME, KEPT: KEPT}, {"stop": [], "rename": []}),
+    ((NAME, KEPT), {NAME + "-previous": NAME, KEPT: KEPT}, {"stop": [], "rename": renames((NAME + "-previous", NAME))}),
+    ((NAME, KEPT), {NAME: KEPT, NAME + "-previous": NAME},
+     {"stop": [NAME], "rename": renames((NAME, KEPT), (NAME + "-previous", NAME))}),
+    # a return has failed after the current container was kept
+    ((NAME, KEPT), {NAME: KEPT, KEPT: NAME},
+     {"stop": [NAME], "rename": renames((KEPT, NAME + "-previous"), (NAME, KEPT), (NAME + "-previous", NAME))}),
+    # an upgrade has failed before and after the previous container was kept
+    ((NAME, KEPT), {NAME: NAME, NAME + "-1": None, KEPT: KEPT}, {"stop": [], "remove": [NAME + "-1"], "rename": []}),
+    ((NAME, KEPT), {NAME: None, KEPT: NAME},
+     {"stop": [], "remove": [NAME], "rename": renames((KEPT, NAME + "-previous"), (NAME + "-previous", NAME))}),
 ])
-def test_rollback_keeps_the_kept_containers(before, now, expected):
-    found = replacement.rollback_steps(containers(*now), containers(*before), valid())
-    assert dict(found, start=names(found["start"])) == expected
+def test_rollback_exchanges_the_current_and_the_kept_containers_again(before, now, expected):
+    found = replacement.rollback_steps(renamed(**now), containers(*before), valid())
+    assert dict(found, start=names(found["start"])) == {"remove": [], "start": [NAME], **expected}
 
 
 def test_plan_of_running_containers_has_their_names_and_ports():
