@@ -200,6 +200,14 @@ def test_port_in_use_is_refused_and_the_balancer_keeps_running():
     lost_nothing(load)
 
 
+def test_return_is_refused_without_kept_containers():
+    before = [container_identities(node) for node in NODES]
+    done = playbook("upgrade", "-e", "serving_restore_previous=true")
+    assert done.returncode != 0
+    assert f"node1 has no containers of {NAMES[0]} from before an upgrade" in " ".join(output_text(done).split())
+    assert [container_identities(node) for node in NODES] == before
+
+
 def test_rolling_upgrade_loses_no_request():
     before = {node: container_identities(node) for node in NODES}
     with Load() as load:
