@@ -28,7 +28,7 @@ options:
   phase:
     description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
       judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase
-      C(rolled_back) after a failed upgrade, and in the phase C(restored) after the return to the previous containers.
+      C(rolled_back) after a failed upgrade, and in the phase C(restored) after a restore of the kept containers.
     type: str
     default: ""
   measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}

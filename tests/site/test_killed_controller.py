@@ -160,7 +160,7 @@ UPGRADE = {
     "replace | Remove the containers that an earlier upgrade kept": True,
     "replace | Keep the previous containers": False,
 }
-# The same for the return to the kept containers.
+# The same for a restore of the kept containers.
 RESTORE = {
     "stop | Wait until the NPUs of the containers are free": True,
     "start_previous | Start the previous containers": True,
@@ -218,11 +218,11 @@ def test_upgrade_after_a_killed_upgrade_succeeds(cluster, task, tmp_path):
 
 
 @pytest.mark.parametrize("task", mark_long(RESTORE, []))
-def test_return_after_a_killed_return_succeeds(cluster, task, tmp_path):
+def test_restore_after_a_killed_restore_succeeds(cluster, task, tmp_path):
     identities = "docker inspect --format '{{.Id}}' " + f"{SERVICE} {SERVICE}-kept"
     if not all(map(responds, NODES)):
         succeeds(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
-    succeeds(bed.playbook("upgrade", **{**cluster, "serving_env": {"RETURN": task}}))
+    succeeds(bed.playbook("upgrade", **{**cluster, "serving_env": {"RESTORE": task}}))
     before = [bed.shell(node, identities).split() for node in NODES]
     kill(bed.playbook("upgrade", **cluster, serving_restore_previous=True), task, tmp_path)
     if RESTORE[task]:

@@ -44,7 +44,7 @@ def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers
             image["reference"], image["digest"] or "", inputs["image_registry_mirror"]),
         "weights_source %(weights_source)s, weights_distribution %(weights_distribution)s" % inputs,
         "%s of %s" % (group["topology"], ", ".join(member["host"] for member in group["members"])) if group
-        else "each node serves alone",
+        else "each node serves independently",
         "; ".join(filter(None, [_accuracy(inputs, stages), _benchmark(plan, inputs, stages)])) or "nothing",
         ", ".join("%d %s" % (count, name) for name, count in sorted(warnings.items())) or "none",
     ]

@@ -30,7 +30,7 @@ def test_defaults():
         "deployment": "Qwen2.5-VL-32B-Instruct-w8a8 as qwen25_vl, 1 instance per node with 2 NPUs",
         "image": "quay.io/ascend/vllm-ascend:v0.11.0rc1",
         "weights": "weights_source local, weights_distribution each",
-        "topology": "each node serves alone",
+        "topology": "each node serves independently",
         "measured": "200 requests per instance at 1/s, 1 x instance, about 4 min",
         "warnings": "1 image_digest, 3 known_bug, 1 serving_api_key",
     }

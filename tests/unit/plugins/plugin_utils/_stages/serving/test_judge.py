@@ -421,7 +421,7 @@ def test_unreachable_balancer_is_named(plan):
 
 
 @pytest.mark.parametrize(("instances", "message"), [
-    ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) serves again; the new one was not "
+    ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) is serving again; the new one was not "
      "verified: 2 checks failed"),
     ([{"state": "failed", "reason": "a completion is refused"}],
      "the previous service does not respond either (vllm-ascend-qwen25-vl: a completion is refused)"),
