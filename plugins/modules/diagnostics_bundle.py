@@ -29,8 +29,8 @@ options:
   timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
   limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
   size_limit_mb:
-    description: The maximum size of the collected texts in MB. The most important texts are collected first. If a text
-      is long, only its end is returned, at most a quarter of this size.
+    description: The maximum size of the collected files in MB. The most important files are collected first. If a file
+      is large, only its end is returned, at most a quarter of this size.
     type: int
     default: 64
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
@@ -164,7 +164,7 @@ def query(request: Callable[..., Any], *arguments: Any) -> Files:
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return all containers, without their commands and foreign labels, which can contain secrets of other people.
+    """Return all containers, without their commands and unrelated labels, which can contain secrets of other people.
 
     Containers of other people are included because they can use NPUs and ports.
     """

@@ -39,7 +39,7 @@ options:
       instances are observed once.
     type: float
     default: 0
-  interval_s: {type: float, default: 5, description: "The number of seconds between two observations with O(wait_s)."}
+  interval_s: {type: float, default: 5, description: "The number of seconds between observations with O(wait_s)."}
   completion_timeout_s:
     description: The timeout in seconds of the completion request that an instance must complete to become ready.
     type: float

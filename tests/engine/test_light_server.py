@@ -192,7 +192,7 @@ def test_options_match_the_release():
         ("--additional-config={", "argument --additional-config: invalid"),
     ],
 )
-def test_wrong_option_exits_with_usage(light, option, error):
+def test_invalid_option_exits_with_usage(light, option, error):
     light.start(option)
     code, log = light.exited()
     assert code == 2
@@ -364,7 +364,7 @@ MIDDLEWARE = {"PYTHONPATH": f"{ENGINE / 'light'}:{ROOT / 'roles/serving/files'}"
               "ASCEND_VLLM_API_KEY_2": "open"}
 
 
-def test_middleware_demands_the_key_as_in_the_real_server(light):
+def test_middleware_requires_the_key_as_in_the_real_server(light):
     light.ready("--middleware", "ascend_vllm_api_key.ApiKey", **MIDDLEWARE)
     body = {"model": "qwen25_vl", "prompt": "Hello"}
     for path in ("/v1/completions", "/invocations", "/tokenize"):

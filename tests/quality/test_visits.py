@@ -54,7 +54,7 @@ def test_every_row_has_a_floor():
 
 
 def options_that_are_never_set(options, texts):
-    """Return the options ``module.option`` that are in none of the texts that contain the module's name."""
+    """Return the options ``module.option`` that are in none of the files that mention the module."""
     return sorted(name for name in options if not any(
         re.search(rf"\b{name.split('.')[0]}\b", text) and re.search(rf"\b{name.split('.')[1]}\b", text)
         for text in texts))

