@@ -249,7 +249,7 @@ def test_benchmark_starts(program):
 
 
 class WithoutDuplicates(yaml.SafeLoader):
-    """Refuses a second value of a key, also of one that a merge (<<) brings, about which Ansible warns."""
+    """Refuses duplicate keys, about which Ansible warns, including keys that a merge (<<) adds."""
 
     def flatten_mapping(self, node):
         super().flatten_mapping(node)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask secrets in text before it leaves the node.
+"""Mask secrets in text before it is sent from the node.
 
 The run time is linear in the length of the text, for three reasons: a name is only matched from its beginning, every
 repetition in the patterns is either bounded or cannot fail, and a masked value is not searched again.
