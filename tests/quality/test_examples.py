@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The examples of modules stand alone: their arguments are valid, and they only use values that a module returns.
+"""The arguments of the examples of modules are valid, and their values are registered by an earlier task.
 
 Most examples cannot run in this test, because they need NPUs, a container or a model. The roles run the modules.
 """
