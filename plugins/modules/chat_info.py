@@ -44,17 +44,11 @@ options:
           tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
           if the server does not report its C(max_model_len).
         type: int
-  routes:
-    description: The paths to test for access without an API key. The module sends a HEAD request without a key to each
-      path. HEAD requests have no effect on any route of vLLM.
-    type: list
-    elements: str
-    default: []
+  routes: {type: list, elements: str, default: [], description: "The paths to test for access without an API key. The
+    module sends a HEAD request without a key to each path. HEAD requests have no effect on any route of vLLM."}
   api_key: {type: str, default: "", description: "The API key of the servers; empty if they require none."}
-  timeout_s:
-    description: The timeout of each request in seconds. After a timeout, no more requests are sent to that server.
-    type: float
-    default: 120
+  timeout_s: {type: float, default: 120, description: "The timeout of each request in seconds. After a timeout, no more
+    requests are sent to that server."}
 attributes:
   check_mode: {details: ["The requests are also sent in check mode."]}
 """
@@ -120,10 +114,8 @@ servers:
         chunks: {type: int, description: "The number of events of a stream that contain text."}
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}
-    routes:
-      description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
-        401, 403 or 404 is not accessible without an API key.
-      type: dict
+    routes: {type: dict, description: "The HTTP status for each path in O(routes), or null if there was no response. A
+      path with the status 401, 403 or 404 is not accessible without an API key."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -28,11 +28,8 @@ options:
   log_lines: {type: int, default: 5000, description: "The lines to collect from the end of each container's log."}
   timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
   limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
-  size_limit_mb:
-    description: The maximum size of the collected texts in MB. The most important texts are collected first. If a text
-      is long, only its end is returned, at most a quarter of this size.
-    type: int
-    default: 64
+  size_limit_mb: {type: int, default: 64, description: "The maximum size of the collected texts in MB. The most
+    important texts are collected first. If a text is long, only its end is returned, at most a quarter of this size."}
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
   npus: {type: list, elements: int, default: [], description: "The numbers N of C(/dev/davinciN) to query."}
   record:
@@ -41,10 +38,8 @@ options:
     type: bool
     default: false
     version_added: 0.9.0
-  controller_time_s:
-    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
-    type: float
-    default: 0
+  controller_time_s: {type: float, default: 0, description: "The time on the controller, in seconds since the epoch.
+    With V(0), the clocks are not compared."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   state_path: {type: path, default: /var/lib/ascend-vllm, description: "The state directory of the role serving."}
 attributes:
@@ -69,16 +64,10 @@ files:
       number of characters.
   type: dict
   returned: success
-diagnosis:
-  description: The likely causes, each with its evidence, a remedy and the log that contains the evidence.
-  type: list
-  elements: dict
-  returned: success
-clock_offset_s:
-  description: The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the
-    time to start the module on the node.
-  type: float
-  returned: success
+diagnosis: {type: list, elements: dict, returned: success, description: "The likely causes, each with its evidence, a
+  remedy and the log that contains the evidence."}
+clock_offset_s: {type: float, returned: success, description: "The number of seconds by which the clock of the node is
+  ahead of O(controller_time_s). It includes the time to start the module on the node."}
 """
 
 import base64
