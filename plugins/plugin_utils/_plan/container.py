@@ -73,16 +73,13 @@ def usable_npus(hardware: Hardware, inputs: Inputs, findings: Findings) -> list[
     wanted = [int(item) for item in named if item.isdigit() and int(item) in devices]
     if wanted and len(set(wanted)) == len(named):
         return wanted
-    findings.refuse(
-        "serving_npus",
-        "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is %s.",
-        devices[-1], ", ".join(named) or "empty")
+    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is "
+                    "%s.", devices[-1], ", ".join(named) or "empty")
     return list(devices)
 
 
-def place_instances(
-    npus: list[int], hardware: Hardware, model: Model, inputs: Inputs, findings: Findings,
-) -> list[list[int]]:
+def place_instances(npus: list[int], hardware: Hardware, model: Model, inputs: Inputs,
+                    findings: Findings) -> list[list[int]]:
     """Return the NPUs of each instance.
 
     :param npus: the result of :func:`usable_npus`.
@@ -101,10 +98,8 @@ def place_instances(
     else:
         replicas = inputs.integer("serving_replicas", 1, 64)
     if replicas * size > len(npus):
-        findings.refuse(
-            "serving_replicas",
-            "serving_replicas: %d x %d NPUs are needed, but only %d are available (serving_npus on %s); lower it.",
-            replicas, size, len(npus), hardware["name"])
+        findings.refuse("serving_replicas", "serving_replicas: %d x %d NPUs are needed, but only %d are available "
+                        "(serving_npus on %s); lower it.", replicas, size, len(npus), hardware["name"])
     return [npus[index * size:(index + 1) * size] for index in range(replicas)]
 
 
@@ -117,30 +112,23 @@ def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
             for mount in mounts]
 
 
-def instance_mounts(
-    model_path: str, hardware: Hardware, inputs: Inputs, findings: Findings, between_nodes: bool = False,
-) -> list[Mount]:
+def instance_mounts(model_path: str, hardware: Hardware, inputs: Inputs, findings: Findings,
+                    between_nodes: bool = False) -> list[Mount]:
     """Return the mounts that all instances of a host share.
 
     :param between_nodes: whether the NPUs communicate with those of other nodes.
     """
     driver = hardware["driver_path"]
-    found = [
-        bind_mount("/usr/local/dcmi", "directory"),
-        bind_mount(inputs.path("serving_npu_smi_path"), "file"),
-        bind_mount(driver + "/lib64", "directory"),
-        bind_mount(hardware["driver_version_file"], "file"),
-        bind_mount("/etc/ascend_install.info", "file"),
-        bind_mount(model_path, "directory", origin="weights"),
-    ]
+    found = [bind_mount("/usr/local/dcmi", "directory"), bind_mount(inputs.path("serving_npu_smi_path"), "file"),
+             bind_mount(driver + "/lib64", "directory"), bind_mount(hardware["driver_version_file"], "file"),
+             bind_mount("/etc/ascend_install.info", "file"), bind_mount(model_path, "directory", origin="weights")]
     if inputs.boolean("serving_mount_hccn_tool") or between_nodes:
         found += [bind_mount(driver + "/tools/hccn_tool", "file"), bind_mount("/etc/hccn.conf", "file")]
     return found + _site_mounts(inputs, findings)
 
 
-def bind_mount(
-    source: str, kind: SourceType, target: str | None = None, read_only: bool = True, origin: MountOrigin = "host",
-) -> Mount:
+def bind_mount(source: str, kind: SourceType, target: str | None = None, read_only: bool = True,
+               origin: MountOrigin = "host") -> Mount:
     """Return a bind mount; the target defaults to the source."""
     return {"source": source, "target": target or source, "type": kind, "read_only": read_only, "origin": origin}
 
@@ -167,10 +155,8 @@ def _site_mounts(inputs: Inputs, findings: Findings) -> list[Mount]:
         paths = [str(fields.get(key, "/")) for key in ("source", "target") if key in fields]
         if extra or "source" not in fields or kind not in ("file", "directory") \
                 or not all(path.startswith("/") and ":" not in path for path in paths):
-            findings.refuse(
-                "serving_mounts",
-                "serving_mounts must be a list of mappings with an absolute source and optionally target, type (file "
-                "or directory) and read_only, but contains %r.", item)
+            findings.refuse("serving_mounts", "serving_mounts must be a list of mappings with an absolute source and "
+                            "optionally target, type (file or directory) and read_only, but contains %r.", item)
             continue
         read_only = str(fields.get("read_only", True)).lower() != "false"
         found.append(bind_mount(fields["source"], kind, fields.get("target"), read_only, origin="site"))
@@ -182,24 +168,18 @@ def base_environment(release: Release, model: Model, inputs: Inputs, findings: F
     merged = {**OFFLINE, **release["environment"], **model["environment"]}
     for name, value in inputs.mapping("serving_env").items():
         if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", str(name)) or isinstance(value, (bool, dict, list)):
-            findings.refuse(
-                "serving_env",
-                "serving_env must map names of variables to strings or numbers, but %s is %r; quote true and false.",
-                name, value)
+            findings.refuse("serving_env", "serving_env must map names of variables to strings or numbers, but %s is "
+                            "%r; quote true and false.", name, value)
         elif name in OWNED_ENVIRONMENT or name.startswith(FURTHER_KEYS):
-            findings.refuse(
-                "serving_env.owned",
-                "serving_env sets %s, which %s controls; set that variable instead.",
-                name, OWNED_ENVIRONMENT.get(name, "serving_api_key"))
+            findings.refuse("serving_env.owned", "serving_env sets %s, which %s controls; set that variable instead.",
+                            name, OWNED_ENVIRONMENT.get(name, "serving_api_key"))
         elif value is None:
             merged.pop(name, None)
         else:
             merged[name] = str(value)
             if name in release["environment_unwanted"]:
-                findings.warn(
-                    "serving_env.unwanted",
-                    "serving_env sets %s, which should not be set with release %s: %s.",
-                    name, release["id"], release["environment_unwanted"][name])
+                findings.warn("serving_env.unwanted", "serving_env sets %s, which should not be set with release %s: "
+                              "%s.", name, release["id"], release["environment_unwanted"][name])
     return merged
 
 
@@ -209,30 +189,22 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | No
     restart = inputs.boolean("serving_restart_hung")
     policy = inputs.text("serving_restart_policy")
     if restart and not interval:
-        findings.refuse(
-            "serving_restart_hung",
-            "serving_restart_hung is true, but serving_health_interval_s is 0, and without a health check a hang is "
-            "not detected; set an interval.")
+        findings.refuse("serving_restart_hung", "serving_restart_hung is true, but serving_health_interval_s is 0, and "
+                        "without a health check a hang is not detected; set an interval.")
     if restart and policy not in ("always", "unless-stopped"):
-        findings.refuse(
-            "serving_restart_hung",
-            "serving_restart_hung is true, but with serving_restart_policy %s Docker does not restart a terminated "
-            "server; set the policy to always or unless-stopped.", policy)
+        findings.refuse("serving_restart_hung", "serving_restart_hung is true, but with serving_restart_policy %s "
+                        "Docker does not restart a terminated server; set the policy to always or unless-stopped.",
+                        policy)
     if not interval:
         return None
-    return {
-        "host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_VERSION),
-        "interval_s": interval,
-        "timeout_s": inputs.integer("serving_health_timeout_s", 1, 3600),
-        "retries": inputs.integer("serving_health_retries", 1, 1000),
-        "start_period_s": inputs.integer("serving_ready_timeout_s", 1, 864000),
-        "restart": restart,
-    }
+    return {"host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_VERSION),
+            "interval_s": interval, "timeout_s": inputs.integer("serving_health_timeout_s", 1, 3600),
+            "retries": inputs.integer("serving_health_retries", 1, 1000),
+            "start_period_s": inputs.integer("serving_ready_timeout_s", 1, 864000), "restart": restart}
 
 
-def docker_health_check(
-    check: HealthCheck | None, bind: str, port: int | None, served_name: str, tls: bool = False,
-) -> DockerHealthCheck | None:
+def docker_health_check(check: HealthCheck | None, bind: str, port: int | None, served_name: str,
+                        tls: bool = False) -> DockerHealthCheck | None:
     """Return the health check of an instance in Docker's terms.
 
     Return None if there is no health check, or if the instance has no API (port is None).
@@ -273,9 +245,8 @@ def _hccl_range(name: str, index: int, inputs: Inputs, findings: Findings) -> Po
     first = base + index * HCCL_PORTS
     last = first + HCCL_PORTS - 1
     if last > 65535:
-        findings.refuse(
-            name, "%s: the HCCL ports of instance %d end at %d, which is above 65535; set a lower value.",
-            name, index, last)
+        findings.refuse(name, "%s: the HCCL ports of instance %d end at %d, which is above 65535; set a lower value.",
+                        name, index, last)
     return first, last
 
 
@@ -283,8 +254,5 @@ def hccl_environment(ports: HcclPorts | None) -> dict[str, str]:
     """Return the environment that restricts HCCL to these ports."""
     if ports is None:
         return {}
-    return {
-        "HCCL_IF_BASE_PORT": str(ports["host"][0]),
-        "HCCL_HOST_SOCKET_PORT_RANGE": "%d-%d" % ports["host"],
-        "HCCL_NPU_SOCKET_PORT_RANGE": "%d-%d" % ports["npu"],
-    }
+    return {"HCCL_IF_BASE_PORT": str(ports["host"][0]), "HCCL_HOST_SOCKET_PORT_RANGE": "%d-%d" % ports["host"],
+            "HCCL_NPU_SOCKET_PORT_RANGE": "%d-%d" % ports["npu"]}

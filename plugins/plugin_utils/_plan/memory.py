@@ -60,9 +60,8 @@ def kv_bytes_per_token(model: ModelEntry, size: int, arguments: dict[str, Any], 
     return layers * width * (1 if str(arguments.get("kv-cache-dtype")).startswith(_BYTE_DTYPES) else 2)
 
 
-def resolve_memory(
-    hardware: Hardware, model: Model, group: Group | None, size: int, request_tokens: int, findings: Findings,
-) -> Memory | None:
+def resolve_memory(hardware: Hardware, model: Model, group: Group | None, size: int, request_tokens: int,
+                   findings: Findings) -> Memory | None:
     """Return the memory of an NPU, or None if it is refused because the weights alone exceed their share.
 
     :param size: the tensor parallel size. :param request_tokens: the usual number of tokens of a request.
@@ -77,15 +76,13 @@ def resolve_memory(
         larger = [each for each in range(size + 1, len(hardware["npu_devices"]) + 1)
                   if not split_problem(model, each, model["arguments"])
                   and _weights_gib(model, each * stages, ranks) < available]
-        findings.refuse(
-            "serving_tensor_parallel_size",
-            "serving_tensor_parallel_size: the weights of %s need %.1f GiB on each of %d NPUs, but vLLM may use only "
-            "%.1f GiB of an NPU (%s); %s.", model["name"], needed, size * stages, available, hardware["name"],
-            "set it to %d" % larger[0] if larger else "serve it on several nodes (serving_topology)")
+        findings.refuse("serving_tensor_parallel_size", "serving_tensor_parallel_size: the weights of %s need %.1f GiB "
+                        "on each of %d NPUs, but vLLM may use only %.1f GiB of an NPU (%s); %s.", model["name"], needed,
+                        size * stages, available, hardware["name"],
+                        "set it to %d" % larger[0] if larger else "serve it on several nodes (serving_topology)")
         return None
     left = max(0.0, available - needed - RESERVE_GIB)
-    memory: Memory = {
-        "weights_gib": round(needed, 2), "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(left, 2)}
+    memory: Memory = {"weights_gib": round(needed, 2), "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(left, 2)}
     if "kv_cache_unknown" in model:
         memory["unsupported"] = model["kv_cache_unknown"]
     elif "layers" not in model or not ("latent_size" in model or {"kv_heads", "head_size"} <= set(model)):
@@ -105,16 +102,13 @@ def _add_tokens(memory: Memory, model: Model, size: int, stages: int, request_to
     memory["sequences"] = round(tokens / length, 1)
     wanted = _count(arguments, "max-num-seqs", 1)
     if tokens < length:
-        findings.warn(
-            "memory.sequence",
-            "The KV cache of %s has room for about %d tokens, which is less than max-model-len (%d), so vLLM may not "
-            "start; lower max-model-len in serving_args, or use more NPUs.", model["name"], tokens, length)
+        findings.warn("memory.sequence", "The KV cache of %s has room for about %d tokens, which is less than "
+                      "max-model-len (%d), so vLLM may not start; lower max-model-len in serving_args, or use more "
+                      "NPUs.", model["name"], tokens, length)
     elif tokens < wanted * request_tokens:
-        findings.warn(
-            "memory.sequences",
-            "The KV cache of %s has room for about %d tokens, which is less than %d requests (max-num-seqs) of %d "
-            "tokens (plan_request_tokens), so requests may wait; lower max-num-seqs in serving_args, or use more NPUs.",
-            model["name"], tokens, wanted, request_tokens)
+        findings.warn("memory.sequences", "The KV cache of %s has room for about %d tokens, which is less than %d "
+                      "requests (max-num-seqs) of %d tokens (plan_request_tokens), so requests may wait; lower "
+                      "max-num-seqs in serving_args, or use more NPUs.", model["name"], tokens, wanted, request_tokens)
 
 
 def _count(arguments: dict[str, Any], name: str, default: int) -> int:
@@ -142,7 +136,6 @@ def _share(model: Model, findings: Findings) -> float | None:
         share = 0.0
     if 0 < share <= 1:
         return share
-    findings.refuse(
-        "serving_args.type",
-        "serving_args: gpu-memory-utilization must be above 0 and at most 1, but is %r.", value)
+    findings.refuse("serving_args.type", "serving_args: gpu-memory-utilization must be above 0 and at most 1, but is "
+                    "%r.", value)
     return None

@@ -110,9 +110,8 @@ class _Common:
     options: list[str]
 
 
-def resolve(
-    catalogue: Catalogue, inputs: Mapping[str, Any], host: str | None = None, members: Members | None = None,
-) -> Plan:
+def resolve(catalogue: Catalogue, inputs: Mapping[str, Any], host: str | None = None,
+            members: Members | None = None) -> Plan:
     """Return the plan of a host.
 
     The inputs must not contain secrets: any non-empty value of serving_api_key means that a key is set.
@@ -141,9 +140,8 @@ def no_api_reason(plan: Plan) -> str:
     return "%s serves the whole group and is tested instead of this host." % head
 
 
-def _resolve(
-    catalogue: Catalogue, values: Mapping[str, Any], host: str | None, members: Members,
-) -> tuple[Plan, Findings]:
+def _resolve(catalogue: Catalogue, values: Mapping[str, Any], host: str | None,
+             members: Members) -> tuple[Plan, Findings]:
     """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
     findings = Findings()
     problems = dict(tls.file_problems("serving", values))
@@ -169,9 +167,8 @@ def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Member
         if member["host"] != group["host"]:
             other, found = _resolve(catalogue, members[member["host"]], member["host"], members)
         if found.refusals:
-            findings.refuse(
-                "serving_hosts", "%s, which is in the same group as %s, cannot be deployed: %s",
-                member["host"], group["host"], found.refusals[0]["message"])
+            findings.refuse("serving_hosts", "%s, which is in the same group as %s, cannot be deployed: %s",
+                            member["host"], group["host"], found.refusals[0]["message"])
             return
         hashes.append(other["instances"][0]["hash"])
     whole = digest(hashes)
@@ -192,9 +189,8 @@ def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[H
     wanted, hardware_id, model_id = (inputs.text(name) for name in ("plan_release", "plan_hardware", "plan_model"))
     release_name = release_id(wanted)
     if release_name != wanted:
-        findings.warn(
-            "plan_release",
-            "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.", wanted, release_name)
+        findings.warn("plan_release", "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.",
+                      wanted, release_name)
     profile = _entry(catalogue["hardware"], "plan_hardware", hardware_id, findings)
     models = catalogue["models"]
     if {release_name, base_release(release_name)} & set(catalogue["releases"]):
@@ -207,11 +203,9 @@ def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[H
     if profile is None or release_entry is None or model_entry is None:
         return None
     if release_entry["vllm"] not in catalogue["vllm_versions"]:
-        findings.warn(
-            "plan_release",
-            "Release %s contains vLLM %s, whose options the catalogue does not list, so those of the preceding version "
-            "are used; add the version to vllm_versions in plan_catalogue when you have compared its options.",
-            release_name, release_entry["vllm"])
+        findings.warn("plan_release", "Release %s contains vLLM %s, whose options the catalogue does not list, so "
+                      "those of the preceding version are used; add the version to vllm_versions in plan_catalogue "
+                      "when you have compared its options.", release_name, release_entry["vllm"])
     hardware = _hardware(hardware_id, profile, inputs)
     release: Release = {**release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"]),
                         "usable": usable}
@@ -225,10 +219,8 @@ def _release(releases: Mapping[str, ReleaseEntry], name: str, usable: list[str],
     """Return the entry of a release, or that of its base for a post-release or a nightly image."""
     base = base_release(name)
     if name not in releases and base in releases:
-        findings.warn(
-            "plan_release",
-            "plan_release is %s, which is not in the catalogue, so it is planned as %s, on which it is based.",
-            name, base)
+        findings.warn("plan_release", "plan_release is %s, which is not in the catalogue, so it is planned as %s, on "
+                      "which it is based.", name, base)
         return releases[str(base)]
     return _entry(releases, "plan_release", name, findings, nearest_release(name, usable), usable)
 
@@ -239,23 +231,15 @@ def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findin
     if name in entries:
         return entries[name]
     close = close or nearest(name, choices or entries)
-    findings.refuse(
-        variable,
-        "%s is %s, which is not in the catalogue; %s.",
-        variable, name or "empty",
-        "the nearest is " + close if close else "choose one of " + ", ".join(choices or sorted(entries)))
+    findings.refuse(variable, "%s is %s, which is not in the catalogue; %s.", variable, name or "empty",
+                    "the nearest is " + close if close else "choose one of " + ", ".join(choices or sorted(entries)))
     return None
 
 
 def _hardware(name: str, profile: HardwareProfile, inputs: Inputs) -> Hardware:
     driver = inputs.path("serving_driver_path")
-    return {
-        **profile,
-        "id": name,
-        "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
-        "driver_path": driver,
-        "driver_version_file": driver + "/version.info",
-    }
+    return {**profile, "id": name, "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
+            "driver_path": driver, "driver_version_file": driver + "/version.info"}
 
 
 def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -> Model:
@@ -277,57 +261,42 @@ def _check_support(hardware: Hardware, release: Release, model: Model, inputs: I
     """Refuse combinations that the catalogue rules out, and warn about known problems of the combination."""
     status = support(model, release["id"])
     if status == "unstated":
-        findings.warn(
-            "release.undocumented",
-            "The catalogue does not state which releases support %s; release %s may not support it.",
-            model["name"], release["id"])
+        findings.warn("release.undocumented", "The catalogue does not state which releases support %s; release %s may "
+                      "not support it.", model["name"], release["id"])
     elif status == "undocumented":
         documented = [name for name in release["usable"] if support(model, name) == "documented"]
-        findings.warn(
-            "release.undocumented",
-            "No documentation or test of upstream is known for %s with release %s; the last documented release is %s.",
-            model["name"], release["id"], documented[-1] if documented else "unknown")
+        findings.warn("release.undocumented", "No documentation or test of upstream is known for %s with release %s; "
+                      "the last documented release is %s.", model["name"], release["id"],
+                      documented[-1] if documented else "unknown")
     elif status is None:
-        findings.refuse(
-            "plan_release",
-            "plan_release is %s, which does not support %s; choose one of %s.",
-            release["id"], model["name"], ", ".join(release["usable"]))
+        findings.refuse("plan_release", "plan_release is %s, which does not support %s; choose one of %s.",
+                        release["id"], model["name"], ", ".join(release["usable"]))
 
     if hardware["series"] not in model["series"]:
-        findings.warn(
-            "plan_hardware",
-            "Upstream documents %s for %s, but plan_hardware is %s.", model["name"], ", ".join(model["series"]),
-            hardware["id"])
+        findings.warn("plan_hardware", "Upstream documents %s for %s, but plan_hardware is %s.", model["name"],
+                      ", ".join(model["series"]), hardware["id"])
     topology, nodes = inputs.choice("serving_topology", TOPOLOGIES), model["minimum_nodes"]
     if nodes > max(1, len(inputs.items("serving_hosts")) if topology in GROUPED else 1):
-        findings.refuse(
-            "serving_topology",
-            "%s needs at least %d nodes, but serving_topology is %s; set it to data_parallel, and serving_hosts to %d "
-            "nodes.", model["name"], nodes, topology, nodes)
+        findings.refuse("serving_topology", "%s needs at least %d nodes, but serving_topology is %s; set it to "
+                        "data_parallel, and serving_hosts to %d nodes.", model["name"], nodes, topology, nodes)
     if topology in model["unsupported"]:
-        findings.refuse(
-            "serving_topology",
-            "serving_topology is %s, which is not supported for %s: %s (catalogue entry "
-            "models.%s.unsupported.%s); choose another topology.",
-            topology, model["name"], model["unsupported"][topology], model["id"], topology)
+        findings.refuse("serving_topology", "serving_topology is %s, which is not supported for %s: %s (catalogue "
+                        "entry models.%s.unsupported.%s); choose another topology.", topology, model["name"],
+                        model["unsupported"][topology], model["id"], topology)
 
     architecture = inputs.text("plan_architecture")
     if architecture and architecture not in set(release["architectures"]) & set(hardware["architectures"]):
-        findings.refuse(
-            "plan_architecture",
-            "plan_architecture is %s, but release %s has images for %s only; correct plan_architecture or "
-            "choose another release.",
-            architecture, release["id"], ", ".join(release["architectures"]))
+        findings.refuse("plan_architecture", "plan_architecture is %s, but release %s has images for %s only; correct "
+                        "plan_architecture or choose another release.", architecture, release["id"],
+                        ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
         applies = not architecture or architecture in bug.get("architectures", [architecture])
         if applies and concerns(bug, model) and "mitigated_by" not in bug:
             findings.warn("known_bug." + name, "%s (%s).", bug["summary"].rstrip("."), bug["source"])
 
 
-def _deployment(
-    catalogue: Catalogue, hardware: Hardware, release: Release, model: Model, group: Group | None, inputs: Inputs,
-    members: Members, findings: Findings,
-) -> Plan:
+def _deployment(catalogue: Catalogue, hardware: Hardware, release: Release, model: Model, group: Group | None,
+                inputs: Inputs, members: Members, findings: Findings) -> Plan:
     """Return the plan for a hardware profile, release and model. Its hashes depend only on this host."""
     image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, model, inputs, findings)
     environment = base_environment(release, model, inputs, findings)
@@ -335,8 +304,7 @@ def _deployment(
     arguments = merge_arguments(catalogue, release, model, overrides, findings)
     set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
     restrict_media(arguments, overrides, findings)
-    set_shutdown_timeout(
-        catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
+    set_shutdown_timeout(catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
     check_arguments(catalogue, arguments, release, model, findings)
     api_key.check_exposure(inputs, arguments, group is None or group["rank"] == 0, findings)
     resolve_conflicts(group, release, model, arguments, option_names(overrides), findings)
@@ -351,14 +319,11 @@ def _deployment(
     settings = _container_settings(inputs, findings, group)
     check = resolve_health_check(inputs, findings)
     if group and check and check["restart"]:
-        findings.refuse(
-            "serving_restart_hung",
-            "serving_restart_hung is true, but a restarted host cannot rejoin its group (serving_topology is %s); set "
-            "it to false.", group["topology"])
-    common = _Common(
-        hardware, model, group, settings, environment,
-        mounts=_mounts(hardware, model, patch, check, group, inputs, findings), health_check=check,
-        options=render(catalogue, release, arguments))
+        findings.refuse("serving_restart_hung", "serving_restart_hung is true, but a restarted host cannot rejoin its "
+                        "group (serving_topology is %s); set it to false.", group["topology"])
+    common = _Common(hardware, model, group, settings, environment,
+                     mounts=_mounts(hardware, model, patch, check, group, inputs, findings), health_check=check,
+                     options=render(catalogue, release, arguments))
     instances = []
     for index, own in enumerate(npus_of_instances):
         instance = _instance(index, own, common, inputs, findings)
@@ -394,22 +359,17 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
     address = inputs.text("serving_address")
     for variable, value in (("serving_bind", bind), ("serving_address", address)):
         if value and not _is_host(value):
-            findings.refuse(
-                variable,
-                "%s must be a host name, an IPv4 address or an IPv6 address, without brackets, port and zone, but is "
-                "%r.", variable, value)
+            findings.refuse(variable, "%s must be a host name, an IPv4 address or an IPv6 address, without brackets, "
+                            "port and zone, but is %r.", variable, value)
     if bind == "0.0.0.0" and ":" in address and _is_host(address):
-        findings.refuse(
-            "serving_bind",
-            "serving_address is the IPv6 address %s, but serving_bind is 0.0.0.0, which is every IPv4 address; set "
-            "serving_bind to ::, which is every address.", address)
+        findings.refuse("serving_bind", "serving_address is the IPv6 address %s, but serving_bind is 0.0.0.0, which is "
+                        "every IPv4 address; set serving_bind to ::, which is every address.", address)
     shm_size = inputs.text("serving_shm_size") or ("16g" if group else "1g")
     if not re.match(r"^[1-9][0-9]*[kmg]?$", shm_size, re.IGNORECASE):
         findings.refuse("serving_shm_size", "serving_shm_size must be a size such as 1g, but is %r.", shm_size)
     if inputs.boolean("serving_privileged"):
-        findings.warn(
-            "serving_privileged",
-            "serving_privileged is true, so the containers have full access to their node.")
+        findings.warn("serving_privileged", "serving_privileged is true, so the containers have full access to their "
+                      "node.")
     policy = inputs.choice("serving_restart_policy", ("always", "unless-stopped", "on-failure", "no"))
     return {
         "bind": bind,
@@ -432,10 +392,8 @@ def _is_host(text: str) -> bool:
     return "%" not in text  # An IPv6 zone is valid on one host only.
 
 
-def _mounts(
-    hardware: Hardware, model: Model, patch: Patch | None, check: HealthCheck | None, group: Group | None,
-    inputs: Inputs, findings: Findings,
-) -> list[Mount]:
+def _mounts(hardware: Hardware, model: Model, patch: Patch | None, check: HealthCheck | None, group: Group | None,
+            inputs: Inputs, findings: Findings) -> list[Mount]:
     """Return the mounts that all instances of the host share."""
     found = instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
     if patch:
@@ -450,10 +408,8 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     group, model, bind = common.group, common.model, common.settings["bind"]
     name = inputs.text("serving_container_name") or model["container_name"]
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
-        findings.refuse(
-            "serving_container_name",
-            "serving_container_name must start with a letter or digit and contain only letters, digits, '_', '.' and "
-            "'-', but is %r.", name)
+        findings.refuse("serving_container_name", "serving_container_name must start with a letter or digit and "
+                        "contain only letters, digits, '_', '.' and '-', but is %r.", name)
     port = inputs.integer("serving_port", 1, 65535) + index
     serves = group is None or group["rank"] == 0
     state_path = inputs.path("serving_state_path")
@@ -461,11 +417,9 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     client_address = bind if is_loopback(bind) else inputs.text("serving_address")
     hccl = hccl_ports(index, inputs, findings)
     launcher, command = instance_command(model, group, bind, port, npus, common.options)
-    membership: Membership = {} if group is None else {
-        "address": group["members"][group["rank"]]["address"],
-        "interface": inputs.text("serving_interface") or None,
-        "group_port": None if group["rank"] else group["port"],
-    }
+    membership: Membership = {} if group is None else {"address": group["members"][group["rank"]]["address"],
+                                                       "interface": inputs.text("serving_interface") or None,
+                                                       "group_port": None if group["rank"] else group["port"]}
     instance: Instance = {
         **common.settings,
         **membership,
@@ -503,9 +457,8 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         instance["middleware_path"] = middleware = api_key.middleware_path(state_path)
         instance["launcher"] = launcher + api_key.LAUNCHER
         instance["command"] += api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
-        instance["mounts"] += [
-            bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
-            bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
+        instance["mounts"] += [bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
+                               bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
     keep_plog(instance, inputs.path("serving_state_path"), inputs.integer("serving_plog_max_mb", 0, 1 << 20))
     return instance
 
@@ -524,13 +477,9 @@ def _check_ports(instances: list[Instance], group: Group | None, findings: Findi
             for other, (low, high) in taken:
                 if first <= high and low <= last:
                     ports = "port %d" % first if first == last else "ports %d-%d" % (first, last)
-                    findings.refuse(
-                        variable,
-                        "%s assigns %s to instance %d, but this overlaps with %s; change one of the two variables.",
-                        variable, ports, instance["index"], other)
+                    findings.refuse(variable, "%s assigns %s to instance %d, but this overlaps with %s; change one of "
+                                    "the two variables.", variable, ports, instance["index"], other)
             taken.append((variable, (first, last)))
         if port is not None and port > 65535:
-            findings.refuse(
-                "serving_port",
-                "serving_port: instance %d would listen on port %d, which is above 65535; set a lower serving_port.",
-                instance["index"], port)
+            findings.refuse("serving_port", "serving_port: instance %d would listen on port %d, which is above 65535; "
+                            "set a lower serving_port.", instance["index"], port)

@@ -64,9 +64,8 @@ NO_DOMAIN = "none.invalid"
 Arguments = dict[str, Any]
 
 
-def merge_arguments(
-    catalogue: Catalogue, release: Release, model: Model, overrides: Mapping[str, Any], findings: Findings,
-) -> Arguments:
+def merge_arguments(catalogue: Catalogue, release: Release, model: Model, overrides: Mapping[str, Any],
+                    findings: Findings) -> Arguments:
     """Return ``{option: value}``, the options of the model with the overrides merged by name. Null removes an option.
 
     Refuse options that the vLLM version of the release does not have, and options that another input controls.
@@ -78,9 +77,8 @@ def merge_arguments(
     added: Arguments = {}
     for name, value in _normalized(overrides, findings).items():
         if name in OWNED:
-            findings.refuse(
-                "serving_args.owned",
-                "serving_args sets %s, which %s controls; set that variable instead.", name, OWNED[name])
+            findings.refuse("serving_args.owned", "serving_args sets %s, which %s controls; set that variable instead.",
+                            name, OWNED[name])
         elif name not in known:
             findings.refuse("serving_args.unknown", "%s", _unknown(name, catalogue, release, known))
         elif value is None:
@@ -113,9 +111,8 @@ def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list
     return words
 
 
-def set_weight_nz(
-    arguments: Arguments, environment: dict[str, str], mode: str, release: Release, findings: Findings,
-) -> None:
+def set_weight_nz(arguments: Arguments, environment: dict[str, str], mode: str, release: Release,
+                  findings: Findings) -> None:
     """Add serving_weight_nz to the arguments or to the environment, depending on where the release reads it.
 
     :param mode: the value of serving_weight_nz. An empty string keeps the default of the release.
@@ -124,10 +121,8 @@ def set_weight_nz(
     if mode == "":
         return
     if mode not in [str(value) for value in rule["values"]]:
-        findings.refuse(
-            "serving_weight_nz",
-            "serving_weight_nz must be one of %s with release %s, but is %s.",
-            ", ".join(map(str, rule["values"])), release["id"], mode)
+        findings.refuse("serving_weight_nz", "serving_weight_nz must be one of %s with release %s, but is %s.",
+                        ", ".join(map(str, rule["values"])), release["id"], mode)
     elif "environment" in rule:
         environment[rule["environment"]] = mode
     else:
@@ -136,9 +131,8 @@ def set_weight_nz(
         arguments["additional-config"] = config
 
 
-def set_shutdown_timeout(
-    catalogue: Catalogue, release: Release, arguments: Arguments, overrides: Mapping[str, Any], seconds: int,
-) -> None:
+def set_shutdown_timeout(catalogue: Catalogue, release: Release, arguments: Arguments, overrides: Mapping[str, Any],
+                         seconds: int) -> None:
     """Set ``shutdown-timeout``, so that a stopped server finishes its requests, unless serving_args sets it.
 
     Releases whose vLLM does not have the option are skipped.
@@ -158,48 +152,38 @@ def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings:
         arguments[option] = [NO_DOMAIN]
     elif not arguments.get(option):
         arguments.pop(option, None)
-        findings.warn(
-            "serving_args.media",
-            "serving_args sets no allowed-media-domains, so the server fetches pictures from any host that a client "
-            "names, internal ones included; list the hosts that it may fetch from.")
+        findings.warn("serving_args.media", "serving_args sets no allowed-media-domains, so the server fetches "
+                      "pictures from any host that a client names, internal ones included; list the hosts that it may "
+                      "fetch from.")
 
 
-def check_arguments(
-    catalogue: Catalogue, arguments: Arguments, release: Release, model: Model, findings: Findings,
-) -> None:
+def check_arguments(catalogue: Catalogue, arguments: Arguments, release: Release, model: Model,
+                    findings: Findings) -> None:
     """Refuse values that vLLM rejects only after minutes of loading. Warn about values that it silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
-        findings.refuse(
-            "serving_args.additional-config",
-            "serving_args: additional-config must be a mapping, but is %r.", config)
+        findings.refuse("serving_args.additional-config", "serving_args: additional-config must be a mapping, but is "
+                        "%r.", config)
     keys, ignored = catalogue["additional_config_keys"], release["additional_config_ignored"]
     for key in sorted(config) if isinstance(config, dict) else ():
         if key in ignored or key not in keys or not within(keys[key], release["id"]):
             close = nearest(key, [each for each in keys if within(keys[each], release["id"])])
-            reason = ignored.get(key) or (
-                "other releases have it" if key in keys else "no release has it" + (
-                    ", and the nearest key is %s" % close if close else ""))
-            findings.warn(
-                "serving_args.ignored", "serving_args: release %s ignores the key %s of additional-config: %s.",
-                release["id"], key, reason)
+            reason = ignored.get(key) or ("other releases have it" if key in keys else "no release has it" + (
+                ", and the nearest key is %s" % close if close else ""))
+            findings.warn("serving_args.ignored", "serving_args: release %s ignores the key %s of additional-config: "
+                          "%s.", release["id"], key, reason)
 
     batched, seqs = _number("max-num-batched-tokens", arguments, findings), _number("max-num-seqs", arguments, findings)
     length = _number("max-model-len", arguments, findings)
     if batched and seqs and batched < seqs:
-        findings.refuse(
-            "serving_args.batched_tokens",
-            "serving_args: max-num-batched-tokens (%d) must be at least max-num-seqs (%d).", batched, seqs)
+        findings.refuse("serving_args.batched_tokens", "serving_args: max-num-batched-tokens (%d) must be at least "
+                        "max-num-seqs (%d).", batched, seqs)
     if batched and length and batched < length and arguments.get("enable-chunked-prefill") is False:
-        findings.refuse(
-            "serving_args.batched_tokens",
-            "serving_args: without chunked prefill max-num-batched-tokens (%d) must be at least max-model-len (%d).",
-            batched, length)
+        findings.refuse("serving_args.batched_tokens", "serving_args: without chunked prefill max-num-batched-tokens "
+                        "(%d) must be at least max-model-len (%d).", batched, length)
     if length and length > model["context_length"]:
-        findings.refuse(
-            "serving_args.max_model_len",
-            "serving_args: max-model-len is %d, but the context of %s is limited to %d tokens; lower it.",
-            length, model["name"], model["context_length"])
+        findings.refuse("serving_args.max_model_len", "serving_args: max-model-len is %d, but the context of %s is "
+                        "limited to %d tokens; lower it.", length, model["name"], model["context_length"])
 
 
 def _normalized(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
@@ -209,9 +193,8 @@ def _normalized(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
     for key, value in overrides.items():
         name = _option(key)
         if name in values:
-            findings.refuse(
-                "serving_args.doubled",
-                "serving_args contains one option twice, as %s and as %s; keep only %s.", keys[name], key, name)
+            findings.refuse("serving_args.doubled", "serving_args contains one option twice, as %s and as %s; keep "
+                            "only %s.", keys[name], key, name)
         values[name], keys[name] = value, key
     return values
 
@@ -243,9 +226,8 @@ def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
                 "serving_args.type", "serving_args: %s must have a value, but is %s.", name, str(value).lower())
         return _parsed_config(value) if name == "additional-config" else value
     if str(value).lower() not in ("true", "false"):
-        findings.refuse(
-            "serving_args.type",
-            "serving_args: %s is a switch and must be true or false, but is %r.", name, value)
+        findings.refuse("serving_args.type", "serving_args: %s is a switch and must be true or false, but is %r.", name,
+                        value)
     return str(value).lower() == "true"
 
 

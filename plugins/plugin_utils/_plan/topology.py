@@ -61,9 +61,8 @@ RAY_HEAD = ["/bin/bash", "-c", 'address=$1 port=$2; shift 2; ray start --head --
 Members = Mapping[str, Mapping[str, Any]]
 
 
-def resolve_group(
-    catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None, members: Members,
-) -> Group | None:
+def resolve_group(catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None,
+                  members: Members) -> Group | None:
     """Return the group of the host, or None if the host is not in a group or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
@@ -76,18 +75,16 @@ def resolve_group(
     if topology == PIPELINE and "nnodes" not in serve_options(catalogue, release["vllm"]):
         able = [name for name in release["usable"]
                 if "nnodes" in serve_options(catalogue, catalogue["releases"][name]["vllm"])]
-        findings.refuse(
-            "serving_topology",
-            "serving_topology is pipeline, but vLLM %s of release %s has no option --nnodes; set it to ray%s.",
-            release["vllm"], release["id"], ", or plan_release to one of " + ", ".join(able) if able else "")
+        findings.refuse("serving_topology", "serving_topology is pipeline, but vLLM %s of release %s has no option "
+                        "--nnodes; set it to ray%s.", release["vllm"], release["id"],
+                        ", or plan_release to one of " + ", ".join(able) if able else "")
     port = _port(topology, inputs, findings)
     found: list[Member] = [{"host": name, "address": _address(name, members[name], findings)}
                            for name in named if name in members]
     addresses = [member["address"] for member in found]
     for address in sorted({address for address in addresses if address and addresses.count(address) > 1}):
-        findings.refuse(
-            "serving_group_address",
-            "serving_group_address is %s on more than one host of the group; give each host its own address.", address)
+        findings.refuse("serving_group_address", "serving_group_address is %s on more than one host of the group; give "
+                        "each host its own address.", address)
     if host is None or len(findings.refusals) > before:
         return None
     return {"topology": topology, "host": host, "rank": named.index(host), "port": port, "members": found}
@@ -97,19 +94,14 @@ def _check_hosts(topology: str, named: list[str], host: str | None, members: Mem
     """Refuse serving_hosts if it is not a valid group that includes this host."""
     unknown = [name for name in named if name not in members]
     if len(set(named)) < 2 or len(set(named)) < len(named):
-        findings.refuse(
-            "serving_hosts",
-            "serving_hosts must name two or more different hosts for serving_topology %s, but names %s.",
-            topology, ", ".join(named) or "none")
+        findings.refuse("serving_hosts", "serving_hosts must name two or more different hosts for serving_topology %s, "
+                        "but names %s.", topology, ", ".join(named) or "none")
     elif host not in named:
-        findings.refuse(
-            "serving_hosts",
-            "serving_hosts names %s, but not %s itself; add it, or set serving_topology of this host to replicas.",
-            ", ".join(named), host)
+        findings.refuse("serving_hosts", "serving_hosts names %s, but not %s itself; add it, or set serving_topology "
+                        "of this host to replicas.", ", ".join(named), host)
     elif unknown:
-        findings.refuse(
-            "serving_hosts",
-            "serving_hosts names %s, which is not in the inventory; correct the name.", ", ".join(unknown))
+        findings.refuse("serving_hosts", "serving_hosts names %s, which is not in the inventory; correct the name.",
+                        ", ".join(unknown))
 
 
 def _check_shared(host: str | None, members: Members, findings: Findings) -> None:
@@ -118,10 +110,8 @@ def _check_shared(host: str | None, members: Members, findings: Findings) -> Non
     for name, other in members.items():
         for variable in SHARED:
             if other.get(variable) != own.get(variable):
-                findings.refuse(
-                    variable,
-                    "%s is %r on %s, but %r on %s, which is in the same group; give both hosts the same value.",
-                    variable, own.get(variable), host, other.get(variable), name)
+                findings.refuse(variable, "%s is %r on %s, but %r on %s, which is in the same group; give both hosts "
+                                "the same value.", variable, own.get(variable), host, other.get(variable), name)
 
 
 def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
@@ -131,10 +121,8 @@ def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
     port = inputs.integer("serving_group_port", 1024, 65535)
     first, last = RAY_WORKER_PORTS
     if topology == RAY and first <= port <= last:
-        findings.refuse(
-            "serving_group_port",
-            "serving_group_port is %d, but Ray uses the ports from %d to %d for its workers; choose another port.",
-            port, first, last)
+        findings.refuse("serving_group_port", "serving_group_port is %d, but Ray uses the ports from %d to %d for its "
+                        "workers; choose another port.", port, first, last)
     return port
 
 
@@ -146,18 +134,14 @@ def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
     except ValueError:
         address = None
     if address is None or address.is_loopback or address.is_unspecified:
-        findings.refuse(
-            "serving_group_address",
-            "serving_group_address of %s must be the IPv4 address by which the other hosts reach it, but is %s.",
-            name, text or "empty")
+        findings.refuse("serving_group_address", "serving_group_address of %s must be the IPv4 address by which the "
+                        "other hosts reach it, but is %s.", name, text or "empty")
         return ""
     return text
 
 
-def resolve_conflicts(
-    group: Group | None, release: Release, model: Model, arguments: dict[str, Any], overrides: set[str],
-    findings: Findings,
-) -> None:
+def resolve_conflicts(group: Group | None, release: Release, model: Model, arguments: dict[str, Any],
+                      overrides: set[str], findings: Findings) -> None:
     """Remove default arguments of the model that do not work with the topology. Refuse such arguments in serving_args.
 
     :param overrides: the names of the options in serving_args.
@@ -172,23 +156,19 @@ def resolve_conflicts(
         if option in overrides and conflict.get("left_to_vllm"):
             continue
         if option in overrides:
-            findings.refuse(
-                "serving_args.topology",
-                "serving_args sets %s, which does not work with serving_topology %s in release %s: %s; remove it.",
-                option, group["topology"], release["id"], conflict["reason"])
+            findings.refuse("serving_args.topology", "serving_args sets %s, which does not work with serving_topology "
+                            "%s in release %s: %s; remove it.", option, group["topology"], release["id"],
+                            conflict["reason"])
         else:
             del arguments[option]
     reason = model["untested"].get(group["topology"])
     if reason:
-        findings.warn(
-            "serving_topology", "serving_topology is %s, which is untested with %s: %s.",
-            group["topology"], model["name"], reason)
+        findings.warn("serving_topology", "serving_topology is %s, which is untested with %s: %s.", group["topology"],
+                      model["name"], reason)
 
 
-def join_placement(
-    placement: list[list[int]], group: Group | None, hardware: Hardware, model: Model, members: Members,
-    findings: Findings,
-) -> list[list[int]]:
+def join_placement(placement: list[list[int]], group: Group | None, hardware: Hardware, model: Model, members: Members,
+                   findings: Findings) -> list[list[int]]:
     """Return the NPUs of each instance of a host. All data parallel ranks of a host form one instance.
 
     Also set ``tensor_parallel_size`` of the group and, with data parallelism, ``size``, ``local`` and ``start``.
@@ -200,10 +180,8 @@ def join_placement(
     group["tensor_parallel_size"] = len(placement[0])
     if group["topology"] != DATA_PARALLEL:
         if len(placement) > 1:
-            findings.refuse(
-                "serving_replicas",
-                "serving_replicas must be 1 with serving_topology %s, whose nodes form one engine, but is %d.",
-                group["topology"], len(placement))
+            findings.refuse("serving_replicas", "serving_replicas must be 1 with serving_topology %s, whose nodes form "
+                            "one engine, but is %d.", group["topology"], len(placement))
         return placement[:1]
     ignored = Findings()  # The plan of each member reports its own findings.
     ranks = []
@@ -215,9 +193,8 @@ def join_placement(
     return [[npu for npus in placement for npu in npus]]
 
 
-def instance_command(
-    model: Model, group: Group | None, bind: str, port: int, npus: list[int], options: list[str],
-) -> tuple[list[str], list[str]]:
+def instance_command(model: Model, group: Group | None, bind: str, port: int, npus: list[int],
+                     options: list[str]) -> tuple[list[str], list[str]]:
     """Return the launcher and the command of an instance.
 
     :param options: the rendered arguments, which follow the options that other inputs control.
@@ -270,9 +247,8 @@ def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: F
     site = inputs.mapping("serving_env")
     for name, variable in sorted(OWNED_ENVIRONMENT.items()):
         if name in site:
-            findings.refuse(
-                "serving_env.owned",
-                "serving_env sets %s, which %s controls; set that variable instead.", name, variable)
+            findings.refuse("serving_env.owned", "serving_env sets %s, which %s controls; set that variable instead.",
+                            name, variable)
     address = group["members"][group["rank"]]["address"]
     found = {name: value for name, value in ENVIRONMENT.items() if name not in site}
     found.update(HCCL_IF_IP=address, VLLM_HOST_IP=address)
