@@ -339,10 +339,9 @@ def main() -> None:
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     archive = collecting.pack((name, each.text) for name, each in found.items() if each.text or each.problem is None)
-    module.exit_json(changed=False, diagnosis=triage(found), clock_offset_s=ahead,
-                     archive=base64.b64encode(archive).decode("ascii"),
-                     files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem}
-                            for name, each in found.items()})
+    module.exit_json(
+        changed=False, diagnosis=triage(found), clock_offset_s=ahead, archive=base64.b64encode(archive).decode("ascii"),
+        files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem} for name, each in found.items()})
 
 
 if __name__ == "__main__":

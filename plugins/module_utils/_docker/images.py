@@ -104,14 +104,10 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
     if image is None:
         return None
     try:
-        return {
-            "id": image["Id"],
-            "digests": sorted(image.get("RepoDigests") or ()),
-            "tags": sorted(image.get("RepoTags") or ()),
-            "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
-            "size_bytes": image["Size"],
-            "created": image.get("Created") or None,
-        }
+        return {"id": image["Id"], "digests": sorted(image.get("RepoDigests") or ()),
+                "tags": sorted(image.get("RepoTags") or ()),
+                "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
+                "size_bytes": image["Size"], "created": image.get("Created") or None}
     except (LookupError, TypeError) as error:
         raise DockerError("the Docker engine returns the image %s in an unknown format (%r)" % (
             reference, error)) from error

@@ -429,9 +429,8 @@ class Staging:
             "environment": None,
         }
         if wanted and paths and fetch:
-            work["command"] = hub.download_command(
-                self.source.kind, self.source.endpoint, self.source.repository, wanted["revision"] or "", paths,
-                self.paths.staging, self._workers)
+            work["command"] = hub.download_command(self.source.kind, self.source.endpoint, self.source.repository,
+                                                   wanted["revision"] or "", paths, self.paths.staging, self._workers)
             work["environment"] = dict(hub.download_environment(self.source.kind, self.source.endpoint),
                                        **self._environment())
         return work
@@ -439,8 +438,7 @@ class Staging:
     def _environment(self) -> dict[str, str]:
         return {"STAGING_FOLDER": self.paths.staging, "STAGING_LOCK": self.paths.lock,
                 "STAGING_WORK_LOCK": os.path.join(self.paths.work, weights.LOCK),
-                "STAGING_WANTED": os.path.join(self.paths.state, WANTED),
-                "STAGING_CREDENTIALS": self.credentials}
+                "STAGING_WANTED": os.path.join(self.paths.state, WANTED), "STAGING_CREDENTIALS": self.credentials}
 
     def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile], staging: Folder | None, work: Folder | None
                      ) -> set[str]:
