@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
     SWITCH,
     VALUE,
@@ -18,41 +19,18 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
     within,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Catalogue,
-    Model,
-    OptionKind,
-    Release,
-)
 
 # Options that another input controls. serving_args must not set them, because the two values could differ.
 OWNED = {
-    "model": "plan_model",
-    "quantization": "plan_model",
-    "host": "serving_bind",
-    "port": "serving_port",
-    "served-model-name": "serving_served_model_name",
-    "tensor-parallel-size": "serving_tensor_parallel_size",
-    "api-key": "serving_api_key",
-    "ssl-certfile": "serving_tls_certificate",
-    "ssl-keyfile": "serving_tls_key",
-    "ssl-ca-certs": "serving_tls_ca",
-    "ssl-cert-reqs": "serving_tls_ca",
-    "hf-token": "weights_hub_token",
-    "config": "serving_args",
-    "pipeline-parallel-size": "serving_topology",
-    "data-parallel-size": "serving_topology",
-    "data-parallel-size-local": "serving_topology",
-    "data-parallel-address": "serving_topology",
-    "data-parallel-rpc-port": "serving_topology",
-    "data-parallel-start-rank": "serving_topology",
-    "data-parallel-backend": "serving_topology",
-    "distributed-executor-backend": "serving_topology",
-    "headless": "serving_topology",
-    "nnodes": "serving_topology",
-    "node-rank": "serving_topology",
-    "master-addr": "serving_topology",
-    "master-port": "serving_topology",
+    "model": "plan_model", "quantization": "plan_model", "host": "serving_bind", "port": "serving_port",
+    "served-model-name": "serving_served_model_name", "tensor-parallel-size": "serving_tensor_parallel_size",
+    "api-key": "serving_api_key", "hf-token": "weights_hub_token", "config": "serving_args",
+    "ssl-certfile": "serving_tls_certificate", "ssl-keyfile": "serving_tls_key",
+    "ssl-ca-certs": "serving_tls_ca", "ssl-cert-reqs": "serving_tls_ca",
+    **dict.fromkeys((
+        "pipeline-parallel-size", "data-parallel-size", "data-parallel-size-local", "data-parallel-address",
+        "data-parallel-rpc-port", "data-parallel-start-rank", "data-parallel-backend", "distributed-executor-backend",
+        "headless", "nnodes", "node-rank", "master-addr", "master-port"), "serving_topology"),
 }
 
 # Options that are repeated for each item of a list. Any other option is followed by all items of the list.
@@ -64,8 +42,8 @@ NO_DOMAIN = "none.invalid"
 Arguments = dict[str, Any]
 
 
-def merge_arguments(catalogue: Catalogue, release: Release, model: Model, overrides: Mapping[str, Any],
-                    findings: Findings) -> Arguments:
+def merge_arguments(catalogue: types.Catalogue, release: types.Release, model: types.Model,
+                    overrides: Mapping[str, Any], findings: Findings) -> Arguments:
     """Return ``{option: value}``, the options of the model with the overrides merged by name. Null removes an option.
 
     Refuse options that the vLLM version of the release does not have, and options that another input controls.
@@ -94,7 +72,7 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
     return {_option(key) for key in overrides}
 
 
-def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list[str]:
+def render(catalogue: types.Catalogue, release: types.Release, arguments: Arguments) -> list[str]:
     """Return the options as command-line words, with full names and dashes. Only those in REPEATED can occur twice."""
     kinds = serve_options(catalogue, release["vllm"])
     words = []
@@ -111,7 +89,7 @@ def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list
     return words
 
 
-def set_weight_nz(arguments: Arguments, environment: dict[str, str], mode: str, release: Release,
+def set_weight_nz(arguments: Arguments, environment: dict[str, str], mode: str, release: types.Release,
                   findings: Findings) -> None:
     """Add serving_weight_nz to the arguments or to the environment, depending on where the release reads it.
 
@@ -131,8 +109,8 @@ def set_weight_nz(arguments: Arguments, environment: dict[str, str], mode: str, 
         arguments["additional-config"] = config
 
 
-def set_shutdown_timeout(catalogue: Catalogue, release: Release, arguments: Arguments, overrides: Mapping[str, Any],
-                         seconds: int) -> None:
+def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arguments: Arguments,
+                         overrides: Mapping[str, Any], seconds: int) -> None:
     """Set ``shutdown-timeout``, so that a stopped server finishes its requests, unless serving_args sets it.
 
     Releases whose vLLM does not have the option are skipped.
@@ -157,7 +135,7 @@ def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings:
                       "fetch from.")
 
 
-def check_arguments(catalogue: Catalogue, arguments: Arguments, release: Release, model: Model,
+def check_arguments(catalogue: types.Catalogue, arguments: Arguments, release: types.Release, model: types.Model,
                     findings: Findings) -> None:
     """Refuse values that vLLM rejects only after minutes of loading. Warn about values that it silently ignores."""
     config = arguments.get("additional-config")
@@ -203,7 +181,8 @@ def _option(key: object) -> str:
     return str(key).lstrip("-").replace("_", "-")
 
 
-def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[str, OptionKind]) -> str:
+def _unknown(name: str, catalogue: types.Catalogue, release: types.Release,
+             known: Mapping[str, types.OptionKind]) -> str:
     """Return the message that refuses an option that the release does not have."""
     start = "serving_args: vllm serve of release %s (vLLM %s) has no option %s" % (release["id"], release["vllm"], name)
     if name.startswith("no-") and known.get(name[3:]) == SWITCH:
@@ -218,7 +197,7 @@ def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[s
     return start + ("; the nearest is %s." % close if close else "; remove it.")
 
 
-def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
+def _typed(name: str, value: Any, kind: types.OptionKind, findings: Findings) -> Any:
     """Return the value of an option, or refuse it if its type is wrong. A templated Boolean may be a string."""
     if kind == VALUE:
         if isinstance(value, bool):

@@ -14,17 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import host_port
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import place_instances, usable_npus
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Catalogue,
-    Group,
-    Hardware,
-    Member,
-    Model,
-    Release,
-)
 
 REPLICAS, DATA_PARALLEL, RAY, PIPELINE = "replicas", "data_parallel", "ray", "pipeline"
 TOPOLOGIES = (REPLICAS, DATA_PARALLEL, RAY, PIPELINE, "prefill_decode")
@@ -43,10 +36,8 @@ ENVIRONMENT = {"HCCL_CONNECT_TIMEOUT": "600", "OMP_PROC_BIND": "false"}
 # Needed before `ray start`, because workers inherit the environment of the raylet on their node.
 RAY_ENVIRONMENT = {"RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 OWNED_ENVIRONMENT = {
-    "HCCL_IF_IP": "serving_group_address",
-    "VLLM_HOST_IP": "serving_group_address",
-    "GLOO_SOCKET_IFNAME": "serving_interface",
-    "TP_SOCKET_IFNAME": "serving_interface",
+    "HCCL_IF_IP": "serving_group_address", "VLLM_HOST_IP": "serving_group_address",
+    "GLOO_SOCKET_IFNAME": "serving_interface", "TP_SOCKET_IFNAME": "serving_interface",
     "HCCL_SOCKET_IFNAME": "serving_interface",
 }
 
@@ -61,8 +52,8 @@ RAY_HEAD = ["/bin/bash", "-c", 'address=$1 port=$2; shift 2; ray start --head --
 Members = Mapping[str, Mapping[str, Any]]
 
 
-def resolve_group(catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None,
-                  members: Members) -> Group | None:
+def resolve_group(catalogue: types.Catalogue, release: types.Release, inputs: Inputs, findings: Findings,
+                  host: str | None, members: Members) -> types.Group | None:
     """Return the group of the host, or None if the host is not in a group or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
@@ -79,7 +70,7 @@ def resolve_group(catalogue: Catalogue, release: Release, inputs: Inputs, findin
                         "--nnodes; set it to ray%s.", release["vllm"], release["id"],
                         ", or plan_release to one of " + ", ".join(able) if able else "")
     port = _port(topology, inputs, findings)
-    found: list[Member] = [{"host": name, "address": _address(name, members[name], findings)}
+    found: list[types.Member] = [{"host": name, "address": _address(name, members[name], findings)}
                            for name in named if name in members]
     addresses = [member["address"] for member in found]
     for address in sorted({address for address in addresses if address and addresses.count(address) > 1}):
@@ -140,7 +131,7 @@ def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
     return text
 
 
-def resolve_conflicts(group: Group | None, release: Release, model: Model, arguments: dict[str, Any],
+def resolve_conflicts(group: types.Group | None, release: types.Release, model: types.Model, arguments: dict[str, Any],
                       overrides: set[str], findings: Findings) -> None:
     """Remove default arguments of the model that do not work with the topology. Refuse such arguments in serving_args.
 
@@ -167,8 +158,8 @@ def resolve_conflicts(group: Group | None, release: Release, model: Model, argum
                       model["name"], reason)
 
 
-def join_placement(placement: list[list[int]], group: Group | None, hardware: Hardware, model: Model, members: Members,
-                   findings: Findings) -> list[list[int]]:
+def join_placement(placement: list[list[int]], group: types.Group | None, hardware: types.Hardware, model: types.Model,
+                   members: Members, findings: Findings) -> list[list[int]]:
     """Return the NPUs of each instance of a host. All data parallel ranks of a host form one instance.
 
     Also set ``tensor_parallel_size`` of the group and, with data parallelism, ``size``, ``local`` and ``start``.
@@ -193,7 +184,7 @@ def join_placement(placement: list[list[int]], group: Group | None, hardware: Ha
     return [[npu for npus in placement for npu in npus]]
 
 
-def instance_command(model: Model, group: Group | None, bind: str, port: int, npus: list[int],
+def instance_command(model: types.Model, group: types.Group | None, bind: str, port: int, npus: list[int],
                      options: list[str]) -> tuple[list[str], list[str]]:
     """Return the launcher and the command of an instance.
 
@@ -216,7 +207,7 @@ def instance_command(model: Model, group: Group | None, bind: str, port: int, np
     return launcher, ["vllm", "serve", model["path"], *address, *name, *parallel, *options]
 
 
-def _parallel(group: Group) -> list[str]:
+def _parallel(group: types.Group) -> list[str]:
     """Return the parallelism options of a member, which depend on its rank."""
     head, port = group["members"][0]["address"], str(group["port"])
     if group["topology"] == DATA_PARALLEL:
@@ -238,7 +229,7 @@ def _without(option: str, words: list[str]) -> list[str]:
     return words[:at] + words[at + 2:]
 
 
-def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
+def group_environment(group: types.Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
     """Return the environment variables with which the members find each other.
 
     The variables of :func:`interface_environment` are added when the container is started, because the network
