@@ -131,7 +131,6 @@ duration_s: {type: float, returned: success, description: "The run time of the m
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -140,10 +139,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease, network
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import HccnObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
 
 def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, str | None]:
@@ -154,7 +149,7 @@ def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, st
         return None, str(error)
 
 
-def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
+def read_conf(path: str) -> tuple[hccn_tool.HccnConf | None, str | None]:
     """Return (content, None) or (None, error message)."""
     try:
         return hccn_tool.parse_conf(read_file(path)), None
@@ -195,7 +190,7 @@ def main() -> None:
                 hccn_query.unanswered(npus, queries, missing)
         except OSError as error:
             answers = hccn_query.unanswered(npus, queries, "%s cannot be run: %s" % (tool, error))
-    observed: HccnObservation = {
+    observed: hccn_query.HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
         "processes": processes.result(), "image_present": present.result()[0] if present else None,
         "image_error": present.result()[1] if present else None,

@@ -252,7 +252,7 @@ clock:
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -261,10 +261,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import contain
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, lease
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation
 
 ARGUMENTS = {
     "npu_smi": {"type": "path"},
@@ -279,7 +275,7 @@ ARGUMENTS = {
 }
 
 
-def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObservation:
+def observe(params: dict[str, Any], tool: str | None, started: float) -> observation.NpuObservation:
     """Observe this host. The path of npu-smi is None if it was not found; ``started`` is in seconds since the epoch."""
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
@@ -329,7 +325,7 @@ def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
-                chips: list[Chip]) -> KernelLog:
+                chips: list[observation.Chip]) -> kernel_log.KernelLog:
     bus_ids = [address for each in accelerators for address in [each["address"], *each["ports"]]]
     bus_ids += [chip["bus_id"] for chip in chips]
     try:
