@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypedDict
 
-
     class AisBenchStart(TypedDict):
         """The result of starting a job. If the start failed, ``job`` is None and ``problem`` is the reason."""
 

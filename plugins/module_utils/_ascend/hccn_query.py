@@ -20,7 +20,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text im
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Sequence, TypedDict
 
-
     class HccnProcess(TypedDict):
         """A process that uses an NPU."""
 

@@ -21,7 +21,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 if TYPE_CHECKING:
     from typing import Any, Iterable, TypedDict
 
-
     class _Request(TypedDict):
         endpoint: str
         body: dict[str, Any]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-
     class ServingObservation(serving_state.ServingState):
         """The return values of serving_prerequisites_info: the state of the service, and its prerequisites."""
 

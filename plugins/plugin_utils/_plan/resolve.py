@@ -107,8 +107,8 @@ def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | 
     if chosen is None:
         missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca",
                                  "docker_socket", "memory", "health_check"))
-        return cast(types.Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
-                           "refusals": []}), findings
+        return cast(types.Plan, {
+            "schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [], "refusals": []}), findings
     for name, sentence in problems.items():
         findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
@@ -166,8 +166,8 @@ def _choose(catalogue: types.Catalogue, inputs: Inputs,
                       "those of the preceding version are used; add the version to vllm_versions in plan_catalogue "
                       "when you have compared its options.", release_name, release_entry["vllm"])
     hardware = _hardware(hardware_id, profile, inputs)
-    release: types.Release = {**release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"]),
-                        "usable": usable}
+    release: types.Release = {
+        **release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"]), "usable": usable}
     model = _model(catalogue, model_id, model_for(model_entry, profile, release_name), inputs)
     _check_support(hardware, release, model, inputs, findings)
     return hardware, release, model
@@ -378,9 +378,9 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     client_address = bind if is_loopback(bind) else inputs.text("serving_address")
     hccl = container.hccl_ports(index, inputs, findings)
     launcher, command = instance_command(model, group, bind, port, npus, common.options)
-    membership: types.Membership = {} if group is None else {"address": group["members"][group["rank"]]["address"],
-                                                       "interface": inputs.text("serving_interface") or None,
-                                                       "group_port": None if group["rank"] else group["port"]}
+    membership: types.Membership = {} if group is None else {
+        "address": group["members"][group["rank"]]["address"], "interface": inputs.text("serving_interface") or None,
+        "group_port": None if group["rank"] else group["port"]}
     instance: types.Instance = {
         **common.settings,
         **membership,

@@ -70,8 +70,8 @@ def resolve_group(catalogue: types.Catalogue, release: types.Release, inputs: In
                         "--nnodes; set it to ray%s.", release["vllm"], release["id"],
                         ", or plan_release to one of " + ", ".join(able) if able else "")
     port = _port(topology, inputs, findings)
-    found: list[types.Member] = [{"host": name, "address": _address(name, members[name], findings)}
-                           for name in named if name in members]
+    found: list[types.Member] = [
+        {"host": name, "address": _address(name, members[name], findings)} for name in named if name in members]
     addresses = [member["address"] for member in found]
     for address in sorted({address for address in addresses if address and addresses.count(address) > 1}):
         findings.refuse("serving_group_address", "serving_group_address is %s on more than one host of the group; give "
