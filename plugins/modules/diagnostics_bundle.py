@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: diagnostics_bundle
 short_description: Collect data about a failure on a node, and return its likely causes
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Collects the output of C(npu-smi) and C(hccn_tool), and the state of the host and of Docker. For the containers of
     this collection, it also collects the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin
@@ -58,10 +57,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description:
-    - The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a response was
-      read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size) is the
-      number of characters.
+  description: The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a
+    response was read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size)
+    is the number of characters.
   type: dict
   returned: success
 diagnosis: {type: list, elements: dict, returned: success, description: "The likely causes, each with its evidence, a

@@ -19,8 +19,7 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._model_files]
 attributes:
   check_mode:
-    details:
-      - The module does not change anything except the digest cache, which is not written in check mode.
+    details: The module does not change anything except the digest cache, which is not written in check mode.
 seealso: [{module: ascend.vllm.weights_staging}]
 """
 

@@ -64,8 +64,7 @@ options:
 attributes:
   check_mode:
     support: full
-    details:
-      - With O(state=prepared), RV(download) contains the files that would be downloaded.
+    details: With O(state=prepared), RV(download) contains the files that would be downloaded.
   diff_mode: {support: none}
 seealso: [{module: ascend.vllm.weights_info}]
 """
