@@ -307,8 +307,7 @@ def triage(found: Files) -> list[SourcedDiagnosis]:
     In plog, only known causes count, because CANN also reports errors there that it has handled.
     """
     return [
-        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],
-         "line": diagnosis["line"], "time": diagnosis["time"], "process": diagnosis["process"], "source": name}
+        {**diagnosis, "source": name}
         for name, each in sorted(found.items()) if name.startswith(("containers/", "plog/")) and name.endswith(".log")
         for diagnosis in diagnose(each.text) if diagnosis["cause"] != "startup_ok" and diagnosis["evidence"]
         and (diagnosis["cause"] != UNKNOWN or name.startswith("containers/"))

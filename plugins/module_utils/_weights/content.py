@@ -14,14 +14,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS, Folder
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors import SafetensorsError, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import Any, TypedDict
-
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
     class Shard(TypedDict):
         """The header of a shard, or the ``error`` if the header could not be read."""

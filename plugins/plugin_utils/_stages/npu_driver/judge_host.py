@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import VIRTUAL_FUNCTIONS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Mount
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, Mount, OlderKernel
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import versions
@@ -19,7 +19,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.dri
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, OlderKernel
 
     class RoundTrip(TypedDict):
         """Start and end of the module call on the clock of the controller, in seconds since the epoch."""
