@@ -17,10 +17,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
   url: {type: str, description: "The URL of the balancer. By default, no completion is requested."}
-  port:
-    description:
-      - The port of the balancer. If this option is set, RV(holder) contains any other process that listens on the port.
-    type: int
+  port: {type: int, description: "The port of the balancer. If this option is set, RV(holder) contains any other process
+    that listens on the port."}
   served_name: {type: str, default: "", description: "The name of the model in the completion request."}
   api_key: {type: str, default: "", description: "The API key of the service; empty if it requires none."}
   certificate_files:

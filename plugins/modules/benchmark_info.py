@@ -57,10 +57,8 @@ client:
   contains:
     running: {type: bool, description: "Whether the container is running."}
     exit_code: {type: int, description: "The exit code of the client, or null while the client is running."}
-    ended_at:
-      description:
-        - The time at which the client exited, in seconds since 1970 (UTC), or null while the client is running.
-      type: float
+    ended_at: {type: float, description: "The time at which the client exited, in seconds since 1970 (UTC), or null
+      while the client is running."}
     error: {type: str, description: "The reason why the container could not be started, or null."}
     log: {type: list, elements: str, description: "The last lines of the log of the client."}
 result: {type: str, returned: success, description: "The text of the result, or null if there is none yet."}

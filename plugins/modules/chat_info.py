@@ -33,12 +33,8 @@ options:
       id: {type: str, required: true, description: "The key of the response in RV(servers[].answers)."}
       endpoint: {type: str, required: true, description: "The path of the URL, such as V(/v1/chat/completions)."}
       body: {type: dict, required: true, description: "The JSON body. If its key C(stream) is true, a stream is read."}
-      key:
-        description:
-          - The API key to send. V(given) sends O(api_key), V(wrong) sends an invalid key, and V(none) sends no key.
-        type: str
-        choices: [given, wrong, none]
-        default: given
+      key: {type: str, choices: [given, wrong, none], default: given, description: "The API key to send. V(given) sends
+        O(api_key), V(wrong) sends an invalid key, and V(none) sends no key."}
       prompt_tokens_over_limit:
         description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
           tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent

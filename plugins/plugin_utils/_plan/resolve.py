@@ -20,30 +20,11 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices im
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, is_loopback
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, container, serve_arguments, tls, types
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
-    base_release,
-    concerns,
-    model_for,
-    nearest,
-    nearest_release,
-    release_id,
-    releases_of,
-    routes,
-    support,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology as groups
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.image import resolve_image, resolve_patch
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.memory import resolve_memory
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import (
-    GROUPED,
-    TOPOLOGIES,
-    Members,
-    group_environment,
-    instance_command,
-    join_placement,
-    resolve_conflicts,
-    resolve_group,
-)
 
 SCHEMA = "ascend.vllm/plan/v1"
 
@@ -68,7 +49,7 @@ class _Common:
 
 
 def resolve(catalogue: types.Catalogue, inputs: Mapping[str, Any], host: str | None = None,
-            members: Members | None = None) -> types.Plan:
+            members: groups.Members | None = None) -> types.Plan:
     """Return the plan of a host.
 
     The inputs must not contain secrets: any non-empty value of serving_api_key means that a key is set.
@@ -98,7 +79,7 @@ def no_api_reason(plan: types.Plan) -> str:
 
 
 def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | None,
-             members: Members) -> tuple[types.Plan, Findings]:
+             members: groups.Members) -> tuple[types.Plan, Findings]:
     """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
     findings = Findings()
     problems = dict(tls.file_problems("serving", values))
@@ -112,11 +93,11 @@ def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | 
     for name, sentence in problems.items():
         findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
-    group = resolve_group(catalogue, release, inputs, findings, host, members)
+    group = groups.resolve_group(catalogue, release, inputs, findings, host, members)
     return _deployment(catalogue, hardware, release, model, group, inputs, members, findings), findings
 
 
-def _join_hashes(catalogue: types.Catalogue, plan: types.Plan, group: types.Group, members: Members,
+def _join_hashes(catalogue: types.Catalogue, plan: types.Plan, group: types.Group, members: groups.Members,
                  findings: Findings) -> None:
     """Make the hash of each member depend on all members, because a group is always replaced as a whole."""
     hashes = []
@@ -146,18 +127,18 @@ def _choose(catalogue: types.Catalogue, inputs: Inputs,
             findings: Findings) -> tuple[types.Hardware, types.Release, types.Model] | None:
     """Return hardware, release and model of the deployment, or None if the catalogue lacks one of them."""
     wanted, hardware_id, model_id = (inputs.text(name) for name in ("plan_release", "plan_hardware", "plan_model"))
-    release_name = release_id(wanted)
+    release_name = lookup.release_id(wanted)
     if release_name != wanted:
         findings.warn("plan_release", "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.",
                       wanted, release_name)
     profile = _entry(catalogue["hardware"], "plan_hardware", hardware_id, findings)
     models = catalogue["models"]
-    if {release_name, base_release(release_name)} & set(catalogue["releases"]):
-        models = {name: entry for name, entry in models.items() if support(entry, release_name)}
+    if {release_name, lookup.base_release(release_name)} & set(catalogue["releases"]):
+        models = {name: entry for name, entry in models.items() if lookup.support(entry, release_name)}
     model_entry = catalogue["models"].get(model_id) or _entry(models, "plan_model", model_id, findings)
     usable = list(catalogue["releases"])
     if profile and model_entry:
-        usable = releases_of(catalogue, profile, model_entry)
+        usable = lookup.releases_of(catalogue, profile, model_entry)
     release_entry = _release(catalogue["releases"], release_name, usable, findings)
     if profile is None or release_entry is None or model_entry is None:
         return None
@@ -166,9 +147,9 @@ def _choose(catalogue: types.Catalogue, inputs: Inputs,
                       "those of the preceding version are used; add the version to vllm_versions in plan_catalogue "
                       "when you have compared its options.", release_name, release_entry["vllm"])
     hardware = _hardware(hardware_id, profile, inputs)
-    release: types.Release = {
-        **release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"]), "usable": usable}
-    model = _model(catalogue, model_id, model_for(model_entry, profile, release_name), inputs)
+    release: types.Release = {**release_entry, "id": release_name,
+                              "routes": lookup.routes(catalogue, release_entry["vllm"]), "usable": usable}
+    model = _model(catalogue, model_id, lookup.model_for(model_entry, profile, release_name), inputs)
     _check_support(hardware, release, model, inputs, findings)
     return hardware, release, model
 
@@ -176,12 +157,12 @@ def _choose(catalogue: types.Catalogue, inputs: Inputs,
 def _release(releases: Mapping[str, types.ReleaseEntry], name: str, usable: list[str], findings: Findings
              ) -> types.ReleaseEntry | None:
     """Return the entry of a release, or that of its base for a post-release or a nightly image."""
-    base = base_release(name)
+    base = lookup.base_release(name)
     if name not in releases and base in releases:
         findings.warn("plan_release", "plan_release is %s, which is not in the catalogue, so it is planned as %s, on "
                       "which it is based.", name, base)
         return releases[str(base)]
-    return _entry(releases, "plan_release", name, findings, nearest_release(name, usable), usable)
+    return _entry(releases, "plan_release", name, findings, lookup.nearest_release(name, usable), usable)
 
 
 def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findings, close: str | None = None,
@@ -189,7 +170,7 @@ def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findin
     """Return an entry of the catalogue, or refuse the variable with the nearest known name."""
     if name in entries:
         return entries[name]
-    close = close or nearest(name, choices or entries)
+    close = close or lookup.nearest(name, choices or entries)
     findings.refuse(variable, "%s is %s, which is not in the catalogue; %s.", variable, name or "empty",
                     "the nearest is " + close if close else "choose one of " + ", ".join(choices or sorted(entries)))
     return None
@@ -219,12 +200,12 @@ def _model(catalogue: types.Catalogue, name: str, entry: types.ModelEntry, input
 def _check_support(hardware: types.Hardware, release: types.Release, model: types.Model, inputs: Inputs,
                    findings: Findings) -> None:
     """Refuse combinations that the catalogue rules out, and warn about known problems of the combination."""
-    status = support(model, release["id"])
+    status = lookup.support(model, release["id"])
     if status == "unstated":
         findings.warn("release.undocumented", "The catalogue does not state which releases support %s; release %s may "
                       "not support it.", model["name"], release["id"])
     elif status == "undocumented":
-        documented = [name for name in release["usable"] if support(model, name) == "documented"]
+        documented = [name for name in release["usable"] if lookup.support(model, name) == "documented"]
         findings.warn("release.undocumented", "No documentation or test of upstream is known for %s with release %s; "
                       "the last documented release is %s.", model["name"], release["id"],
                       documented[-1] if documented else "unknown")
@@ -235,8 +216,8 @@ def _check_support(hardware: types.Hardware, release: types.Release, model: type
     if hardware["series"] not in model["series"]:
         findings.warn("plan_hardware", "Upstream documents %s for %s, but plan_hardware is %s.", model["name"],
                       ", ".join(model["series"]), hardware["id"])
-    topology, nodes = inputs.choice("serving_topology", TOPOLOGIES), model["minimum_nodes"]
-    if nodes > max(1, len(inputs.items("serving_hosts")) if topology in GROUPED else 1):
+    topology, nodes = inputs.choice("serving_topology", groups.TOPOLOGIES), model["minimum_nodes"]
+    if nodes > max(1, len(inputs.items("serving_hosts")) if topology in groups.GROUPED else 1):
         findings.refuse("serving_topology", "%s needs at least %d nodes, but serving_topology is %s; set it to "
                         "data_parallel, and serving_hosts to %d nodes.", model["name"], nodes, topology, nodes)
     if topology in model["unsupported"]:
@@ -251,12 +232,12 @@ def _check_support(hardware: types.Hardware, release: types.Release, model: type
                         ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
         applies = not architecture or architecture in bug.get("architectures", [architecture])
-        if applies and concerns(bug, model) and "mitigated_by" not in bug:
+        if applies and lookup.concerns(bug, model) and "mitigated_by" not in bug:
             findings.warn("known_bug." + name, "%s (%s).", bug["summary"].rstrip("."), bug["source"])
 
 
 def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: types.Release, model: types.Model,
-                group: types.Group | None, inputs: Inputs, members: Members, findings: Findings) -> types.Plan:
+                group: types.Group | None, inputs: Inputs, members: groups.Members, findings: Findings) -> types.Plan:
     """Return the plan for a hardware profile, release and model. Its hashes depend only on this host."""
     image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, model, inputs, findings)
     environment = container.base_environment(release, model, inputs, findings)
@@ -268,12 +249,12 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
                                          inputs.integer("serving_drain_timeout_s", 0, 86400))
     serve_arguments.check_arguments(catalogue, arguments, release, model, findings)
     api_key.check_exposure(inputs, arguments, group is None or group["rank"] == 0, findings)
-    resolve_conflicts(group, release, model, arguments, serve_arguments.option_names(overrides), findings)
+    groups.resolve_conflicts(group, release, model, arguments, serve_arguments.option_names(overrides), findings)
     model["arguments"] = arguments
 
     npus = container.usable_npus(hardware, inputs, findings)
     placement = container.place_instances(npus, hardware, model, inputs, findings)
-    npus_of_instances = join_placement(placement, group, hardware, model, members, findings)
+    npus_of_instances = groups.join_placement(placement, group, hardware, model, members, findings)
     memory = resolve_memory(hardware, model, group, len(placement[0]) or model["npus"],
                             inputs.integer("plan_request_tokens", 1, 1 << 24), findings)
 
@@ -377,7 +358,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     with_tls = serves and bool(inputs.text("serving_tls_certificate"))
     client_address = bind if is_loopback(bind) else inputs.text("serving_address")
     hccl = container.hccl_ports(index, inputs, findings)
-    launcher, command = instance_command(model, group, bind, port, npus, common.options)
+    launcher, command = groups.instance_command(model, group, bind, port, npus, common.options)
     membership: types.Membership = {} if group is None else {
         "address": group["members"][group["rank"]]["address"], "interface": inputs.text("serving_interface") or None,
         "group_port": None if group["rank"] else group["port"]}
@@ -406,7 +387,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "labels": {},
     }
     if group:
-        instance["environment"].update(group_environment(group, npus, inputs, findings))
+        instance["environment"].update(groups.group_environment(group, npus, inputs, findings))
     if instance["privileged"]:
         instance["environment"].update(dict.fromkeys(container.VISIBLE_NPUS, ",".join(map(str, npus))))
     if with_tls:

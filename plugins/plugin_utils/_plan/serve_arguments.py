@@ -9,15 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
-    SWITCH,
-    VALUE,
-    nearest,
-    serve_options,
-    version_key,
-    within,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings
 
 # Options that another input controls. serving_args must not set them, because the two values could differ.
@@ -50,7 +43,7 @@ def merge_arguments(catalogue: types.Catalogue, release: types.Release, model: t
 
     :param overrides: the input serving_args.
     """
-    known = serve_options(catalogue, release["vllm"])
+    known = lookup.serve_options(catalogue, release["vllm"])
     arguments = dict(model["arguments"])
     added: Arguments = {}
     for name, value in _normalized(overrides, findings).items():
@@ -74,17 +67,17 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
 
 def render(catalogue: types.Catalogue, release: types.Release, arguments: Arguments) -> list[str]:
     """Return the options as command-line words, with full names and dashes. Only those in REPEATED can occur twice."""
-    kinds = serve_options(catalogue, release["vllm"])
+    kinds = lookup.serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
         kind = kinds[name]
-        if kind == VALUE and name in REPEATED:
+        if kind == lookup.VALUE and name in REPEATED:
             words += [word for item in _words(value) for word in ("--" + name, item)]
-        elif kind == VALUE:
+        elif kind == lookup.VALUE:
             words += ["--" + name, *_words(value)]
         elif value:
             words.append("--" + name)
-        elif kind == SWITCH:
+        elif kind == lookup.SWITCH:
             words.append("--no-" + name)
     return words
 
@@ -116,7 +109,7 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
     Releases whose vLLM does not have the option are skipped.
     """
     option = "shutdown-timeout"
-    if option in serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
+    if option in lookup.serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
         arguments[option] = seconds
 
 
@@ -144,8 +137,8 @@ def check_arguments(catalogue: types.Catalogue, arguments: Arguments, release: t
                         "%r.", config)
     keys, ignored = catalogue["additional_config_keys"], release["additional_config_ignored"]
     for key in sorted(config) if isinstance(config, dict) else ():
-        if key in ignored or key not in keys or not within(keys[key], release["id"]):
-            close = nearest(key, [each for each in keys if within(keys[each], release["id"])])
+        if key in ignored or key not in keys or not lookup.within(keys[key], release["id"]):
+            close = lookup.nearest(key, [each for each in keys if lookup.within(keys[each], release["id"])])
             reason = ignored.get(key) or ("other releases have it" if key in keys else "no release has it" + (
                 ", and the nearest key is %s" % close if close else ""))
             findings.warn("serving_args.ignored", "serving_args: release %s ignores the key %s of additional-config: "
@@ -185,21 +178,21 @@ def _unknown(name: str, catalogue: types.Catalogue, release: types.Release,
              known: Mapping[str, types.OptionKind]) -> str:
     """Return the message that refuses an option that the release does not have."""
     start = "serving_args: vllm serve of release %s (vLLM %s) has no option %s" % (release["id"], release["vllm"], name)
-    if name.startswith("no-") and known.get(name[3:]) == SWITCH:
+    if name.startswith("no-") and known.get(name[3:]) == lookup.SWITCH:
         return "%s; write %s: false." % (start, name[3:])
     option = catalogue["serve_options"].get(name)
     if option:
         since, until = option.get("since"), option.get("until")
-        if since and version_key(release["vllm"]) < version_key(since):
+        if since and lookup.version_key(release["vllm"]) < lookup.version_key(since):
             return "%s; it was added in vLLM %s, so remove it." % (start, since)
         return "%s; it was dropped in vLLM %s, so remove it." % (start, until)
-    close = nearest(name, known)
+    close = lookup.nearest(name, known)
     return start + ("; the nearest is %s." % close if close else "; remove it.")
 
 
 def _typed(name: str, value: Any, kind: types.OptionKind, findings: Findings) -> Any:
     """Return the value of an option, or refuse it if its type is wrong. A templated Boolean may be a string."""
-    if kind == VALUE:
+    if kind == lookup.VALUE:
         if isinstance(value, bool):
             findings.refuse(
                 "serving_args.type", "serving_args: %s must have a value, but is %s.", name, str(value).lower())
