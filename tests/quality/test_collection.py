@@ -249,7 +249,7 @@ def test_benchmark_starts(program):
 
 
 class WithoutDuplicates(yaml.SafeLoader):
-    """Refuses duplicate keys, about which Ansible warns, including keys that a merge (<<) adds."""
+    """Refuses a second value of a key, including a value that a merge (<<) adds, because Ansible warns about it."""
 
     def flatten_mapping(self, node):
         super().flatten_mapping(node)

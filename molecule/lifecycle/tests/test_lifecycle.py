@@ -273,10 +273,9 @@ def test_upgrade_and_restore_lose_no_request():
 
 def test_failed_restore_starts_the_current_service_again():
     before = {node: container_identities(node) for node in NODES}
-    program = bed("exec", "node1", "docker", "exec", NAMES[0], "which", "vllm").strip()
     bed("exec", "node1", "sh", "-ec", "echo 'exit 3' > /root/vllm; chmod 755 /root/vllm")
     for name in KEPT:
-        bed("exec", "node1", "docker", "cp", "/root/vllm", f"{name}:{program}")
+        bed("exec", "node1", "docker", "cp", "/root/vllm", f"{name}:/usr/local/bin/vllm")
     with Load() as load:
         done = playbook("upgrade", "-e", "serving_restore_previous=true")
     assert done.returncode != 0
