@@ -15,17 +15,27 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation im
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
+    bundle,
+    contract,
+    forms,
+    query,
+    report,
+    run,
+    terminal,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
     OBSERVED,
     BadHostName,
     Records,
+    json_data,
     timestamp,
     to_json,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, typed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
 
@@ -37,15 +47,23 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics"], "default": "end"},
+            "phase": {"type": "str", "choices": ["begin", "end", "verdict", "diagnostics"], "default": "end"},
             "hosts": {"type": "list", "elements": "str", "required": True},
             "path": {"type": "path"},
             "size_limit_mb": {"type": "int", "default": 64},
         })
         args = plain(args)
         secrets = known_secrets(self._templar, task_vars)
-        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode,
-                          known_secrets=secrets, warn=lambda text: _text.warn(self._display, text, secrets))
+        # The last play runs on localhost, which does not have the variables of the nodes.
+        host = args["hosts"][0] if args["phase"] == "verdict" else task_vars["inventory_hostname"]
+        inputs = HostInputs(self._templar, task_vars, ("report",))[host]
+        records = Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
+                          warn=lambda text: _text.warn(self._display, text, secrets))
+        mistakes = {**typed("report", inputs)[1], **query.problems(inputs)}
+        if mistakes:
+            raise AnsibleActionFail(" ".join(mistakes.values()))
+        if args["phase"] == "verdict":
+            return self._judge(records)
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
@@ -64,21 +82,48 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             _text.say(self._display, "In check mode, no result and no report is written.")
             return {"changed": False}
+        return self._write_report(records, found, task_vars, inputs, secrets)
+
+    def _write_report(self, records: Records, found: dict[str, dict[str, contract.StageResult]],
+                      task_vars: dict[str, Any], inputs: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
+        """Write all forms of the report, and print its end-of-run text and the result of report_query."""
         notes = records.read_notes([host for host in found if found[host]], "plan")
         summary = report.summarize(
-            found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report(),
-            _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)))
-        records.write(records.root / "report.json", to_json(summary, sort_keys=False))
-        path = records.write(records.root / "report.md", report.to_markdown(summary))
-        headline = report.headline(summary)
+            found, list(found), timestamp(), COLLECTION_VERSION, records.read_report(),
+            _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)),
+            {host: records.read_current(host, results) for host, results in found.items() if results},
+            (records.run_id, run.RUN["since"]),
+            [host for host in task_vars.get("groups", {}).get("npu_nodes", ()) if host not in found],
+            inputs["report_max_age_h"], inputs["report_fail_on"])
+        # --- the forms of the report: one (file name, text) per file ---
+        for name, text in [
+            *forms.forms(summary, found),
+        ]:
+            records.write_form(name, text)
+        path = records.root / "report.md"
         # Printed directly, because the table would be unreadable as a return value of the task.
-        _text.say(self._display, ["", headline, "", *report.table(summary), "", *report.services(summary),
-                                  f"Report: {path}"], secrets)
+        _text.say(self._display, [*terminal.end_of_run(summary), f"Report: {path}"], secrets)
+        headline = report.headline(summary)
         returned = {"status": summary["status"], "msg": headline, "path": str(path)}
+        if inputs["report_query"]:
+            returned["query"] = query.run(inputs["report_query"], json_data(summary))
+            _text.say(self._display, query.lines(returned["query"]), secrets)
         # As with set_stats, so that automation controllers such as AWX show them.
         stats = {**returned, **{key: summary[key] for key in ("passing_hosts", "failing_hosts", "services", "figures")}}
         return {"changed": False, **returned,
                 "ansible_stats": {"data": {"ascend_vllm": stats}, "per_host": False, "aggregate": False}}
+
+    def _judge(self, records: Records) -> dict[str, Any]:
+        """Fail if the report of this run contains what report_fail_on lists."""
+        if self._task.check_mode:
+            return {"changed": False}
+        summary = records.read_report()
+        if summary is None or summary["coverage"]["run_id"] != records.run_id:
+            raise AnsibleActionFail(f"This run has written no report to {records.root}, so its outcome is unknown. "
+                                    "Read the error above.")
+        msg = report.headline(summary)
+        return {"changed": False, "failed": bool(summary["fails_on"]), "status": summary["status"],
+                "msg": f"{msg} (report_fail_on: {', '.join(summary['fails_on'])})" if summary["fails_on"] else msg}
 
     def _write_diagnostics(self, records: Records, found: dict[str, dict[str, contract.StageResult]], folder: Path,
                            max_bytes: int, secrets: list[str]) -> dict[str, Any]:

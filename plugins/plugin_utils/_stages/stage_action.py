@@ -28,7 +28,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
     LeaseHeld,
@@ -245,7 +245,10 @@ class StageAction(ActionBase):
         result: StageResult = json_data(contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
             record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
-            COLLECTION_VERSION))
+            COLLECTION_VERSION, self.records.run_id))
+        if self.stage in currency.OF_A_SERVICE:
+            filed = self.records.read_results(self.host, currency.OBSERVING)
+            result["deployed"] = currency.newest({**filed, self.stage: result})
         path = self.records.write_result(result)
         failed = contract.failures(result)
         if self.context.check_mode and not failed:

@@ -82,7 +82,7 @@ def test_report_covers_the_expected_hosts_and_no_others(act, root):
     act.records.write_result(result("hccl", "node2", ok=False))
     returned = act({"hosts": ["node1", "node2", "lost"]})
     report = act.records.read_report()
-    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v2.json").read_text("utf-8")))
     assert report["collection_version"] == COLLECTION_VERSION
     assert {host: cells["hccl"]["status"] for host, cells in report["hosts"].items()} == {
         "node1": "passed", "node2": "failed", "lost": "not_run"}
@@ -115,7 +115,7 @@ def test_damaged_files_do_not_prevent_the_report_and_are_named(act, root, damage
         path.write_text(damage)
     act({"hosts": ["node1"]})
     report = json.loads((act.records.root / "report.json").read_text("utf-8"))
-    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v2.json").read_text("utf-8")))
     assert {stage: report["hosts"]["node1"][stage]["status"] for stage in ("hccl", "serving")} == {
         "hccl": "passed", "serving": "not_run"}
     assert "node1/serving.json" in (act.records.root / "report.md").read_text("utf-8")

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Queries of the report: the JMESPath expression in ``report_query``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+
+try:
+    import jmespath
+except ImportError:  # Only needed with report_query.
+    jmespath = None
+
+
+def problems(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return ``{variable: sentence}`` for the mistakes in the inputs of the report that their types do not show."""
+    found = {}
+    expression, fail_on = inputs.get("report_query"), inputs.get("report_fail_on")
+    if expression and jmespath is None:
+        found["report_query"] = "report_query needs the Python package jmespath on the control node; install it there."
+    elif expression:
+        try:
+            jmespath.compile(str(expression))
+        except (ValueError, LookupError) as error:
+            found["report_query"] = (f"report_query must be a JMESPath expression, but is {expression!r} "
+                                     f"({_text.error_line(error).rstrip(':.')}).")
+    if isinstance(fail_on, list) and contract.FAILED not in fail_on:
+        found["report_fail_on"] = (f"report_fail_on must contain {contract.FAILED}, because a failed stage fails its "
+                                   f"run in any case, but is {fail_on}.")
+    return found
+
+
+def run(expression: str, report: Mapping[str, Any]) -> Any:
+    """Return what an expression finds in the report, or the reason why it cannot be evaluated as a ValueError."""
+    return jmespath.search(expression, report)
+
+
+def lines(found: Any) -> list[str]:
+    """Return the result of a query as lines of text: one per item of a list, with JSON for everything but strings."""
+    return [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+            for each in (found if isinstance(found, list) else [found])]
