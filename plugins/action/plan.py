@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
@@ -104,6 +104,7 @@ class ActionModule(ActionBase):
         used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
         for role in sorted(used - set(stages)):
             found.update(typed(role, inputs)[1])
+        found.update(query.problems(inputs))
         for stage in stages:
             found.update(checked(stage, context)[1])
         if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):

@@ -24,6 +24,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     report,
     run,
     terminal,
+    wording,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
@@ -103,10 +104,10 @@ class ActionModule(ActionBase):
         path = records.root / "report.md"
         # Printed directly, because the table would be unreadable as a return value of the task.
         _text.say(self._display, [*terminal.end_of_run(summary), f"Report: {path}"], secrets)
-        headline = report.headline(summary)
+        headline = wording.headline(summary)
         returned = {"status": summary["status"], "msg": headline, "path": str(path)}
         if inputs["report_query"]:
-            returned["query"] = query.run(inputs["report_query"], json_data(summary))
+            returned["query"] = query.search(inputs["report_query"], json_data(summary))
             _text.say(self._display, query.lines(returned["query"]), secrets)
         # As with set_stats, so that automation controllers such as AWX show them.
         stats = {**returned, **{key: summary[key] for key in ("passing_hosts", "failing_hosts", "services", "figures")}}
@@ -121,7 +122,7 @@ class ActionModule(ActionBase):
         if summary is None or summary["coverage"]["run_id"] != records.run_id:
             raise AnsibleActionFail(f"This run has written no report to {records.root}, so its outcome is unknown. "
                                     "Read the error above.")
-        msg = report.headline(summary)
+        msg = wording.headline(summary)
         return {"changed": False, "failed": bool(summary["fails_on"]), "status": summary["status"],
                 "msg": f"{msg} (report_fail_on: {', '.join(summary['fails_on'])})" if summary["fails_on"] else msg}
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import markdown
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import junit, markdown, prometheus
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report, Results
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import to_json
 
@@ -15,4 +15,9 @@ def forms(report: Report, results: Results) -> list[tuple[str, str]]:
     return [
         ("report.json", to_json(report, sort_keys=False)),
         ("report.md", markdown.to_markdown(report)),
+        ("junit.xml", junit.to_junit(report, results)),
+        ("report.prom", prometheus.to_prometheus(report, results)),
+        # Ansible reads an empty file after --limit @ as no limit, so there must be no file.
+        ("hosts_passed.txt", "".join(f"{host}\n" for host in report["passing_hosts"])),
+        ("hosts_failed.txt", "".join(f"{host}\n" for host in report["failing_hosts"])),
     ]

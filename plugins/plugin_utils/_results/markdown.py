@@ -8,42 +8,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import (
-    Cell,
-    Report,
-    age,
-    coverage,
-    headline,
-    names,
-    services,
-)
-
-MARKS = {
-    contract.PASSED: "passed",
-    contract.FAILED: "FAILED",
-    contract.STALE: "STALE",
-    contract.WARNED: "warned",
-    contract.WAIVED: "waived",
-    contract.NOT_RUN: "not run",
-    contract.UNSUPPORTED: "unsupported",
-}
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, wording
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
 
 
 def to_markdown(report: Report) -> str:
     """Return the report as Markdown."""
     shown = _text.markdown
-    lines = ["# %s" % shown(headline(report)), ""]
+    lines = ["# %s" % shown(wording.headline(report)), ""]
     lines += ["- Written %s by ascend.vllm %s" % (shown(report["generated_at"]), shown(report["collection_version"]))]
-    lines += ["- " + shown(coverage(report))]
+    lines += ["- " + shown(wording.coverage(report))]
     if report["models"]:
         lines += ["- Model %s on vLLM Ascend %s" % (
             shown(", ".join(report["models"])), shown(", ".join(report["releases"])))]
     if report["plan_hashes"]:
         lines += ["- Plan %s" % shown(", ".join(report["plan_hashes"]))]
-    lines += ["- " + shown(service) for service in services(report)]
+    lines += ["- " + shown(service) for service in wording.services(report)]
     lines += ["", "## Stages", "", *_table(["host", *contract.STAGES], [
-        [host, *(mark(cells[stage]) for stage in contract.STAGES)]
+        [host, *(wording.mark([cells[stage]]) for stage in contract.STAGES)]
         for host, cells in report["hosts"].items()])]
     lines += _findings(report, "Failed checks", (contract.FAILED,))
     lines += _findings(report, "Stale results", (contract.STALE,))
@@ -64,17 +46,13 @@ def to_markdown(report: Report) -> str:
     if report["pins"]:
         lines += ["", "## Pins", "", "Add these lines to the inventory to pin the image and the model that were "
                   "verified:", "", "```yaml"]
-        lines += [_text.one_line('%s: "%s"  # %s' % (pin["name"], pin["value"], names(pin["hosts"], report["hosts"])))
-                  for pin in report["pins"]] + ["```"]
+        hosts = [wording.names(pin["hosts"], report["hosts"]) for pin in report["pins"]]
+        lines += [_text.one_line('%s: "%s"  # %s' % (pin["name"], pin["value"], where))
+                  for pin, where in zip(report["pins"], hosts)] + ["```"]
     lines += _findings(report, "Waived checks", (contract.WAIVED,))
     lines += _findings(report, "Not checked", (contract.NOT_RUN, contract.UNSUPPORTED))
     lines += ["", "The full result of each stage is in `<host>/<stage>.json` in the same folder."]
     return "\n".join(lines) + "\n"
-
-
-def mark(cell: Cell) -> str:
-    """Return the status of a cell and, unless it is of this run, its age."""
-    return MARKS[cell["status"]] + ("" if cell["this_run"] or cell["age_s"] is None else " " + age(cell["age_s"]))
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[int] = ()) -> list[str]:
@@ -94,7 +72,7 @@ def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str
         if finding["status"] in statuses:
             hosts.setdefault(contract.sentence(finding), []).append(finding["host"])
     return ["", "## " + title, ""] + [
-        "- **%s** %s" % (_text.markdown(names(found, report["hosts"])), _text.markdown(text))
+        "- **%s** %s" % (_text.markdown(wording.names(found, report["hosts"])), _text.markdown(text))
         for text, found in hosts.items()] if hosts else []
 
 

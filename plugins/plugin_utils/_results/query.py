@@ -14,14 +14,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contra
 
 try:
     import jmespath
-except ImportError:  # Only needed with report_query.
-    jmespath = None
+except ImportError:  # It is only needed for report_query.
+    jmespath = None  # type: ignore[assignment]
 
 
 def problems(inputs: Mapping[str, Any]) -> dict[str, str]:
     """Return ``{variable: sentence}`` for the mistakes in the inputs of the report that their types do not show."""
-    found = {}
-    expression, fail_on = inputs.get("report_query"), inputs.get("report_fail_on")
+    found, expression, fail_on = {}, inputs["report_query"], inputs["report_fail_on"]
     if expression and jmespath is None:
         found["report_query"] = "report_query needs the Python package jmespath on the control node; install it there."
     elif expression:
@@ -36,12 +35,12 @@ def problems(inputs: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def run(expression: str, report: Mapping[str, Any]) -> Any:
-    """Return what an expression finds in the report, or the reason why it cannot be evaluated as a ValueError."""
+def search(expression: str, report: Mapping[str, Any]) -> Any:
+    """Return what a valid expression finds in the report; an error of one of its functions is a ValueError."""
     return jmespath.search(expression, report)
 
 
 def lines(found: Any) -> list[str]:
-    """Return the result of a query as lines of text: one per item of a list, with JSON for everything but strings."""
+    """Return the result of a query as lines of text, one per item of a list. All items but strings are JSON."""
     return [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
             for each in (found if isinstance(found, list) else [found])]

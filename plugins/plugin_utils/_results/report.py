@@ -14,7 +14,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypedDict, cast
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, rows
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome, StageResult
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.currency import Change, Current
@@ -217,67 +216,11 @@ def _worst(statuses: Iterable[str]) -> str:
 def age_s(then: str | None, now: str) -> int | None:
     """Return the seconds between two times (UTC, ISO 8601); None if the first is missing or has another format."""
     try:
-        return max(0, _epoch(now) - _epoch(then or ""))
+        return max(0, epoch(now) - epoch(then or ""))
     except ValueError:
         return None
 
 
-def _epoch(stamp: str) -> int:
+def epoch(stamp: str) -> int:
+    """Return a time (UTC, ISO 8601) in seconds since the epoch. Raise ValueError if it has another format."""
     return calendar.timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))
-
-
-def age(seconds: int | None) -> str:
-    """Return an age as a short text, such as ``5 min`` or ``8 d``."""
-    if seconds is None:
-        return "unknown age"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return "%d %s" % (seconds // size, unit)
-    return "%d s" % seconds
-
-
-def services(report: Report) -> list[str]:
-    """Return one line per service: its host, served name and URL, and when its container started."""
-    return [_text.one_line("%(host)s serves %(served_name)s at %(url)s" % service + (
-        ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else ""))
-        for service in report["services"]]
-
-
-def headline(report: Report) -> str:
-    """Return the verdict in one sentence."""
-    hosts, cells = len(report["hosts"]), [cell for row in report["hosts"].values() for cell in row.values()]
-    if not any(cell["finished_at"] for cell in cells):
-        return "Nothing was run"
-    if report["failing_hosts"]:
-        return _text.one_line("%d of %d hosts failed: %s" % (
-            len(report["failing_hosts"]), hosts, _text.few(report["failing_hosts"])))
-    passed = [stage for stage in contract.STAGES
-              if all(row[stage]["status"] in (contract.PASSED, contract.WARNED, contract.WAIVED)
-                     for row in report["hosts"].values())]
-    stale = sum(cell["status"] == contract.STALE for cell in cells)
-    warned = any(finding["status"] == contract.WARNED for finding in report["findings"])
-    return _text.one_line("%d of %d stages passed on %s%s%s" % (
-        len(passed), len(contract.STAGES), names(report["hosts"], report["hosts"]),
-        ", %d %s stale" % (stale, "result is" if stale == 1 else "results are") if stale else "",
-        ", with warnings" if warned else ""))
-
-
-def coverage(report: Report) -> str:
-    """Return in one sentence which stages and hosts the run has checked, and how old the other results are."""
-    done, hosts = report["coverage"], report["hosts"]
-    others = [cell["age_s"] for row in hosts.values() for cell in row.values()
-              if cell["age_s"] is not None and not cell["this_run"]]
-    ages = " to ".join(dict.fromkeys(age(each) for each in (min(others), max(others)))) if others else ""
-    if not done["stages"]:
-        return f"No node was asked. The results are {ages} old." if others else "No node was asked."
-    stages = "all stages" if len(done["stages"]) == len(contract.STAGES) else ", ".join(done["stages"])
-    total = len(hosts) + len(done["left_out"])
-    where = names(done["hosts"], hosts) if not done["left_out"] else f"{len(done['hosts'])} of {total} hosts (--limit)"
-    return _text.one_line(f"This run covered {stages} on {where}." + (
-        f" All other results are from earlier runs, {ages} ago." if others else ""))
-
-
-def names(found: Iterable[str], hosts: Collection[str]) -> str:
-    """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report."""
-    each = list(dict.fromkeys(found))
-    return "all %d hosts" % len(hosts) if len(each) == len(hosts) > 1 else _text.few(each)

@@ -38,7 +38,9 @@ OBSERVED = "observed"
 # The maximum nesting depth of dictionaries and lists in a file.
 MAX_DEPTH = 64
 # Results and reports have the permissions that the umask allows; only their owner can access all other files.
-RESULT_MODE, PRIVATE_MODE, METRICS_MODE = 0o666, 0o600, 0o644
+RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
+# The exporter of Prometheus runs as another user.
+METRICS_MODE = 0o644
 # Files in the results folder; no host may have such a name.
 _LEASE = ".lease.json"
 _REPORTS = ("report.json", "report.md", "report.html", "report.prom", "junit.xml", "hosts_passed.txt",
@@ -186,24 +188,18 @@ class Records:
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
     def write_form(self, name: str, text: str) -> Path:
-        """Write a form of the report, or remove that of an earlier run if it has no content.
-
-        Every user can read the metrics, because the exporter of Prometheus runs as another user.
-        """
+        """Write a form of the report, or remove that of an earlier run if it has no content."""
         path = self.root / name
         if text:
             self.write(path, text)
-            if path.suffix == ".prom":
-                path.chmod(METRICS_MODE)
         else:
             path.unlink(missing_ok=True)
+        if path.suffix == ".prom":
+            path.chmod(METRICS_MODE)
         return path
 
     def read_current(self, host: str, results: Mapping[str, StageResult]) -> Current:
-        """Return what is on a host according to the files of all runs: its results, its plan, and its status.
-
-        :param results: ``{stage: result}`` of the host.
-        """
+        """Return what is on a host according to its results, and to its plan and status of any run."""
         saved = _read(self.folder(host) / "plan.json", ("plan",))[0]
         status = _read(self._note(host, currency.STATUS), ("note",))[0]
         return {**currency.newest(results, status["note"] if status else None),

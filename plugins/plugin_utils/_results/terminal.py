@@ -9,18 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.markdown import MARKS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import (
-    Cell,
-    Finding,
-    Report,
-    age,
-    coverage,
-    headline,
-    names,
-    services,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, wording
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Finding, Report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import MARKS, mark, names
 
 # The maximum number of rows of the table, of texts per check, and of services; and of characters per line.
 _ROWS, _TEXTS, _SERVICES, _WIDTH = 16, 3, 8, 400
@@ -28,7 +19,7 @@ _ROWS, _TEXTS, _SERVICES, _WIDTH = 16, 3, 8, 400
 
 def end_of_run(report: Report) -> list[str]:
     """Return the lines to print: the verdict, the table, what failed and what to do, and the counted warnings."""
-    lines = ["", headline(report), coverage(report), "", *table(report), ""]
+    lines = ["", wording.headline(report), wording.coverage(report), "", *table(report), ""]
     for status in (contract.FAILED, contract.STALE):
         lines += _grouped([each for each in report["findings"] if each["status"] == status], report)
     warnings: dict[str, set[str]] = {}
@@ -40,7 +31,7 @@ def end_of_run(report: Report) -> list[str]:
             "%s on %s" % (check, names(sorted(hosts), report["hosts"]) if len(hosts) < 3 else "%d hosts" % len(hosts))
             for check, hosts in warnings.items()))
     lines += _old(report)
-    found = services(report)
+    found = wording.services(report)
     return [*lines, *found[:_SERVICES], *([f"and {len(found) - _SERVICES} more services"] if found[_SERVICES:] else [])]
 
 
@@ -49,16 +40,10 @@ def table(report: Report) -> list[str]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for host, cells in report["hosts"].items():
         alike.setdefault(tuple(cells[stage]["status"] for stage in contract.STAGES), []).append(host)
-    rows = [[names(hosts, report["hosts"]), *(_mark([report["hosts"][host][stage] for host in hosts])
+    rows = [[names(hosts, report["hosts"]), *(mark([report["hosts"][host][stage] for host in hosts])
                                               for stage in contract.STAGES)] for hosts in alike.values()]
     more = [f"… and {len(rows) - _ROWS} more rows in report.md"] if rows[_ROWS:] else []
     return _text.table([["host", *contract.STAGES], *rows[:_ROWS]]) + more
-
-
-def _mark(cells: list[Cell]) -> str:
-    """Return the status of cells and, unless they are of this run, the age of the oldest."""
-    ages = [cell["age_s"] for cell in cells if cell["age_s"] is not None and not cell["this_run"]]
-    return MARKS[cells[0]["status"]] + (f" {age(max(ages))}" if ages else "")
 
 
 def _grouped(findings: Iterable[Finding], report: Report) -> list[str]:

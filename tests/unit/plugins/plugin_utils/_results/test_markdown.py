@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import markdown, report, terminal
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import markdown, terminal, wording
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._results.report_case import (
     IMAGE,
     MODEL,
@@ -102,7 +102,7 @@ def test_hostile_text_in_any_field_does_not_change_the_structure(hostile):
         assert "<script" not in text
         assert "](http" not in text
         assert max(map(len, found)) < 10_000
-        shown = [*terminal.table(changed), *report.services(changed), report.headline(changed)]
+        shown = [*terminal.table(changed), *wording.services(changed), wording.headline(changed)]
         assert len(terminal.table(changed)) == len(terminal.table(good))
         for line in [*found, *shown]:
             assert line.isprintable(), line

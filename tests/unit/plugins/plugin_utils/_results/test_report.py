@@ -21,24 +21,6 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._results.re
 SCHEMA = json.loads((Path(__file__).resolve().parents[5] / "docs/schemas/report-v2.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize(("results", "status", "headline"), [
-    ([], "not_run", "Nothing was run"),
-    ([result("npu_driver", "node1"), result("npu_driver", "node2")], "passed", "1 of 8 stages passed on all 2 hosts"),
-    ([result("npu_driver", "node1")], "passed", "0 of 8 stages passed on all 2 hosts"),
-    ([result("npu_driver", "node1"), result("npu_driver", "node2", cool=False)], "warned",
-     "1 of 8 stages passed on all 2 hosts, with warnings"),
-    ([result("npu_driver", "node1", ok=False), result("npu_driver", "node2")], "failed", "1 of 2 hosts failed: node1"),
-])
-def test_headline_summarizes_the_results(results, status, headline):
-    found = summary(*results)
-    assert (found["status"], report.headline(found)) == (status, headline)
-
-
-def test_headline_names_a_single_host():
-    found = summary(result("npu_driver", "node1"), hosts=("node1",))
-    assert report.headline(found) == "1 of 8 stages passed on node1"
-
-
 def test_stage_without_a_result_is_not_run():
     found = summary(result("npu_driver", "node1"))
     assert found["hosts"]["node2"]["npu_driver"]["status"] == "not_run"

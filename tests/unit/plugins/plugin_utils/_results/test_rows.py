@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, wording
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._results.report_case import (
     IMAGE,
     MODEL,
@@ -35,7 +35,7 @@ def test_server_that_does_not_respond_is_not_listed():
 ])
 def test_service_that_has_run_since_the_last_report_is_unchanged(started, expected):
     last = summary(serving("node2"))
-    assert report.services(summary(serving("node2", started=started), last=last)) == [SERVICE + expected]
+    assert wording.services(summary(serving("node2", started=started), last=last)) == [SERVICE + expected]
 
 
 def test_balancer_that_responded_is_listed_as_a_service():
@@ -44,7 +44,7 @@ def test_balancer_that_responded_is_listed_as_a_service():
     checks.expect("balancer", True, 200, 200, url)
     balancer = contract.stage_result("serving", "node1", checks.as_list(), {}, {
         "instances": [], "services": [{"name": "balancer on node1", "url": url, "served_name": "m"}]})
-    assert report.services(summary(balancer)) == ["node1 serves m at " + url]
+    assert wording.services(summary(balancer)) == ["node1 serves m at " + url]
 
 
 @pytest.mark.parametrize(("results", "expected"), [
