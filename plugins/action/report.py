@@ -15,7 +15,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation im
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     bundle,
     contract,
@@ -36,7 +35,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
     to_json,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, typed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs, typed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
 
@@ -48,23 +47,19 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["begin", "end", "verdict", "diagnostics"], "default": "end"},
+            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics"], "default": "end"},
             "hosts": {"type": "list", "elements": "str", "required": True},
             "path": {"type": "path"},
             "size_limit_mb": {"type": "int", "default": 64},
         })
         args = plain(args)
         secrets = known_secrets(self._templar, task_vars)
-        # The last play runs on localhost, which does not have the variables of the nodes.
-        host = args["hosts"][0] if args["phase"] == "verdict" else task_vars["inventory_hostname"]
-        inputs = HostInputs(self._templar, task_vars, ("report",))[host]
+        inputs = role_inputs(self._templar, task_vars, "report")
         records = Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
                           warn=lambda text: _text.warn(self._display, text, secrets))
         mistakes = {**typed("report", inputs)[1], **query.problems(inputs)}
         if mistakes:
             raise AnsibleActionFail(" ".join(mistakes.values()))
-        if args["phase"] == "verdict":
-            return self._judge(records)
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
@@ -105,26 +100,20 @@ class ActionModule(ActionBase):
         # Printed directly, because the table would be unreadable as a return value of the task.
         _text.say(self._display, [*terminal.end_of_run(summary), f"Report: {path}"], secrets)
         headline = wording.headline(summary)
-        returned = {"status": summary["status"], "msg": headline, "path": str(path)}
+        returned: dict[str, Any] = {"status": summary["status"], "msg": headline, "path": str(path)}
+        if summary["fails_on"]:
+            returned["failing_host"] = report.failing_host(summary)
+            returned["msg"] += f" (report_fail_on: {', '.join(summary['fails_on'])})"
         if inputs["report_query"]:
-            returned["query"] = query.search(inputs["report_query"], json_data(summary))
-            _text.say(self._display, query.lines(returned["query"]), secrets)
+            try:
+                returned["query"] = query.search(inputs["report_query"], json_data(summary))
+                _text.say(self._display, query.lines(returned["query"]), secrets)
+            except ValueError as error:  # A function got a value of a type that it does not accept.
+                _text.warn(self._display, f"report_query cannot be evaluated: {_text.error_line(error)}.", secrets)
         # As with set_stats, so that automation controllers such as AWX show them.
         stats = {**returned, **{key: summary[key] for key in ("passing_hosts", "failing_hosts", "services", "figures")}}
         return {"changed": False, **returned,
                 "ansible_stats": {"data": {"ascend_vllm": stats}, "per_host": False, "aggregate": False}}
-
-    def _judge(self, records: Records) -> dict[str, Any]:
-        """Fail if the report of this run contains what report_fail_on lists."""
-        if self._task.check_mode:
-            return {"changed": False}
-        summary = records.read_report()
-        if summary is None or summary["coverage"]["run_id"] != records.run_id:
-            raise AnsibleActionFail(f"This run has written no report to {records.root}, so its outcome is unknown. "
-                                    "Read the error above.")
-        msg = wording.headline(summary)
-        return {"changed": False, "failed": bool(summary["fails_on"]), "status": summary["status"],
-                "msg": f"{msg} (report_fail_on: {', '.join(summary['fails_on'])})" if summary["fails_on"] else msg}
 
     def _write_diagnostics(self, records: Records, found: dict[str, dict[str, contract.StageResult]], folder: Path,
                            max_bytes: int, secrets: list[str]) -> dict[str, Any]:

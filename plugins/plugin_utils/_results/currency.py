@@ -46,7 +46,7 @@ class Current(Deployed):
 class Change(TypedDict):
     """A difference between what a result belongs to and what is on the host now."""
 
-    #: ``plan``, ``image``, ``weights``, or ``container`` and the name of the instance.
+    #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance.
     what: str
     was: str
     now: str
@@ -73,7 +73,7 @@ def changes(result: StageResult, current: Current) -> list[Change]:
     deployed = result.get("deployed")
     if deployed:
         found += [("image", deployed["image"], current["image"]), ("weights", deployed["weights"], current["weights"])]
-        found += [(f"container {name}", started, current["containers"][name] or "no container")
+        found += [(f"start of container {name}", started, current["containers"][name] or "none")
                   for name, started in deployed["containers"].items() if name in current["containers"]]
     return [{"what": what, "was": was, "now": now} for what, was, now in found if was and now and was != now]
 
@@ -85,8 +85,8 @@ def starts(instances: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
 
 
 def sentence(found: Iterable[Change]) -> str:
-    """Return changes as one sentence."""
-    return "; ".join("its %s was %s, and is now %s" % (each["what"], _short(each["was"]), _short(each["now"]))
+    """Return changes as the second half of a sentence."""
+    return "; ".join("the %s was %s and is now %s" % (each["what"], _short(each["was"]), _short(each["now"]))
                      for each in found) + "."
 
 

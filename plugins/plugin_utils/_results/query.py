@@ -28,7 +28,8 @@ def problems(inputs: Mapping[str, Any]) -> dict[str, str]:
             jmespath.compile(str(expression))
         except (ValueError, LookupError) as error:
             found["report_query"] = (f"report_query must be a JMESPath expression, but is {expression!r} "
-                                     f"({_text.error_line(error).rstrip(':.')}).")
+                                     f"({_text.error_line(error).rstrip(':.')}); remove all spaces from a value that "
+                                     f"follows -e, or write it as JSON.")
     if isinstance(fail_on, list) and contract.FAILED not in fail_on:
         found["report_fail_on"] = (f"report_fail_on must contain {contract.FAILED}, because a failed stage fails its "
                                    f"run in any case, but is {fail_on}.")
@@ -42,5 +43,7 @@ def search(expression: str, report: Mapping[str, Any]) -> Any:
 
 def lines(found: Any) -> list[str]:
     """Return the result of a query as lines of text, one per item of a list. All items but strings are JSON."""
+    if found in (None, []):
+        return ["report_query finds nothing in the report."]
     return [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
             for each in (found if isinstance(found, list) else [found])]

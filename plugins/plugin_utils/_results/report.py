@@ -207,6 +207,12 @@ def _finding(host: str, result: StageResult, check: CheckOutcome) -> Finding:
                           "evidence": f"{host}/{result['stage']}.json"})
 
 
+def failing_host(report: Report) -> str | None:
+    """Return the first host with a status in ``fails_on``."""
+    return next((host for host, cells in report["hosts"].items()
+                 if any(cell["status"] in report["fails_on"] for cell in cells.values())), None)
+
+
 def _worst(statuses: Iterable[str]) -> str:
     """Return the worst status of the stages that were run; not_run if no stage was run."""
     found = set(statuses)

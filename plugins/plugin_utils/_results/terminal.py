@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, wording
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, wording
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Finding, Report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import MARKS, mark, names
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names
 
 # The maximum number of rows of the table, of texts per check, and of services; and of characters per line.
 _ROWS, _TEXTS, _SERVICES, _WIDTH = 16, 3, 8, 400
@@ -20,8 +20,8 @@ _ROWS, _TEXTS, _SERVICES, _WIDTH = 16, 3, 8, 400
 def end_of_run(report: Report) -> list[str]:
     """Return the lines to print: the verdict, the table, what failed and what to do, and the counted warnings."""
     lines = ["", wording.headline(report), wording.coverage(report), "", *table(report), ""]
-    for status in (contract.FAILED, contract.STALE):
-        lines += _grouped([each for each in report["findings"] if each["status"] == status], report)
+    lines += _failed([each for each in report["findings"] if each["status"] == contract.FAILED], report)
+    lines += _stale(report)
     warnings: dict[str, set[str]] = {}
     for finding in report["findings"]:
         if finding["status"] == contract.WARNED:
@@ -46,7 +46,7 @@ def table(report: Report) -> list[str]:
     return _text.table([["host", *contract.STAGES], *rows[:_ROWS]]) + more
 
 
-def _grouped(findings: Iterable[Finding], report: Report) -> list[str]:
+def _failed(findings: Iterable[Finding], report: Report) -> list[str]:
     """Return two lines per finding, what was found and what to do. Equal findings of several hosts are one."""
     groups: dict[str, dict[str, list[Finding]]] = {}
     for finding in findings:
@@ -55,8 +55,7 @@ def _grouped(findings: Iterable[Finding], report: Report) -> list[str]:
     lines = []
     for check, texts in groups.items():
         for group in list(texts.values())[:_TEXTS]:
-            lines += [_text.one_line(f"{MARKS[group[0]['status']]} {check} on {_where(group, report['hosts'])}: "
-                                     f"{_found(group[0])}", _WIDTH),
+            lines += [_text.one_line(f"FAILED {check} on {_where(group, report['hosts'])}: {_found(group[0])}", _WIDTH),
                       "       " + _text.one_line(group[0]["remedy"], _WIDTH)]
         others = {finding["host"] for group in list(texts.values())[_TEXTS:] for finding in group}
         if others:
@@ -68,9 +67,26 @@ def _grouped(findings: Iterable[Finding], report: Report) -> list[str]:
 def _found(finding: Finding) -> str:
     """Return what was found, and what was expected."""
     values = "" if finding["expected"] is None else f"expected {finding['expected']}, found {finding['actual']}"
-    if not finding["message"] or finding["status"] == contract.STALE:
-        return finding["message"] or values
+    if not finding["message"]:
+        return values
     return finding["message"].rstrip(". \n") + (f" ({values})" if values else "")
+
+
+def _stale(report: Report) -> list[str]:
+    """Return two lines per kind of change: the results that it made stale, an example, and what to do."""
+    kinds: dict[str, tuple[dict[str, None], dict[str, None], str]] = {}
+    for stage in contract.STAGES:
+        for host, cells in report["hosts"].items():
+            for change in cells[stage]["changes"] if cells[stage]["status"] == contract.STALE else ():
+                stages, hosts, _example = kinds.setdefault(change["what"], ({}, {}, currency.sentence([change])))
+                stages[stage] = hosts[host] = None
+    lines = []
+    for stages, hosts, example in kinds.values():
+        each = len(stages) == len(contract.STAGES)
+        which, tags = ("all stages", "") if each else (", ".join(stages), f" --tags {','.join(stages)}")
+        lines += [_text.one_line(f"STALE {which} on {names(hosts, report['hosts'])}: {example}", _WIDTH),
+                  f"      Run playbooks/site.yml{tags}."]
+    return lines
 
 
 def _where(group: Iterable[Finding], hosts: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Cell, Report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Cell, Report, age_s
 
 MARKS = {
     contract.PASSED: "passed",
@@ -63,18 +63,26 @@ def headline(report: Report) -> str:
 
 
 def coverage(report: Report) -> str:
-    """Return in one sentence which stages and hosts the run has checked, and how old the other results are."""
-    done, hosts = report["coverage"], report["hosts"]
-    others = [cell["age_s"] for row in hosts.values() for cell in row.values()
-              if cell["age_s"] is not None and not cell["this_run"]]
-    ages = " to ".join(dict.fromkeys(age(each) for each in (min(others), max(others)))) if others else ""
-    if not done["stages"]:
-        return f"No node was asked. The results are {ages} old." if others else "No node was asked."
-    stages = "all stages" if len(done["stages"]) == len(contract.STAGES) else ", ".join(done["stages"])
-    total = len(hosts) + len(done["left_out"])
-    where = names(done["hosts"], hosts) if not done["left_out"] else f"{len(done['hosts'])} of {total} hosts (--limit)"
-    return _text.one_line(f"This run covered {stages} on {where}." + (
-        f" All other results are from earlier runs, {ages} ago." if others else ""))
+    """Return in a few sentences which stages and hosts the run has checked, and how old the other results are."""
+    done, cells = report["coverage"], [cell for row in report["hosts"].values() for cell in row.values()]
+    ages = _ages(cell["age_s"] for cell in cells if not cell["this_run"])
+    seen = _ages(age_s(each["observed_at"], report["generated_at"]) for each in report["deployed"].values())
+    if done["stages"]:
+        stages = "all stages" if len(done["stages"]) == len(contract.STAGES) else ", ".join(done["stages"])
+        found = [f"This run covered {stages} on {names(done['hosts'], report['hosts'])}."]
+        found += [f"All other results are from earlier runs, {ages} ago."] if ages else []
+    else:
+        found = ["No node was asked."] + ([f"The results are {ages} old."] if ages else [])
+        found += [f"The containers were seen {seen} ago."] if seen else []
+    if done["left_out"]:
+        found.append(f"{len(done['left_out'])} of {len(done['left_out']) + len(report['hosts'])} hosts are left out.")
+    return _text.one_line(" ".join(found))
+
+
+def _ages(seconds: Iterable[int | None]) -> str:
+    """Return the lowest and the highest age, such as ``5 min to 8 d``; empty if no age is known."""
+    known = [each for each in seconds if each is not None]
+    return " to ".join(dict.fromkeys(age(each) for each in (min(known), max(known)))) if known else ""
 
 
 def names(found: Iterable[str], hosts: Collection[str]) -> str:

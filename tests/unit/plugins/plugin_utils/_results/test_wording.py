@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import wording
