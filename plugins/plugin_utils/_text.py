@@ -81,9 +81,9 @@ def grouped(found: Mapping[str, Iterable[str]], hosts: int = 0) -> list[str]:
             for sentence, names in by_sentence.items()]
 
 
-def few(names: Sequence[str]) -> str:
-    """Return the first eight names and the number of the others."""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def few(names: Sequence[str], limit: int = 8) -> str:
+    """Return the first names, and the number of the others."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def error_line(error: BaseException) -> str:

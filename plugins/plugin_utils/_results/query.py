@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
@@ -14,6 +14,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contra
 
 try:
     import jmespath
+    from jmespath.functions import Functions
 except ImportError:  # It is only needed for report_query.
     jmespath = None  # type: ignore[assignment]
 
@@ -25,15 +26,24 @@ def problems(inputs: Mapping[str, Any]) -> dict[str, str]:
         found["report_query"] = "report_query needs the Python package jmespath on the control node; install it there."
     elif expression:
         try:
-            jmespath.compile(str(expression))
+            for name in set(_functions(jmespath.compile(str(expression)).parsed)) - set(Functions.FUNCTION_TABLE):
+                raise ValueError(f"there is no function {name}")
         except (ValueError, LookupError) as error:
             found["report_query"] = (f"report_query must be a JMESPath expression, but is {expression!r} "
-                                     f"({_text.error_line(error).rstrip(':.')}); remove all spaces from a value that "
+                                     f"({_text.error_line(error).partition(', for expression')[0].rstrip(':.')}); remove all spaces from a value that "
                                      f"follows -e, or write it as JSON.")
     if isinstance(fail_on, list) and contract.FAILED not in fail_on:
         found["report_fail_on"] = (f"report_fail_on must contain {contract.FAILED}, because a failed stage fails its "
                                    f"run in any case, but is {fail_on}.")
     return found
+
+
+def _functions(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the functions that an expression calls. JMESPath looks them up only if they are called."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        yield from _functions(child)
 
 
 def search(expression: str, report: Mapping[str, Any]) -> Any:

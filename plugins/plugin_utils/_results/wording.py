@@ -85,7 +85,7 @@ def _ages(seconds: Iterable[int | None]) -> str:
     return " to ".join(dict.fromkeys(age(each) for each in (min(known), max(known)))) if known else ""
 
 
-def names(found: Iterable[str], hosts: Collection[str]) -> str:
+def names(found: Iterable[str], hosts: Collection[str], limit: int = 8) -> str:
     """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report."""
     each = list(dict.fromkeys(found))
-    return "all %d hosts" % len(hosts) if len(each) == len(hosts) > 1 else _text.few(each)
+    return "all %d hosts" % len(hosts) if len(each) == len(hosts) > 1 else _text.few(each, limit)

@@ -39,11 +39,20 @@ def benchmark(host):
         {"name": "output throughput", "value": 1234.5678, "unit": "token/s"}]})
 
 
-def summary(*results, hosts=("node1", "node2"), last=None):
+def by_host(*results, hosts=("node1", "node2")):
     found = {host: {} for host in hosts}
     for each in results:
         found[each["host"]][each["stage"]] = each
-    return report.summarize(found, list(hosts), NOW, "0.1.0", last)
+    return found
+
+
+def summary(*results, hosts=("node1", "node2"), last=None, **options):
+    return report.summarize(by_host(*results, hosts=hosts), list(hosts), NOW, "0.1.0", last, **options)
+
+
+def current(plan="0123456789ab", **parts):
+    """Return what is on a host now; by default, only the plan of the results is known."""
+    return {"plan": plan, "image": None, "weights": None, "containers": {}, "observed_at": None, **parts}
 
 
 IMAGE, MODEL = "sha256:" + "1" * 64, "2" * 64

@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import report
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._results.report_case import (
     accuracy,
     benchmark,
+    current,
     result,
     serving,
     summary,
@@ -54,3 +55,64 @@ def test_types_have_the_same_keys_as_the_report_and_its_schema():
             (rows.Comparison, found["comparisons"][0], parts["comparisons"]["items"])]:
         assert sorted(kind.__annotations__) == sorted(data), kind
         assert set(schema["required"]) <= set(data), kind
+
+
+@pytest.mark.parametrize(("ok", "cool", "status"), [
+    (True, True, "stale"), (True, False, "stale"), (False, True, "failed")])
+def test_result_of_another_plan_is_stale_unless_it_failed(ok, cool, status):
+    found = summary(result("hccl", "node1", ok=ok, cool=cool), current={"node1": current("ba9876543210")})
+    jsonschema.validate(found, SCHEMA)
+    cell = found["hosts"]["node1"]["hccl"]
+    assert (cell["status"], cell["stale"]) == (status, "the plan was 0123456789ab and is now ba9876543210.")
+    assert found["status"] == status
+    assert found["passing_hosts"] == []
+    stale = [each for each in found["findings"] if each["id"] == "hccl.current"]
+    assert [(each["host"], each["expected"], each["actual"], each["remedy"]) for each in stale] == ([
+        ("node1", {"plan": "ba9876543210"}, {"plan": "0123456789ab"}, "Run playbooks/site.yml --tags hccl.")]
+        if status == "stale" else [])
+
+
+def test_result_of_the_current_plan_is_not_stale():
+    found = summary(result("hccl", "node1"), current={"node1": current()})
+    assert (found["status"], found["hosts"]["node1"]["hccl"]["changes"]) == ("passed", [])
+    assert found["deployed"] == {"node1": current()}
+
+
+@pytest.mark.parametrize(("finished", "age", "old"), [
+    ("2026-11-23T12:00:00Z", 0, False), ("2026-11-22T12:00:00Z", 86400, False), ("2026-11-22T11:59:59Z", 86401, True),
+    ("2026-11-23T12:00:09Z", 0, False), ("yesterday", None, False), (None, None, False)])
+def test_cell_has_an_age_and_may_be_old(finished, age, old):
+    cell = summary({**result("hccl", "node1"), "finished_at": finished})["hosts"]["node1"]["hccl"]
+    assert (cell["age_s"], cell["old"]) == (age, old)
+
+
+@pytest.mark.parametrize(("results", "fail_on", "expected"), [
+    ([result("hccl", "node1", ok=False)], ["failed"], (["failed"], "node1")),
+    ([result("hccl", "node2")], ["failed"], ([], None)),
+    ([result("hccl", "node2")], ["failed", "stale"], (["stale"], "node2")),
+    ([result("hccl", "node2", ok=False)], ["failed", "stale"], (["failed"], "node2")),
+    ([result("hccl", "node2")], ["failed", "not_run"], (["not_run"], "node1")),
+])
+def test_report_fails_on_the_chosen_statuses(results, fail_on, expected):
+    found = summary(*results, current={"node2": current("ba9876543210")}, fail_on=fail_on)
+    assert (found["fails_on"], report.failing_host(found)) == expected
+
+
+def test_host_with_a_check_that_was_not_run_does_not_pass():
+    found = summary(result("hccl", "node1", ok=None), result("hccl", "node2"))
+    assert (found["status"], found["passing_hosts"], found["failing_hosts"]) == ("not_run", ["node2"], [])
+
+
+def test_results_of_this_run_are_marked():
+    mine = {**result("hccl", "node1"), "run_id": "now"}
+    found = summary(mine, result("image", "node1"), run=("now", "2026-11-23T11:00:00Z"), left_out=("node3",))
+    assert [stage for stage, cell in found["hosts"]["node1"].items() if cell["this_run"]] == ["hccl"]
+    assert found["coverage"] == {"run_id": "now", "started_at": "2026-11-23T11:00:00Z", "stages": ["hccl"],
+                                 "hosts": ["node1"], "left_out": ["node3"]}
+    jsonschema.validate(found, SCHEMA)
+
+
+def test_finding_names_the_file_with_the_evidence():
+    (finding,) = summary(result("hccl", "node1", ok=False))["findings"]
+    assert (finding["stage"], finding["evidence"], finding["finished_at"]) == (
+        "hccl", "node1/hccl.json", "2026-11-23T12:00:00Z")
