@@ -29,9 +29,9 @@ def problems(inputs: Mapping[str, Any]) -> dict[str, str]:
             for name in set(_functions(jmespath.compile(str(expression)).parsed)) - set(Functions.FUNCTION_TABLE):
                 raise ValueError(f"there is no function {name}")
         except (ValueError, LookupError) as error:
-            found["report_query"] = (f"report_query must be a JMESPath expression, but is {expression!r} "
-                                     f"({_text.error_line(error).partition(', for expression')[0].rstrip(':.')}); remove all spaces from a value that "
-                                     f"follows -e, or write it as JSON.")
+            reason = _text.error_line(error).partition(", for expression")[0].rstrip(":.")
+            found["report_query"] = (f"report_query must be a JMESPath expression, but is {expression!r} ({reason}); "
+                                     f"remove all spaces from a value that follows -e, or write it as JSON.")
     if isinstance(fail_on, list) and contract.FAILED not in fail_on:
         found["report_fail_on"] = (f"report_fail_on must contain {contract.FAILED}, because a failed stage fails its "
                                    f"run in any case, but is {fail_on}.")
