@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
@@ -20,28 +21,35 @@ _COUNTED = {"tests": "testcase", "failures": "failure", "errors": "error", "skip
 
 def to_junit(report: Report, results: Results) -> str:
     """Return the report as XML."""
-    root = Element("testsuites", name="ascend.vllm")
+    parts = ['<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="ascend.vllm">\n']
     for host, cells in report["hosts"].items():
         properties = _properties(report, host, results)
         for stage, cell in cells.items():
-            duration = f"{cell['duration_s'] or 0:.3f}"
-            suite = _add(root, "testsuite", name=f"{host}/{stage}", hostname=host, time=duration)
-            if cell["finished_at"]:
-                suite.set("timestamp", _clean(cell["finished_at"].rstrip("Z")))  # UTC; readers expect no time zone
-            listed = _add(suite, "properties")
-            for name, value in properties.items():
-                _add(listed, "property", name=name, value=value)
             result = results.get(host, {}).get(stage)
-            if result is None:
-                case = _add(suite, "testcase", name=stage, classname=f"{host}.{stage}", time="0")
-                _add(case, "skipped", message="The stage was not run.")
-            for check in result["checks"] if result else ():
-                name = f"{check['id']} ({check['subject']})" if check["subject"] else check["id"]
-                _outcome(_add(suite, "testcase", name=name, classname=f"{host}.{stage}", time="0"), check, cell)
-            for attribute, tag in _COUNTED.items():
-                suite.set(attribute, str(sum(1 for _each in suite.iter(tag))))
-    indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n%s\n' % tostring(root, "unicode")
+            suite = _suite(host, stage, cell, result["checks"] if result else (), properties)
+            indent(suite)
+            parts.append(tostring(suite, "unicode") + "\n")
+    return "".join([*parts, "</testsuites>\n"])
+
+
+def _suite(host: str, stage: str, cell: Cell, checks: Iterable[CheckOutcome], properties: Mapping[str, object]
+           ) -> Element:
+    suite = Element("testsuite", name=_clean(f"{host}/{stage}"), hostname=_clean(host))
+    suite.set("time", f"{cell['duration_s'] or 0:.3f}")
+    if cell["finished_at"]:
+        suite.set("timestamp", _clean(cell["finished_at"].rstrip("Z")))  # UTC; readers expect no time zone
+    listed = _add(suite, "properties")
+    for name, value in properties.items():
+        _add(listed, "property", name=name, value=value)
+    for check in checks:
+        name = f"{check['id']} ({check['subject']})" if check["subject"] else check["id"]
+        _outcome(_add(suite, "testcase", name=name, classname=f"{host}.{stage}", time="0"), check, cell)
+    if not checks:
+        case = _add(suite, "testcase", name=stage, classname=f"{host}.{stage}", time="0")
+        _add(case, "skipped", message="The stage was not run.")
+    for attribute, tag in _COUNTED.items():
+        suite.set(attribute, str(sum(1 for _each in suite.iter(tag))))
+    return suite
 
 
 def _outcome(case: Element, check: CheckOutcome, cell: Cell) -> None:

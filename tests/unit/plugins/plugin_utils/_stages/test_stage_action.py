@@ -158,7 +158,7 @@ def test_every_mutated_observation_results_in_a_valid_result_and_report(recorded
         if number % 25 == 0 or refused == 1:
             SCHEMA.validate(result)  # slow
         if number % 4 == 0:
-            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], "now", "1", last)
+            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], stage_action.timestamp(), "1", last)
             written = forms.forms(last, {"n1": {stage: result}}) if number % 20 == 0 else []
             assert all("n1" in text for _name, text in written[:4])
     assert judged > MUTATIONS / 20, "too few mutated observations reach the judge"
