@@ -100,11 +100,10 @@ class ActionModule(ActionBase):
 
     def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str]) -> dict[str, str]:
         """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
-        inputs, nodes, found = context.inputs, {context.host: context.plan}, {}
+        inputs, nodes, found = context.inputs, {context.host: context.plan}, query.problems(context.inputs)
         used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
         for role in sorted(used - set(stages)):
             found.update(typed(role, inputs)[1])
-        found.update(query.problems(inputs))
         for stage in stages:
             found.update(checked(stage, context)[1])
         if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):

@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         inputs = role_inputs(self._templar, task_vars, "report")
         records = Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
                           warn=lambda text: _text.warn(self._display, text, secrets))
-        mistakes = {**typed("report", inputs)[1], **query.problems(inputs)}
+        mistakes = {**query.problems(inputs), **typed("report", inputs)[1]}
         if mistakes:
             raise AnsibleActionFail(" ".join(mistakes.values()))
         if args["phase"] == "begin":

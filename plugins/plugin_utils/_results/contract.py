@@ -104,9 +104,10 @@ class StageResult(TypedDict):
     #: The reason why there is no observation; None if there is one.
     error: str | None
     collection_version: str | None
-    #: The run that wrote the result, and for stages that test a service, what they tested; missing in older results.
+    #: The run that wrote the result; missing in older results.
     run_id: NotRequired[str | None]
-    deployed: NotRequired[Deployed | None]
+    #: What a stage that tests a service has tested; missing in all other results.
+    deployed: NotRequired[Deployed]
 
 
 # A file without one of these keys is not a stage result.
@@ -237,8 +238,7 @@ def stage_status(checks: Iterable[CheckOutcome]) -> str:
 def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Mapping[str, Any] | None = None,
                  observed: Mapping[str, Any] | None = None, started_at: str | None = None,
                  finished_at: str | None = None, duration_s: float | None = None, error: str | None = None,
-                 collection_version: str | None = None, run_id: str | None = None,
-                 deployed: Deployed | None = None) -> StageResult:
+                 collection_version: str | None = None, run_id: str | None = None) -> StageResult:
     """Return the result of a stage; the ids of its checks are prefixed with the stage."""
     plan = plan or {}
     return {
@@ -257,7 +257,6 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
         "error": error,
         "collection_version": collection_version,
         "run_id": run_id,
-        "deployed": deployed,
     }
 
 

@@ -53,11 +53,7 @@ class Change(TypedDict):
 
 
 def newest(results: Mapping[str, StageResult], status: Mapping[str, Any] | None = None) -> Deployed:
-    """Return what is deployed on a host according to its results.
-
-    :param results: ``{stage: result}``.
-    :param status: the newest note of playbooks/status.yml, with ``observed_at`` and ``containers``.
-    """
+    """Return what is deployed on a host according to ``{stage: result}`` and the note of playbooks/status.yml."""
     seen = [(str(result["finished_at"]), _containers(result)) for result in results.values()]
     if status:
         seen.append((str(status.get("observed_at")), status.get("containers") or {}))

@@ -119,13 +119,10 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
               fail_on: Collection[str] = (contract.FAILED,)) -> Report:
     """Return the report.
 
-    :param found: the results by host and stage.
-    :param hosts: all expected hosts, in the order of the report.
-    :param now: the time of the report (UTC, ISO 8601).
+    :param hosts: all expected hosts, in the order of the report. :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
     :param current: ``{host: what is on it}``. The results of other hosts are compared with nothing.
-    :param run: the id and the start of this run.
-    :param left_out: the nodes of the inventory that this run does not include.
+    :param run: the id and the start of this run. :param left_out: the nodes of the inventory that it does not include.
     """
     current = current or {}
     results = [(host, found.get(host, {})) for host in hosts]

@@ -11,15 +11,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Cell, Report, age_s
 
-MARKS = {
-    contract.PASSED: "passed",
-    contract.FAILED: "FAILED",
-    contract.STALE: "STALE",
-    contract.WARNED: "warned",
-    contract.WAIVED: "waived",
-    contract.NOT_RUN: "not run",
-    contract.UNSUPPORTED: "unsupported",
-}
+MARKS = {**{status: status.replace("_", " ") for status in contract.STATUSES},
+         contract.FAILED: "FAILED", contract.STALE: "STALE"}
 
 
 def mark(cells: Sequence[Cell]) -> str:
@@ -70,12 +63,13 @@ def coverage(report: Report) -> str:
     if done["stages"]:
         stages = "all stages" if len(done["stages"]) == len(contract.STAGES) else ", ".join(done["stages"])
         found = [f"This run covered {stages} on {names(done['hosts'], report['hosts'])}."]
-        found += [f"All other results are from earlier runs, {ages} ago."] if ages else []
+        found += [f"All other results are {ages} old."] if ages else []
     else:
         found = ["No node was asked."] + ([f"The results are {ages} old."] if ages else [])
-        found += [f"The containers were seen {seen} ago."] if seen else []
+        found += [f"The containers were observed {seen} ago."] if seen else []
     if done["left_out"]:
-        found.append(f"{len(done['left_out'])} of {len(done['left_out']) + len(report['hosts'])} hosts are left out.")
+        total = len(done["left_out"]) + len(report["hosts"])
+        found.append(f"{len(done['left_out'])} of {total} hosts are not in this report (--limit).")
     return _text.one_line(" ".join(found))
 
 

@@ -48,12 +48,12 @@ RECENT = at(result("hccl", "node1"), "2026-11-23T11:00:00Z")
 @pytest.mark.parametrize(("results", "options", "expected"), [
     ([RECENT, EARLIER], {"run": ("other", None)}, "No node was asked. The results are 1 h to 8 d old."),
     ([RECENT], {"run": ("other", None), "current": {"node1": current(observed_at="2026-11-23T10:00:00Z")}},
-     "No node was asked. The results are 1 h old. The containers were seen 2 h ago."),
+     "No node was asked. The results are 1 h old. The containers were observed 2 h ago."),
     ([], {}, "No node was asked."),
     ([RECENT, EARLIER], {"run": ("now", None)},
-     "This run covered hccl on node1. All other results are from earlier runs, 8 d ago."),
+     "This run covered hccl on node1. All other results are 8 d old."),
     ([RECENT], {"run": ("now", None), "hosts": ("node1",), "left_out": ("node2", "node3")},
-     "This run covered hccl on node1. 2 of 3 hosts are left out."),
+     "This run covered hccl on node1. 2 of 3 hosts are not in this report (--limit)."),
     ([at(result(stage, host), "2026-11-23T12:00:00Z") for stage in contract.STAGES for host in ("node1", "node2")],
      {"run": ("now", None)}, "This run covered all stages on all 2 hosts."),
 ])
