@@ -11,8 +11,8 @@ short_description: Write the report on the results of all stages
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(<report_path>/report.json) and
-    C(<report_path>/report.md).
+  - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(report.json), C(report.md),
+    C(junit.xml), C(report.prom), C(hosts_passed.txt) and C(hosts_failed.txt) to C(<report_path>).
   - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
@@ -49,6 +49,11 @@ msg:
   sample: 8 of 8 stages passed on all 2 hosts
 path: {type: str, returned: "when O(phase=end) or O(phase=diagnostics)", description: "The path of the file."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all stages run."}
+failing_host:
+  description: The first host with a status that is in C(report_fail_on).
+  type: str
+  returned: when O(phase=end) and there is such a host
+query: {type: raw, returned: when O(phase=end) with C(report_query), description: "What the expression has found."}
 ansible_stats: {type: dict, returned: when O(phase=end), description: "The summary as the statistic C(ascend_vllm)."}
 stages: {type: list, elements: str, returned: when O(phase=begin), description: "The stages with removed results."}
 """
