@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, rows
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CheckOutcome
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Cell, Report, Results
 
@@ -72,7 +72,7 @@ def _properties(report: Report, host: str, results: Results) -> dict[str, object
     smi = stages["npu_driver"]["observed"].get("npu_smi") if "npu_driver" in stages else None
     found = {"release": any_result["release"], "model": any_result["model"],
              "plan": deployed["plan"] if deployed else any_result["plan_hash"],
-             "image_digest": rows.image_digest(stages["image"]["observed"]) if "image" in stages else None,
+             **{pin["name"]: pin["value"] for pin in report["pins"] if host in pin["hosts"]},
              "driver": smi.get("driver_version") if isinstance(smi, dict) else None}
     return {name: value for name, value in found.items() if value}
 

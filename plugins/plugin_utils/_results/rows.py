@@ -126,7 +126,7 @@ def pins(host: str, result: StageResult) -> Iterator[Pin]:
     """Yield the digest of the image or the model of a host, unless the stage failed."""
     observed, name = result["observed"], {"image": "image_digest", "weights": "weights_digest"}.get(result["stage"])
     if name and result["status"] != contract.FAILED:
-        value = image_digest(observed) if result["stage"] == "image" else observed.get("digest")
+        value = _image_digest(observed) if result["stage"] == "image" else observed.get("digest")
         if _DIGEST.fullmatch(str(value)):
             yield {"name": name, "value": str(value), "hosts": [host]}
 
@@ -139,7 +139,7 @@ def shared(each_host: Iterable[Pin]) -> list[Pin]:
     return [{"name": name, "value": value, "hosts": found} for (name, value), found in hosts.items()]
 
 
-def image_digest(observed: Mapping[str, Any]) -> str | None:
+def _image_digest(observed: Mapping[str, Any]) -> str | None:
     """Return the registry digest of the image; for an image from an archive, return its id."""
     image = observed.get("image") or {}
     repository = str(observed.get("reference")).rpartition(":")[0]
