@@ -99,7 +99,8 @@ def _containers(result: StageResult) -> dict[str, str | None]:
         if result["stage"] == "serving":
             return starts(observed.get("instances", ()))
         if result["stage"] == "benchmark" and observed.get("snapshots"):
-            return {str(name): each["started_at"] for name, each in observed["snapshots"][-1].items()}
+            return starts({"name": name, "container": each["started_at"] and each}
+                          for name, each in observed["snapshots"][-1].items())
     except (LookupError, TypeError, AttributeError):  # An observation that could not be judged may have any format.
         pass
     return {}
