@@ -23,9 +23,8 @@ SCHEMA = "ascend.vllm/report/v2"
 # ``{host: {stage: result}}``
 Results = Mapping[str, Mapping[str, StageResult]]
 
-# The worst status first.
-_ORDER = (contract.FAILED, contract.STALE, contract.NOT_RUN, contract.WARNED, contract.UNSUPPORTED, contract.WAIVED,
-          contract.PASSED)
+# The worst status first. A stage that was not run or is not supported does not count.
+_ORDER = (contract.FAILED, contract.STALE, contract.WARNED, contract.WAIVED, contract.PASSED)
 # The values of report_fail_on.
 FAIL_ON = (contract.FAILED, contract.STALE, contract.NOT_RUN)
 # A check of the report itself, with the id ``<stage>.current``.
@@ -101,7 +100,7 @@ class Report(TypedDict):
     hosts: dict[str, dict[str, Cell]]
     #: ``{host: what is on it}``, with which results are compared.
     deployed: dict[str, Current]
-    #: Hosts with results, all of which are passed, warned, waived or unsupported.
+    #: Hosts with a result that is passed, warned or waived, and none that is failed or stale.
     passing_hosts: list[str]
     failing_hosts: list[str]
     findings: list[Finding]
@@ -160,7 +159,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
         "hosts": cells,
         "deployed": {host: current[host] for host in hosts if host in current},
-        "passing_hosts": [host for host, each in statuses.items() if each and _worst(each) not in FAIL_ON],
+        "passing_hosts": [host for host, each in statuses.items() if _worst(each) not in FAIL_ON],
         "failing_hosts": [host for host, each in statuses.items() if contract.FAILED in each],
         "findings": [_finding(host, result, check) for host, result in in_order
                      for check in [*_stale(result["stage"], cells[host][result["stage"]]), *result["checks"]]

@@ -98,9 +98,9 @@ def test_report_fails_on_the_chosen_statuses(results, fail_on, expected):
     assert (found["fails_on"], report.failing_host(found)) == expected
 
 
-def test_host_with_a_check_that_was_not_run_does_not_pass():
-    found = summary(result("hccl", "node1", ok=None), result("hccl", "node2"))
-    assert (found["status"], found["passing_hosts"], found["failing_hosts"]) == ("not_run", ["node2"], [])
+def test_host_on_which_nothing_could_be_checked_does_not_pass():
+    found = summary(result("hccl", "node1", ok=None), result("hccl", "node2"), result("image", "node2", ok=None))
+    assert (found["status"], found["passing_hosts"], found["failing_hosts"]) == ("passed", ["node2"], [])
 
 
 def test_results_of_this_run_are_marked():
