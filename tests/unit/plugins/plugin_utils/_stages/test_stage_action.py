@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, forms, report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import stage_action
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
@@ -133,7 +133,7 @@ def new_action(recorded, tmp_path, monkeypatch):
 
 def record_of(action, observed, tmp_path):
     """Observe, judge and record; return (the task's return value, the result in the file)."""
-    record = action.add_to(ObservationRecord(started_at=stage_action.timestamp()), lambda: observed)
+    record = action.add_to(ObservationRecord(started_at=timestamp()), lambda: observed)
     outcome = action.judge_and_record(record, surveyed=not record.failure)
     text = (tmp_path / "n1" / f"{action.stage}.json").read_bytes().decode("utf-8")
     return outcome, json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -158,7 +158,7 @@ def test_every_mutated_observation_results_in_a_valid_result_and_report(recorded
         if number % 25 == 0 or refused == 1:
             SCHEMA.validate(result)  # slow
         if number % 4 == 0:
-            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], stage_action.timestamp(), "1", last)
+            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], timestamp(), "1", last)
             written = forms.forms(last, {"n1": {stage: result}}) if number % 20 == 0 else []
             assert all("n1" in text for _name, text in written[:4])
     assert judged > MUTATIONS / 20, "too few mutated observations reach the judge"
