@@ -54,12 +54,14 @@ def test_checks_of_a_stale_result_are_stale():
     assert ("node1", "hccl", "stale") in values(found, "stage")
 
 
-@pytest.mark.parametrize("hostile", ['a"} 1\nb', "a\\", "a\x1b[2J"])
-def test_hostile_names_stay_in_their_label(hostile):
+@pytest.mark.parametrize(("hostile", "shown"), [
+    ('a"} 1\nb', 'a"} 1 b'), ("a\\", "a\\"), ('a",stage="b', 'a",stage="b'), ("a\x1b[2J", "a")])
+def test_hostile_names_stay_in_their_label(hostile, shown):
     results = [result("hccl", hostile)]
     text = prometheus.to_prometheus(summary(*results, hosts=(hostile,)), by_host(*results, hosts=(hostile,)))
     found = [each for family in text_string_to_metric_families(text) for each in family.samples]
     assert len(found) == 1 + 8 + 1 + 2
+    assert {each.labels["host"] for each in found if "host" in each.labels} == {shown}
 
 
 def test_result_without_a_time_has_no_samples_of_its_own():
