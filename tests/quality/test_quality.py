@@ -237,7 +237,7 @@ def test_site_and_report_have_the_exit_code_of_the_report(play, tmp_path, status
         done = play({"a": {}, "b": {}}, *options, "-e", json.dumps({"report_fail_on": fail_on}))
         assert done.returncode == exit_code, done.stdout
         assert ("(report_fail_on: " in done.stdout) == bool(exit_code)
-        assert "No node was asked." in done.stdout
+        assert "No node was queried." in done.stdout
 
 
 def test_clone_in_any_folder_ignores_a_copy_in_the_home_directory(tmp_path):

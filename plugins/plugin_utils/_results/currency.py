@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a result still describes what is deployed: the plan, image, weights and containers that it belongs to.
+"""Find results that no longer describe what is deployed: another plan or image, or other weights or containers.
 
-A result is compared with the saved plan and with the newest observations in the results folder. No node is asked.
+A result is compared with the saved plan and with the newest observations in the results folder. No node is queried.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STATUS = "status"
 
 
 class Deployed(TypedDict):
-    """What was on a host according to the newest observations; None if there is no observation."""
+    """The newest observations of a host; None if there is no observation."""
 
     #: The id of the image.
     image: str | None
@@ -37,7 +37,7 @@ class Deployed(TypedDict):
 
 
 class Current(Deployed):
-    """What is on a host now, as far as the results folder shows."""
+    """The current state of a host, as far as the results folder shows it."""
 
     #: The hash of the saved plan; None if no plan is saved.
     plan: str | None
@@ -46,7 +46,7 @@ class Current(Deployed):
 class Change(TypedDict):
     """A difference between what a result belongs to and what is on the host now."""
 
-    #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance.
+    #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance
     what: str
     was: str
     now: str

@@ -46,7 +46,7 @@ class Cell(TypedDict):
     #: Whether the result was written by the run that wrote the report.
     this_run: bool
     #: What has changed since the result. A failed result stays failed, because only a new run can show that its cause
-    #: is gone; every other result with changes is ``stale``.
+    #: was removed; every other result with changes is ``stale``.
     changes: list[Change]
     #: The changes in one sentence; None if there are none.
     stale: str | None
@@ -68,7 +68,7 @@ class Finding(CheckOutcome):
 
 
 class Coverage(TypedDict):
-    """What the run that wrote the report has checked; all other results are from earlier runs."""
+    """The part of the report that its run has checked. All other results are from earlier runs."""
 
     run_id: str | None
     #: UTC, ISO 8601.

@@ -65,7 +65,7 @@ def coverage(report: Report) -> str:
         found = [f"This run covered {stages} on {names(done['hosts'], report['hosts'])}."]
         found += [f"All other results are {ages} old."] if ages else []
     else:
-        found = ["No node was asked."] + ([f"The results are {ages} old."] if ages else [])
+        found = ["No node was queried."] + ([f"The results are {ages} old."] if ages else [])
         found += [f"The containers were observed {seen} ago."] if seen else []
     if done["left_out"]:
         total = len(done["left_out"]) + len(report["hosts"])

@@ -234,8 +234,8 @@ class StageAction(ActionBase):
             record.started_at, store.timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
             COLLECTION_VERSION, self.records.run_id))
         if self.stage in currency.OF_A_SERVICE:
-            filed = self.records.read_results(self.host, currency.OBSERVING)
-            result["deployed"] = currency.newest({**filed, self.stage: result})
+            saved = self.records.read_results(self.host, currency.OBSERVING)
+            result["deployed"] = currency.newest({**saved, self.stage: result})
         path = self.records.write_result(result)
         failed = contract.failures(result)
         if self.context.check_mode and not failed:

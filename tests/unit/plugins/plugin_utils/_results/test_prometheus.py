@@ -64,6 +64,6 @@ def test_hostile_names_stay_in_their_label(hostile, shown):
     assert {each.labels["host"] for each in found if "host" in each.labels} == {shown}
 
 
-def test_result_without_a_time_has_no_samples_of_its_own():
+def test_result_without_a_time_has_no_samples():
     found = samples({**result("hccl", "node1"), "finished_at": None})
     assert (values(found, "check"), values(found, "stage_timestamp_seconds")) == ({}, {})

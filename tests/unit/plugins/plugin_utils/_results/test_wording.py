@@ -46,10 +46,10 @@ RECENT = at(result("hccl", "node1"), "2026-11-23T11:00:00Z")
 
 
 @pytest.mark.parametrize(("results", "options", "expected"), [
-    ([RECENT, EARLIER], {"run": ("other", None)}, "No node was asked. The results are 1 h to 8 d old."),
+    ([RECENT, EARLIER], {"run": ("other", None)}, "No node was queried. The results are 1 h to 8 d old."),
     ([RECENT], {"run": ("other", None), "current": {"node1": current(observed_at="2026-11-23T10:00:00Z")}},
-     "No node was asked. The results are 1 h old. The containers were observed 2 h ago."),
-    ([], {}, "No node was asked."),
+     "No node was queried. The results are 1 h old. The containers were observed 2 h ago."),
+    ([], {}, "No node was queried."),
     ([RECENT, EARLIER], {"run": ("now", None)},
      "This run covered hccl on node1. All other results are 8 d old."),
     ([RECENT], {"run": ("now", None), "hosts": ("node1",), "left_out": ("node2", "node3")},
