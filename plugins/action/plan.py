@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
 
     def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str]) -> dict[str, str]:
         """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
-        inputs, nodes, found = context.inputs, {context.host: context.plan}, {}
+        inputs, nodes, found = context.inputs, {context.host: context.plan}, query.problems(context.inputs)
         used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
         for role in sorted(used - set(stages)):
             found.update(typed(role, inputs)[1])

@@ -20,6 +20,8 @@ import yaml
 from ansible import release
 from cores import environment
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,10 +202,42 @@ def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
                 "site", "--tags", "npu_driver")
     assert done.returncode == 2, done.stdout
     report = json.loads((tmp_path / ".results" / "report.json").read_text("utf-8"))
-    jsonschema.validate(report, json.loads((ROOT / "docs" / "schemas" / "report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "schemas" / "report-v2.json").read_text("utf-8")))
     assert (report["failing_hosts"], report["collection_version"]) == (["here"], COLLECTION_VERSION)
     assert [check["id"] for check in report["findings"] if check["status"] == "failed"] == ["npu_driver.observation"]
     assert "1 of 1 hosts failed: here" in done.stdout
+
+
+def write_results(folder, status, plan_hash):
+    """Write results of all stages of the hosts a and b; only the last result of b has this status and plan."""
+    records = Records(folder)
+    for host in ("a", "b"):
+        for stage in contract.STAGES:
+            last = (host, stage) == ("b", "benchmark")
+            checks = contract.Checks([contract.Check("link", contract.CRITICAL, "It works", "Repair it.")])
+            checks.expect("link", status != contract.FAILED or not last, "up", "down")
+            result = contract.stage_result(stage, host, checks.as_list(), {"hash": plan_hash} if last else {},
+                                           finished_at=timestamp())
+            if not last or status != contract.NOT_RUN:
+                records.write_result(result)
+
+
+@pytest.mark.parametrize(("status", "plan_hash", "fail_on", "exit_code"), [
+    ("passed", None, ["failed"], 0),
+    ("failed", None, ["failed"], 2),
+    ("passed", "0123456789ab", ["failed", "not_run"], 0),
+    ("passed", "0123456789ab", ["failed", "stale"], 2),
+    ("not_run", None, ["failed", "stale"], 0),
+    ("not_run", None, ["failed", "not_run"], 2),
+])
+def test_site_and_report_have_the_exit_code_of_the_report(play, tmp_path, status, plan_hash, fail_on, exit_code):
+    """With a tag that no stage has, site.yml contacts no node."""
+    write_results(tmp_path / ".results", status, plan_hash)
+    for options in (["site", "--tags", "site_network"], ["report", "--limit", "b"]):
+        done = play({"a": {}, "b": {}}, *options, "-e", json.dumps({"report_fail_on": fail_on}))
+        assert done.returncode == exit_code, done.stdout
+        assert ("(report_fail_on: " in done.stdout) == bool(exit_code)
+        assert "No node was queried." in done.stdout
 
 
 def test_clone_in_any_folder_ignores_a_copy_in_the_home_directory(tmp_path):

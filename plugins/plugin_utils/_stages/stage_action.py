@@ -29,7 +29,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run, store
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run, store
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
@@ -232,7 +232,10 @@ class StageAction(ActionBase):
         result: contract.StageResult = store.json_data(contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
             record.started_at, store.timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
-            COLLECTION_VERSION))
+            COLLECTION_VERSION, self.records.run_id))
+        if self.stage in currency.OF_A_SERVICE:
+            saved = self.records.read_results(self.host, currency.OBSERVING)
+            result["deployed"] = currency.newest({**saved, self.stage: result})
         path = self.records.write_result(result)
         failed = contract.failures(result)
         if self.context.check_mode and not failed:
