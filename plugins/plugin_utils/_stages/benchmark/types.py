@@ -118,6 +118,19 @@ class Change(TypedDict):
     ratio: float | None
     #: None if both are equal.
     better: bool | None
+    #: The value beyond which ``after`` is a regression, and whether it is one. Absent if there is no verdict.
+    limit: NotRequired[float]
+    worse: NotRequired[bool]
+
+
+class Regression(TypedDict):
+    """The verdict on a measurement, see `regression`."""
+
+    #: ``passed``, ``failed`` or ``inconclusive``.
+    verdict: str
+    #: The metrics that are worse, or why there is no verdict.
+    reason: str
+    rows: list[Change]
 
 
 class BaselineKey(TypedDict):

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is a run slower than an earlier run? One test for all metrics of all measurements of a run. Pure.
+
+The statistic of a metric is the difference of the medians of the logarithms over the repeats, divided by its standard
+error. Only differences above the floor count. The permutation test of Westfall and Young (Resampling-Based Multiple
+Testing, 1993) compares the largest statistic of the run with its values for other assignments of the same repeats to
+"before" and "after". So the limits are derived from the spread of the repeats, whatever its distribution is, and the
+probability of a false alarm is at most `ALARM` for the whole run. The floor allows for differences between runs that the
+repeats of one run do not show, such as the temperature. tests/benchmarks/regression_gate.py measures both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Change, Metrics, Regression
+
+# With five repeats on either side, the smallest probability is 1/252. With four, it is 1/70, which is above ALARM.
+REPEATS = 5
+ALARM = 0.01
+# A limit beyond this ratio is too far away to be useful.
+DOUBLE = 2.0
+# All assignments are used if there are not more than these. Otherwise, the same number is drawn with a fixed seed.
+_ASSIGNMENTS = 1000
+PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
+
+Pair = tuple[Sequence[Metrics], Sequence[Metrics]]
+
+
+class _Samples(NamedTuple):
+    """A metric in the repeats before and after, as logarithms that increase as the metric becomes worse."""
+
+    values: list[float]
+    before: int
+    floor: float
+
+
+def too_few(before: Sequence[Metrics], after: Sequence[Metrics]) -> str | None:
+    """Return a text if either side has too few repeats."""
+    if min(len(before), len(after)) >= REPEATS:
+        return None
+    return "%d and %d repeats, and at least %d are needed on both sides" % (len(before), len(after), REPEATS)
+
+
+def judge(pairs: Mapping[str, Pair], minimum_ratio: float) -> dict[str, Regression]:
+    """Return the verdict on each measurement of a run.
+
+    :param pairs: ``{measurement: (metrics of each repeat before, metrics of each repeat after)}``.
+    :param minimum_ratio: the floor. A metric that remains this good is not a regression. For times to the first token
+        and p99 latencies, which vary more between runs, the difference may be twice as large.
+    """
+    samples = {name: _samples(*pair, minimum_ratio) for name, pair in pairs.items() if not too_few(*pair)}
+    highest = sorted((max((_statistic(each, chosen[len(each.values), each.before])
+                           for metrics in samples.values() for each in metrics.values()), default=0.0)
+                      for chosen in _assignments(samples)), reverse=True)
+    # At most this share of the assignments has a higher statistic.
+    critical = highest[int(ALARM * len(highest))] if highest else 0.0
+    return {name: _verdict(pair, samples.get(name), critical) for name, pair in pairs.items()}
+
+
+def _samples(before: Sequence[Metrics], after: Sequence[Metrics], minimum_ratio: float) -> dict[str, _Samples]:
+    found = {}
+    for metric, (_label, _unit, more_is_better) in METRICS.items():
+        values = [repeat.get(metric, 0.0) for repeat in (*before, *after)]
+        if min(values) > 0:
+            floor = -math.log(minimum_ratio) * (2 if "p99" in metric or "ttft" in metric else 1)
+            sign = -1 if more_is_better else 1
+            found[metric] = _Samples([sign * math.log(value) for value in values], len(before), floor)
+    return found
+
+
+def _assignments(samples: Mapping[str, Mapping[str, _Samples]]) -> list[dict[tuple[int, int], tuple[int, ...]]]:
+    """Return assignments for each size, the true one first: ``{(repeats, repeats before): repeats that are after}``.
+
+    Measurements of the same size have the same assignment, because their repeats ran at similar times.
+    """
+    sizes = sorted({(len(each.values), each.before) for metrics in samples.values() for each in metrics.values()})
+    each_size = []
+    for total, before in sizes:
+        true, after, draw = tuple(range(before, total)), total - before, random.Random(0)
+        if math.comb(total, after) <= _ASSIGNMENTS:
+            others = [chosen for chosen in itertools.combinations(range(total), after) if chosen != true]
+            draw.shuffle(others)
+        else:
+            others = [tuple(draw.sample(range(total), after)) for _ in range(_ASSIGNMENTS - 1)]
+        each_size.append([true, *others])
+    count = max(map(len, each_size), default=0)
+    return [{size: chosen[number % len(chosen)] for size, chosen in zip(sizes, each_size)} for number in range(count)]
+
+
+def _difference(samples: _Samples, after: Sequence[int]) -> tuple[float, float]:
+    """Return the difference of the medians and its standard error for an assignment."""
+    chosen = set(after)
+    second = [samples.values[index] for index in after]
+    first = [value for index, value in enumerate(samples.values) if index not in chosen]
+    squares = sum((value - sum(side) / len(side)) ** 2 for side in (first, second) for value in side)
+    error = math.sqrt(squares / (len(samples.values) - 2) * (1 / len(first) + 1 / len(second)))
+    # Equal values have no error, and two medians that are equal by chance differ by rounding.
+    return statistics.median(second) - statistics.median(first), error + samples.floor / 10
+
+
+def _statistic(samples: _Samples, after: Sequence[int]) -> float:
+    difference, error = _difference(samples, after)
+    return difference / error if difference > samples.floor else 0.0
+
+
+def _verdict(pair: Pair, samples: Mapping[str, _Samples] | None, critical: float) -> Regression:
+    if samples is None:
+        return {"verdict": INCONCLUSIVE, "reason": too_few(*pair) or "", "rows": []}
+    rows: list[Change] = []
+    worse, vague = [], []
+    for metric, each in samples.items():
+        label, unit, more_is_better = METRICS[metric]
+        before, after = (statistics.median(repeat[metric] for repeat in side) for side in pair)
+        difference, error = _difference(each, range(each.before, len(each.values)))
+        limit = max(each.floor, critical * error)
+        rows.append({
+            "metric": metric, "label": label, "unit": unit, "before": before, "after": after,
+            "ratio": round(after / before, 4), "better": None if after == before else (after > before) == more_is_better,
+            "limit": before * math.exp(-limit if more_is_better else limit), "worse": difference > limit})
+        if difference > limit:
+            worse.append(metric)
+        elif limit > math.log(DOUBLE):
+            vague.append(metric)
+    if worse:
+        return {"verdict": FAILED, "reason": ", ".join(worse), "rows": rows}
+    if vague or not rows:
+        return {"verdict": INCONCLUSIVE, "rows": rows, "reason": "the repeats vary so much that not even a doubling of "
+                "%s would be detected" % ", ".join(vague) if vague else "no metric is in all repeats"}
+    return {"verdict": PASSED, "reason": "", "rows": rows}
