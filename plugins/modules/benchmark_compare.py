@@ -18,11 +18,15 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   before:
     description: The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw
-      result of C(vllm bench serve), or an C(accuracy.json).
+      result of C(vllm bench serve), or an C(accuracy.json). If the path is a results folder, the C(benchmark.json) of
+      all its hosts are compared as one run.
     type: path
     required: true
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the second throughput to the first."}
+  minimum_ratio:
+    description: See the input C(benchmark_minimum_ratio) of the role P(ascend.vllm.benchmark#role).
+    type: float
+    default: 0.95
   maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
@@ -57,6 +61,14 @@ rows:
     unit: {type: str, sample: tok/s, returned: for performance, description: "The unit of the values."}
     ratio: {type: float, returned: for performance, description: "The second value divided by the first, or null."}
     better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
+    limit:
+      description: The value beyond which the metric is worse than the variation of the repeats explains.
+      type: float
+      returned: for performance with at least five repeats
+    worse:
+      description: Whether the second value is beyond the limit.
+      type: bool
+      returned: for performance with at least five repeats
     target:
       description: The name of the target that was measured. The name is empty for a baseline and for a single result of
         C(vllm bench serve).
@@ -65,9 +77,10 @@ rows:
     dataset: {type: str, returned: for accuracy, description: "The name of the dataset."}
     delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
     within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
-holds:
-  description: For performance, whether the ratio of the output throughputs is at least O(minimum_ratio) for every
-    target. For accuracy, whether no score dropped by more than O(maximum_drop).
-  type: bool
+verdict:
+  description: V(passed), V(failed) or V(inconclusive). For performance, this is the verdict of the role
+    P(ascend.vllm.benchmark#role) on the same two runs, and V(inconclusive) with fewer than five repeats on either side.
+    For accuracy, V(failed) if a score dropped by more than O(maximum_drop).
+  type: str
   returned: always
 """

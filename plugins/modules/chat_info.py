@@ -50,6 +50,7 @@ options:
     type: list
     elements: str
     default: []
+  load: {type: bool, default: false, description: "Whether to return RV(servers[].load)."}
   api_key: {type: str, default: "", description: "The API key of the servers; empty if they require none."}
   timeout_s:
     description: The timeout of each request in seconds. After a timeout, no more requests are sent to that server.
@@ -124,12 +125,18 @@ servers:
       description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
         401, 403 or 404 is not accessible without an API key.
       type: dict
+    load:
+      description: The number of requests that the engine has (C(running), C(waiting)) and has finished since its start
+        (C(finished)), from C(/metrics), or an C(error). Null if the server does not accept connections.
+      type: dict
+      returned: with O(load)
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, send_all
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import request_load
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -146,16 +153,19 @@ def main() -> None:
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
         "routes": {"type": "list", "elements": "str", "default": []},
+        "load": {"type": "bool", "default": False},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "ca": {"type": "str"},
         "timeout_s": {"type": "float", "default": 120},
     })
     lease.hold(module)
     options = module.params
-    module.exit_json(changed=False, servers=[
+    servers = [
         send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"], options["ca"]),
                  options["requests"], options["routes"])
-        for entry in options["servers"]])
+        for entry in options["servers"]]
+    module.exit_json(changed=False, servers=servers if not options["load"] else [
+        dict(server, load=request_load(server["url"], options["api_key"], options["ca"])) for server in servers])
 
 
 if __name__ == "__main__":

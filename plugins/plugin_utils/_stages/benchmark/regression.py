@@ -7,8 +7,8 @@ The statistic of a metric is the difference of the medians of the logarithms ove
 error. Only differences above the floor count. The permutation test of Westfall and Young (Resampling-Based Multiple
 Testing, 1993) compares the largest statistic of the run with its values for other assignments of the same repeats to
 "before" and "after". So the limits are derived from the spread of the repeats, whatever its distribution is, and the
-probability of a false alarm is at most `ALARM` for the whole run. The floor allows for differences between runs that the
-repeats of one run do not show, such as the temperature. tests/benchmarks/regression_gate.py measures both.
+probability of a false alarm is at most `ALARM` for the whole run. The floor allows for differences between runs that
+the repeats of one run do not show, such as the temperature. tests/benchmarks/regression_gate.py measures both.
 """
 
 from __future__ import annotations
@@ -17,22 +17,31 @@ import itertools
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Change, Metrics, Regression
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS, compare, middle
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Metrics, Regression
 
 # With five repeats on either side, the smallest probability is 1/252. With four, it is 1/70, which is above ALARM.
 REPEATS = 5
 ALARM = 0.01
-# A limit beyond this ratio is too far away to be useful.
+# A limit beyond this ratio is too far away, except for the p99 of the time to the first token: one request decides it.
 DOUBLE = 2.0
 # All assignments are used if there are not more than these. Otherwise, the same number is drawn with a fixed seed.
 _ASSIGNMENTS = 1000
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
+_Name = TypeVar("_Name", bound=Hashable)
 
-Pair = tuple[Sequence[Metrics], Sequence[Metrics]]
+
+class Pair(NamedTuple):
+    """A measurement and an earlier one: the metrics of each repeat."""
+
+    before: Sequence[Metrics]
+    after: Sequence[Metrics]
+    #: The floor. A metric that remains this good is not a regression. For times to the first token and p99 latencies,
+    #: which vary more between runs, the difference may be twice as large.
+    minimum_ratio: float
 
 
 class _Samples(NamedTuple):
@@ -43,21 +52,9 @@ class _Samples(NamedTuple):
     floor: float
 
 
-def too_few(before: Sequence[Metrics], after: Sequence[Metrics]) -> str | None:
-    """Return a text if either side has too few repeats."""
-    if min(len(before), len(after)) >= REPEATS:
-        return None
-    return "%d and %d repeats, and at least %d are needed on both sides" % (len(before), len(after), REPEATS)
-
-
-def judge(pairs: Mapping[str, Pair], minimum_ratio: float) -> dict[str, Regression]:
-    """Return the verdict on each measurement of a run.
-
-    :param pairs: ``{measurement: (metrics of each repeat before, metrics of each repeat after)}``.
-    :param minimum_ratio: the floor. A metric that remains this good is not a regression. For times to the first token
-        and p99 latencies, which vary more between runs, the difference may be twice as large.
-    """
-    samples = {name: _samples(*pair, minimum_ratio) for name, pair in pairs.items() if not too_few(*pair)}
+def judge(pairs: Mapping[_Name, Pair]) -> dict[_Name, Regression]:
+    """Return the verdict on each measurement of a run."""
+    samples = {name: _samples(pair) for name, pair in pairs.items() if min(map(len, pair[:2])) >= REPEATS}
     highest = sorted((max((_statistic(each, chosen[len(each.values), each.before])
                            for metrics in samples.values() for each in metrics.values()), default=0.0)
                       for chosen in _assignments(samples)), reverse=True)
@@ -66,18 +63,18 @@ def judge(pairs: Mapping[str, Pair], minimum_ratio: float) -> dict[str, Regressi
     return {name: _verdict(pair, samples.get(name), critical) for name, pair in pairs.items()}
 
 
-def _samples(before: Sequence[Metrics], after: Sequence[Metrics], minimum_ratio: float) -> dict[str, _Samples]:
+def _samples(pair: Pair) -> dict[str, _Samples]:
     found = {}
     for metric, (_label, _unit, more_is_better) in METRICS.items():
-        values = [repeat.get(metric, 0.0) for repeat in (*before, *after)]
+        values = [repeat.get(metric, 0.0) for repeat in (*pair.before, *pair.after)]
         if min(values) > 0:
-            floor = -math.log(minimum_ratio) * (2 if "p99" in metric or "ttft" in metric else 1)
+            floor = -math.log(pair.minimum_ratio) * (2 if "p99" in metric or "ttft" in metric else 1)
             sign = -1 if more_is_better else 1
-            found[metric] = _Samples([sign * math.log(value) for value in values], len(before), floor)
+            found[metric] = _Samples([sign * math.log(value) for value in values], len(pair.before), floor)
     return found
 
 
-def _assignments(samples: Mapping[str, Mapping[str, _Samples]]) -> list[dict[tuple[int, int], tuple[int, ...]]]:
+def _assignments(samples: Mapping[_Name, Mapping[str, _Samples]]) -> list[dict[tuple[int, int], tuple[int, ...]]]:
     """Return assignments for each size, the true one first: ``{(repeats, repeats before): repeats that are after}``.
 
     Measurements of the same size have the same assignment, because their repeats ran at similar times.
@@ -103,8 +100,8 @@ def _difference(samples: _Samples, after: Sequence[int]) -> tuple[float, float]:
     first = [value for index, value in enumerate(samples.values) if index not in chosen]
     squares = sum((value - sum(side) / len(side)) ** 2 for side in (first, second) for value in side)
     error = math.sqrt(squares / (len(samples.values) - 2) * (1 / len(first) + 1 / len(second)))
-    # Equal values have no error, and two medians that are equal by chance differ by rounding.
-    return statistics.median(second) - statistics.median(first), error + samples.floor / 10
+    # Without the addition, a few values that are equal by chance would have no error.
+    return statistics.median(second) - statistics.median(first), error + samples.floor / 10 + 1e-9
 
 
 def _statistic(samples: _Samples, after: Sequence[int]) -> float:
@@ -113,26 +110,27 @@ def _statistic(samples: _Samples, after: Sequence[int]) -> float:
 
 
 def _verdict(pair: Pair, samples: Mapping[str, _Samples] | None, critical: float) -> Regression:
+    rows = compare(middle(pair.before), middle(pair.after))
     if samples is None:
-        return {"verdict": INCONCLUSIVE, "reason": too_few(*pair) or "", "rows": []}
-    rows: list[Change] = []
+        return {"verdict": INCONCLUSIVE, "rows": rows, "reason": "the runs have %d and %d repeats, and at least %d are "
+                "needed on both sides" % (len(pair.before), len(pair.after), REPEATS)}
     worse, vague = [], []
-    for metric, each in samples.items():
-        label, unit, more_is_better = METRICS[metric]
-        before, after = (statistics.median(repeat[metric] for repeat in side) for side in pair)
+    for row in rows:
+        if row["metric"] not in samples:
+            continue
+        each = samples[row["metric"]]
         difference, error = _difference(each, range(each.before, len(each.values)))
-        limit = max(each.floor, critical * error)
-        rows.append({
-            "metric": metric, "label": label, "unit": unit, "before": before, "after": after,
-            "ratio": round(after / before, 4), "better": None if after == before else (after > before) == more_is_better,
-            "limit": before * math.exp(-limit if more_is_better else limit), "worse": difference > limit})
-        if difference > limit:
-            worse.append(metric)
-        elif limit > math.log(DOUBLE):
-            vague.append(metric)
+        spread = critical * error
+        limit = max(each.floor, spread)
+        row["limit"] = row["before"] * math.exp(-limit if METRICS[row["metric"]][2] else limit)
+        row["worse"] = difference > limit
+        if row["worse"]:
+            worse.append(row["metric"])
+        elif spread > math.log(DOUBLE) and row["metric"] != "p99_ttft_ms":
+            vague.append(row["metric"])
     if worse:
         return {"verdict": FAILED, "reason": ", ".join(worse), "rows": rows}
-    if vague or not rows:
+    if vague or not samples:
         return {"verdict": INCONCLUSIVE, "rows": rows, "reason": "the repeats vary so much that not even a doubling of "
                 "%s would be detected" % ", ".join(vague) if vague else "no metric is in all repeats"}
     return {"verdict": PASSED, "reason": "", "rows": rows}
