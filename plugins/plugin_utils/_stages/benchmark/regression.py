@@ -93,20 +93,28 @@ def _assignments(samples: Mapping[_Name, Mapping[str, _Samples]]) -> list[dict[t
     return [{size: chosen[number % len(chosen)] for size, chosen in zip(sizes, each_size)} for number in range(count)]
 
 
-def _difference(samples: _Samples, after: Sequence[int]) -> tuple[float, float]:
-    """Return the difference of the medians and its standard error for an assignment."""
+def _sides(samples: _Samples, after: Sequence[int]) -> tuple[list[float], list[float], float]:
+    """Return the values before and after for an assignment, and the difference of their medians."""
     chosen = set(after)
-    second = [samples.values[index] for index in after]
     first = [value for index, value in enumerate(samples.values) if index not in chosen]
-    squares = sum((value - sum(side) / len(side)) ** 2 for side in (first, second) for value in side)
-    error = math.sqrt(squares / (len(samples.values) - 2) * (1 / len(first) + 1 / len(second)))
+    second = [samples.values[index] for index in after]
+    return first, second, statistics.median(second) - statistics.median(first)
+
+
+def _error(first: Sequence[float], second: Sequence[float], floor: float) -> float:
+    """Return the standard error of the difference."""
+    squares = 0.0
+    for side in (first, second):
+        mean = sum(side) / len(side)
+        squares += sum((value - mean) ** 2 for value in side)
+    error = math.sqrt(squares / (len(first) + len(second) - 2) * (1 / len(first) + 1 / len(second)))
     # Without the addition, a few values that are equal by chance would have no error.
-    return statistics.median(second) - statistics.median(first), error + samples.floor / 10 + 1e-9
+    return error + floor / 10 + 1e-9
 
 
 def _statistic(samples: _Samples, after: Sequence[int]) -> float:
-    difference, error = _difference(samples, after)
-    return difference / error if difference > samples.floor else 0.0
+    first, second, difference = _sides(samples, after)
+    return difference / _error(first, second, samples.floor) if difference > samples.floor else 0.0
 
 
 def _verdict(pair: Pair, samples: Mapping[str, _Samples] | None, critical: float) -> Regression:
@@ -119,8 +127,8 @@ def _verdict(pair: Pair, samples: Mapping[str, _Samples] | None, critical: float
         if row["metric"] not in samples:
             continue
         each = samples[row["metric"]]
-        difference, error = _difference(each, range(each.before, len(each.values)))
-        spread = critical * error
+        first, second, difference = _sides(each, range(each.before, len(each.values)))
+        spread = critical * _error(first, second, each.floor)
         limit = max(each.floor, spread)
         row["limit"] = row["before"] * math.exp(-limit if METRICS[row["metric"]][2] else limit)
         row["worse"] = difference > limit

@@ -30,8 +30,6 @@ METRICS = {
     "p99_ttft_ms": ("Time to first token, p99", "ms", False),
     "median_tpot_ms": ("Time per output token, median", "ms", False),
     "p99_tpot_ms": ("Time per output token, p99", "ms", False),
-    "median_itl_ms": ("Inter-token latency, median", "ms", False),
-    "p99_itl_ms": ("Inter-token latency, p99", "ms", False),
     "median_e2el_ms": ("End-to-end latency, median", "ms", False),
     "p99_e2el_ms": ("End-to-end latency, p99", "ms", False),
 }
