@@ -46,9 +46,6 @@ EXAMPLES = r"""
 - name: Measure the served model
   ascend.vllm.benchmark:
     step: measure
-
-- name: Judge and record the results
-  ascend.vllm.benchmark:
 """
 
 RETURN = r"""

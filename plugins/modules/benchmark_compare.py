@@ -23,10 +23,7 @@ options:
     type: path
     required: true
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio:
-    description: See the input C(benchmark_minimum_ratio) of the role P(ascend.vllm.benchmark#role).
-    type: float
-    default: 0.95
+  minimum_ratio: {type: float, default: 0.95, description: "See O(ascend.vllm.benchmark#role:benchmark_minimum_ratio)."}
   maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
@@ -61,14 +58,8 @@ rows:
     unit: {type: str, sample: tok/s, returned: for performance, description: "The unit of the values."}
     ratio: {type: float, returned: for performance, description: "The second value divided by the first, or null."}
     better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
-    limit:
-      description: The value beyond which the metric is worse than the variation of the repeats explains.
-      type: float
-      returned: for performance with at least five repeats
-    worse:
-      description: Whether the second value is beyond the limit.
-      type: bool
-      returned: for performance with at least five repeats
+    limit: {type: float, returned: with at least five repeats, description: "The limit of the second value."}
+    worse: {type: bool, returned: with at least five repeats, description: "Whether the second is beyond the limit."}
     target:
       description: The name of the target that was measured. The name is empty for a baseline and for a single result of
         C(vllm bench serve).
@@ -79,8 +70,7 @@ rows:
     within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
 verdict:
   description: V(passed), V(failed) or V(inconclusive). For performance, this is the verdict of the role
-    P(ascend.vllm.benchmark#role) on the same two runs, and V(inconclusive) with fewer than five repeats on either side.
-    For accuracy, V(failed) if a score dropped by more than O(maximum_drop).
+    P(ascend.vllm.benchmark#role) on the same two runs. For accuracy, a drop of more than O(maximum_drop) fails.
   type: str
   returned: always
 """

@@ -125,11 +125,7 @@ servers:
       description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
         401, 403 or 404 is not accessible without an API key.
       type: dict
-    load:
-      description: The number of requests that the engine has (C(running), C(waiting)) and has finished since its start
-        (C(finished)), from C(/metrics), or an C(error). Null if the server does not accept connections.
-      type: dict
-      returned: with O(load)
+    load: {type: dict, returned: with O(load), description: "See RV(ascend.vllm.serving_info#module:containers)."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

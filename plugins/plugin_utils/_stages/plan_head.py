@@ -85,8 +85,10 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
     seconds = runs * run_s
     more = [inputs["benchmark_sweep"]] * (inputs["benchmark_sweep"] != "none") + list(inputs["benchmark_offline"])
     images = inputs["benchmark_images_per_request"] if inputs["benchmark_dataset"] == "random-mm" else 0
-    shape = "prompts of %s" % inputs["benchmark_dataset_path"] if inputs["benchmark_dataset"] == "custom" else (
-        "%d random tokens%s" % (inputs["benchmark_random_input_len_tokens"], " and %d images" % images if images else ""))
+    shape = "%d random tokens%s" % (
+        inputs["benchmark_random_input_len_tokens"], " and %d images" % images if images else "")
+    if inputs["benchmark_dataset"] == "custom":
+        shape = "prompts of %s" % inputs["benchmark_dataset_path"]
     return "%d requests per instance at %s/s (%s, %d generated tokens), %d x %s, about %s%s%s" % (
         prompts, inputs["benchmark_request_rate"], shape, inputs["benchmark_random_output_len_tokens"],
         inputs["benchmark_repeats"], ", ".join(chosen),

@@ -42,6 +42,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 
 # The maximum relative difference between the requested and the actual number of tokens of an offline run.
 TOKEN_TOLERANCE = 0.1
+# The checks that a valid run passes.
+VALIDITY = ("warm_up", "client", "completed", "tokens", "same_server")
 
 CHECKS = (
     Check("service", CRITICAL, "The planned instance is running",
@@ -226,12 +228,11 @@ def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[
     name, summary = measured["name"], measured["summary"]
     spread, limit = summary[THROUGHPUT], inputs["benchmark_max_cv_percent"]
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
-    others = [run.get("others") for run in measured["runs"]]
-    known = [count for count in others if count is not None]
-    checks.expect("other_requests", None if len(known) < len(others) else not any(known), "none",
-                  "%d requests" % sum(known) if len(known) == len(others) else "unknown",
-                  subject=name, message=None if len(known) == len(others) else
-                  "The counters of the engines (/metrics) cannot be read.")
+    others = [run["others"] for run in measured["runs"] if run["others"] is not None]
+    if len(others) < len(measured["runs"]):
+        checks.not_run("other_requests", "The counters of the engines (/metrics) cannot be read.", subject=name)
+    else:
+        checks.expect("other_requests", not any(others), "none", "%d requests" % sum(others), subject=name)
     inconclusive = False
     if spread["cv_percent"] is not None:
         inconclusive = spread["cv_percent"] > limit
@@ -288,18 +289,19 @@ def _judge_verdict(checks: Checks, measurements: Sequence[types.Measurement], in
     for measured in measurements:
         name = measured["name"]
         subjects = {name, *(run["id"] for run in measured["runs"])}
-        invalid = [check for (identifier, subject), check in found.items() if subject in subjects and check[
-            "status"] != PASSED and identifier in ("warm_up", "client", "completed", "tokens", "same_server")]
+        invalid = sorted({identifier for (identifier, subject), check in found.items()
+                          if subject in subjects and check["status"] != PASSED and identifier in VALIDITY})
         verdict, noise = found.get(("regression", name)), found.get(("noise", name))
+        actual = "a verdict"
         if invalid or not _is_complete(measured, inputs):
-            actual = "an invalid run: %s" % (", ".join(sorted({check["id"] for check in invalid})) or "no result")
-        elif not measured["baseline"]:
+            actual = "an invalid run: %s" % (", ".join(invalid) or "no result")
+        elif not verdict:
             actual = "no baseline"
-        else:
-            # A regression is a verdict, however much the throughput varies.
-            vague = [check["message"] for check in ((noise, verdict) if verdict and verdict["status"] == PASSED else (
-                verdict,)) if check and check["status"] == NOT_RUN]
-            actual = str(vague[0]) if vague else "a verdict"
+        elif verdict["status"] == NOT_RUN:
+            actual = str(verdict["message"])
+        # A regression is a verdict, however much the throughput varies.
+        elif verdict["status"] == PASSED and noise and noise["status"] == NOT_RUN:
+            actual = str(noise["message"])
         checks.expect("verdict", actual == "a verdict", "a verdict", actual, subject=name)
 
 

@@ -271,11 +271,9 @@ class Steps(TypedDict):
 
 
 class BenchmarkSurvey(TypedDict):
-    """What a host needs to know of the whole run."""
+    """By name, the snapshots of the other hosts behind the measured balancer, and the verdicts on measurements."""
 
-    #: ``{other host behind the balancer that this host measured: snapshots of the other host}``.
     snapshots: dict[str, list[Snapshot]]
-    #: ``{measurement of this host: verdict}``.
     verdicts: dict[str, Regression]
 
 

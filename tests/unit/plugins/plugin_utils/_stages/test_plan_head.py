@@ -57,12 +57,13 @@ def test_defaults():
                   "benchmark_repeats": 1},
      "12 requests per instance at 4/s (200 random tokens, 16 generated tokens), 1 x instance, about 26 s"),
     ("measured", {"benchmark_repeats": 1, "benchmark_dataset": "random-mm", "benchmark_images_per_request": 2},
-     "200 requests per instance at 1/s (200 random tokens and 2 images, 128 generated tokens), 1 x instance, about 4 min"),
+     "200 requests per instance at 1/s (200 random tokens and 2 images, 128 generated tokens), 1 x instance, about "
+     "4 min"),
     ("measured", {"benchmark_repeats": 1, "benchmark_dataset": "custom", "benchmark_dataset_path": "/p.jsonl"},
      "200 requests per instance at 1/s (prompts of /p.jsonl, 128 generated tokens), 1 x instance, about 4 min"),
     ("measured", {"benchmark_repeats": 1, "balancer_enabled": True, "hosts": ["node2"]},
-     "200 requests per instance at 1/s (200 random tokens, 128 generated tokens), 1 x instance, about 4 min; not through "
-     "the balancer, because this run lacks node1"),
+     "200 requests per instance at 1/s (200 random tokens, 128 generated tokens), 1 x instance, about 4 min; not "
+     "through the balancer, because this run lacks node1"),
     # 100 rounds of 2 requests take 100 * 5.12 s.
     ("measured", {"benchmark_request_rate": "inf", "benchmark_max_concurrency": 2, "benchmark_repeats": 1},
      "200 requests per instance at inf/s (200 random tokens, 128 generated tokens), 1 x instance, about 9 min"),

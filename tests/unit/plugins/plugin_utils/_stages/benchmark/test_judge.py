@@ -249,7 +249,8 @@ BESIDE = "the engines had 10 requests of other clients"
 
 
 @pytest.mark.parametrize(("change", "verdict", "text"), [
-    (compared(97.1), "passed", "output_throughput 97.1, p99_ttft_ms"), (compared(96.9), "failed", "output_throughput 96.9"),
+    (compared(97.1), "passed", "output_throughput 97.1, p99_ttft_ms"),
+    (compared(96.9), "failed", "output_throughput 96.9"),
     (compared(50.0, count=4), "not_run", "Inconclusive: the runs have 5 and 4 repeats, and at least 5 are needed"),
     (compared(50.0, others=2), "not_run", f"Inconclusive: {BESIDE}"),
     (compared(50.0, overlap_percent=40.0), "not_run",

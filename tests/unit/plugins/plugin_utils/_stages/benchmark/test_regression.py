@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verdicts on simulated runs with fixed seeds. tests/benchmarks/regression_gate.py measures the rates more precisely."""
+"""Verdicts on simulated runs with fixed seeds. tests/benchmarks/regression_gate.py measures more runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.regression import Pair
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS
 
-# {metric: (value, standard deviation of its logarithm over the repeats, share of the speed of the server in it)}. At one
-# request per second, the throughput depends on the arrivals only.
+# {metric: (value, standard deviation of its logarithm over the repeats, share of the speed of the server in it)}. If
+# requests arrive slowly, the throughput depends on the arrivals only.
 SLOW_ARRIVALS = {"output_throughput": (128, 0.001, 0), "median_ttft_ms": (80, 0.03, 1), "p99_ttft_ms": (200, 0.15, 1),
                  "median_tpot_ms": (25, 0.005, 1), "p99_tpot_ms": (30, 0.05, 1), "median_e2el_ms": (3300, 0.01, 1),
                  "p99_e2el_ms": (4000, 0.04, 1)}

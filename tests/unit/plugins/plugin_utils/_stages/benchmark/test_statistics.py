@@ -53,7 +53,8 @@ INPUTS = dict.fromkeys(statistics.WORKLOAD, 1)
 @pytest.mark.parametrize("change", [
     {"plan": dict(PLAN, release={"id": "v2"})}, {"plan": dict(PLAN, instances=[{"npus": [0]}])},
     {"measured": dict(MEASURED, target="node")}, {"measured": dict(MEASURED, instances=2)},
-    {"measured": dict(MEASURED, tool="ais_bench")}, {"measured": dict(MEASURED, name="vllm-1")}, {"host": "node2"}, {"service": {"image": "i", "driver": "e"}},
+    {"measured": dict(MEASURED, tool="ais_bench")},
+    {"measured": dict(MEASURED, name="vllm-1")}, {"host": "node2"}, {"service": {"image": "i", "driver": "e"}},
     {"service": {"image": "j", "driver": "d"}}, {"inputs": dict(INPUTS, benchmark_num_prompts=2)}])
 def test_baseline_belongs_to_one_deployment_and_workload(change):
     same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS,
