@@ -76,8 +76,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "msg": "\n".join(lines)}
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
 
-    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]
-               ) -> dict[str, list[str]]:
+    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]) -> dict[str, list[str]]:
         """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
         note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
         try:

@@ -49,11 +49,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-status:
-  description: The status of the stage, which is the worst status of its checks.
-  type: str
-  returned: with O(step=judge)
-  sample: passed
+status: {type: str, sample: passed, returned: with O(step=judge), description: "The status of the stage, which is the
+  worst status of its checks."}
 path: {type: str, returned: with O(step=judge), description: "The path of the result; null in check mode."}
 observed:
   description: The part of the observation that the tasks of the role need.

@@ -33,29 +33,19 @@ options:
       id: {type: str, required: true, description: "The key of the response in RV(servers[].answers)."}
       endpoint: {type: str, required: true, description: "The path of the URL, such as V(/v1/chat/completions)."}
       body: {type: dict, required: true, description: "The JSON body. If its key C(stream) is true, a stream is read."}
-      key:
-        description:
-          - The API key to send. V(given) sends O(api_key), V(wrong) sends an invalid key, and V(none) sends no key.
-        type: str
-        choices: [given, wrong, none]
-        default: given
+      key: {type: str, choices: [given, wrong, none], default: given, description: "The API key to send. V(given) sends
+        O(api_key), V(wrong) sends an invalid key, and V(none) sends no key."}
       prompt_tokens_over_limit:
         description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
           tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
           if the server does not report its C(max_model_len).
         type: int
-  routes:
-    description: The paths to test for access without an API key. The module sends a HEAD request without a key to each
-      path. HEAD requests have no effect on any route of vLLM.
-    type: list
-    elements: str
-    default: []
+  routes: {type: list, elements: str, default: [], description: "The paths to test for access without an API key. The
+    module sends a HEAD request without a key to each path. HEAD requests have no effect on any route of vLLM."}
   load: {type: bool, default: false, description: "Whether to return RV(servers[].load)."}
   api_key: {type: str, default: "", description: "The API key of the servers; empty if they require none."}
-  timeout_s:
-    description: The timeout of each request in seconds. After a timeout, no more requests are sent to that server.
-    type: float
-    default: 120
+  timeout_s: {type: float, default: 120, description: "The timeout of each request in seconds. After a timeout, no more
+    requests are sent to that server."}
 attributes:
   check_mode: {details: ["The requests are also sent in check mode."]}
 """
@@ -121,10 +111,8 @@ servers:
         chunks: {type: int, description: "The number of events of a stream that contain text."}
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}
-    routes:
-      description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
-        401, 403 or 404 is not accessible without an API key.
-      type: dict
+    routes: {type: dict, description: "The HTTP status for each path in O(routes), or null if there was no response. A
+      path with the status 401, 403 or 404 is not accessible without an API key."}
     load: {type: dict, returned: with O(load), description: "See RV(ascend.vllm.serving_info#module:containers)."}
 """
 

@@ -33,11 +33,8 @@ options:
     default: ""
   measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}
   failure: {type: str, description: "The error message of a failed task of the role."}
-  only:
-    description: The IDs of the checks to replace in the result that this run has already written. By default, the whole
-      result is replaced.
-    type: list
-    elements: str
+  only: {type: list, elements: str, description: "The IDs of the checks to replace in the result that this run has
+    already written. By default, the whole result is replaced."}
 attributes:
   check_mode: {support: full, details: ["The node is observed and judged, but no result is written."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]

@@ -196,12 +196,12 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
         statuses = [pool.submit(load, number) for number in range(8)]
         try:
             wait_for(lambda: check() == (0, "the engine makes progress"), "load", 60)
-            for _ in range(3):
+            for _request in range(3):
                 time.sleep(CHECK_INTERVAL_S)
                 assert check() == (0, "the engine makes progress")
             os.kill(core, signal.SIGSTOP)
             check()
-            for _ in range(3):
+            for _request in range(3):
                 code, message = check()
                 assert code == 1
                 assert "made no progress since the last check" in message

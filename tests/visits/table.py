@@ -209,7 +209,7 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
     os.chdir(ROOT)  # paths in coverage.ini are relative to this folder
     measured = Coverage(data_file=str(folder / "combined"), config_file=str(Path(__file__).with_name("coverage.ini")))
     measured.combine(map(str, folder.glob("data.*")), keep=True)
-    lines, seen_lines, branches, seen_branches, printed, seen_printed = (set() for _ in range(6))
+    lines, seen_lines, branches, seen_branches, printed, seen_printed = (set() for _set in range(6))
     executed = {}
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
         name = str(path.relative_to(ROOT))

@@ -36,7 +36,7 @@ def statuses(name, role):
     return {check["id"].split(".")[1]: check["status"] for check in result(name, role)["checks"]}
 
 
-@pytest.mark.parametrize(("name", "role", "failed"), JUDGED, ids=[f"{name}-{role}" for name, role, _ in JUDGED])
+@pytest.mark.parametrize(("name", "role", "failed"), JUDGED, ids=[f"{name}-{role}" for name, role, _failed in JUDGED])
 def test_only_the_expected_checks_fail(name, role, failed):
     found = result(name, role)
     VALIDATE(found)

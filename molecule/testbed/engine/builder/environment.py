@@ -33,7 +33,8 @@ def python() -> str:
     """Return the path of a Python 3.11 that can create environments, preferably Debian's, which the images contain."""
     probe = "import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))"
     for candidate in ("/usr/bin/python3.11", sys.executable):
-        if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL).returncode:
+        if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL,
+                                                            check=False).returncode:
             return candidate
     raise SystemExit("engine: needs Python 3.11 with venv; install Debian's python3.11-venv")
 

@@ -19,7 +19,12 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, to_json
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    ObservationRecord,
+    Records,
+    timestamp,
+    to_json,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import stage_action
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
@@ -133,7 +138,7 @@ def new_action(recorded, tmp_path, monkeypatch):
 
 def record_of(action, observed, tmp_path):
     """Observe, judge and record; return (the task's return value, the result in the file)."""
-    record = action.add_to(ObservationRecord(started_at=stage_action.timestamp()), lambda: observed)
+    record = action.add_to(ObservationRecord(started_at=timestamp()), lambda: observed)
     outcome = action.judge_and_record(record, surveyed=not record.failure)
     text = (tmp_path / "n1" / f"{action.stage}.json").read_bytes().decode("utf-8")
     return outcome, json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
