@@ -71,7 +71,7 @@ def test_faster_server_passes(load):
 
 
 def test_noise_that_is_the_same_in_both_runs_is_no_regression():
-    """Repeats that vary this much are mostly inconclusive, because not even a doubling would be detected."""
+    """Repeats that vary this much are mostly inconclusive, because an increase by half would not be detected."""
     noisy = {metric: (value, 0.4, part) for metric, (value, _spread, part) in SATURATED.items()}
     assert share(regression.FAILED, noisy) <= 0.01
     assert share(regression.INCONCLUSIVE, noisy, runs=20) > 0.9
