@@ -26,9 +26,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 # With five repeats on either side, the smallest probability is 1/252. With four, it is 1/70, which is above ALARM.
 REPEATS = 5
 ALARM = 0.01
-# A limit beyond this ratio is too far away: a doubling must fail even if the run is otherwise faster by chance. The p99
-# of the time to the first token is excepted, because one request decides it.
+# A limit beyond this ratio is too far away: a doubling must fail even if the run is otherwise faster by chance. One
+# request decides the other p99 latencies, so they are excepted.
 FAR = 1.5
+EXCEPTED = ("p99_ttft_ms", "p99_e2el_ms")
 # All assignments are used if there are not more than these. Otherwise, the same number is drawn with a fixed seed.
 _ASSIGNMENTS = 1000
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
@@ -135,7 +136,7 @@ def _verdict(pair: Pair, samples: Mapping[str, _Samples] | None, critical: float
         row["worse"] = difference > limit
         if row["worse"]:
             worse.append(row["metric"])
-        elif spread > math.log(FAR) and row["metric"] != "p99_ttft_ms":
+        elif spread > math.log(FAR) and row["metric"] not in EXCEPTED:
             vague.append(row["metric"])
     if worse:
         return {"verdict": FAILED, "reason": ", ".join(worse), "rows": rows}
