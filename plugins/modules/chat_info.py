@@ -42,6 +42,7 @@ options:
         type: int
   routes: {type: list, elements: str, default: [], description: "The paths to test for access without an API key. The
     module sends a HEAD request without a key to each path. HEAD requests have no effect on any route of vLLM."}
+  load: {type: bool, default: false, description: "Whether to return RV(servers[].load)."}
   api_key: {type: str, default: "", description: "The API key of the servers; empty if they require none."}
   timeout_s: {type: float, default: 120, description: "The timeout of each request in seconds. After a timeout, no more
     requests are sent to that server."}
@@ -112,12 +113,14 @@ servers:
         error: {type: str, description: "The error message, if the request was refused or failed."}
     routes: {type: dict, description: "The HTTP status for each path in O(routes), or null if there was no response. A
       path with the status 401, 403 or 404 is not accessible without an API key."}
+    load: {type: dict, returned: with O(load), description: "See RV(ascend.vllm.serving_info#module:containers)."}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, send_all
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import request_load
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -134,16 +137,19 @@ def main() -> None:
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
         "routes": {"type": "list", "elements": "str", "default": []},
+        "load": {"type": "bool", "default": False},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "ca": {"type": "str"},
         "timeout_s": {"type": "float", "default": 120},
     })
     lease.hold(module)
     options = module.params
-    module.exit_json(changed=False, servers=[
+    servers = [
         send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"], options["ca"]),
                  options["requests"], options["routes"])
-        for entry in options["servers"]])
+        for entry in options["servers"]]
+    module.exit_json(changed=False, servers=servers if not options["load"] else [
+        dict(server, load=request_load(server["url"], options["api_key"], options["ca"])) for server in servers])
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ containers:
       the container was created. C(bind), C(port), C(tls), C(served_name) and C(shutdown_timeout_s) are
       read from the options of C(vllm serve).
     - With O(load), a container also has C(image_digest) and C(load). C(load) is null if the server does not accept
-      connections. Otherwise, it contains C(running), C(waiting) and C(kv_cache_usage), or an C(error).
+      connections. Otherwise, it contains C(running), C(waiting), C(finished) and C(kv_cache_usage), or an C(error).
   type: list
   elements: dict
   returned: always
