@@ -61,6 +61,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
 
@@ -134,9 +135,9 @@ def weights(bundle: Bundle, part: Mapping[str, Any], token: str) -> dict[str, An
                                  lambda url: int(_get(url, headers, "HEAD")[1]))
     except (OSError, HTTPException, ValueError) as error:  # http.client shows a header that is not valid
         raise OfflineError("%s cannot be listed: %s." % (
-            " ".join(where).strip(), str(error).replace(token or "\0", "(redacted)"))) from None
+            " ".join(where).strip(), mask_known(str(error), [token], 1))) from None
     wanted = {each.path: each for each in listing.files if each.path != SUMS}
-    with ThreadPoolExecutor(part["workers"]) as pool, redirect_stdout(io.StringIO()):  # only the result is printed
+    with redirect_stdout(io.StringIO()), ThreadPoolExecutor(part["workers"]) as pool:  # only the result is printed
         list(pool.map(lambda each: _download(
             part["fetch"], hub.file_url(*where, listing.revision, each.path), bundle.path(name, each.path), each,
             headers), wanted.values()))

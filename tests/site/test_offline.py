@@ -88,7 +88,8 @@ def files(home):
 
 def sent():
     """Return the paths of the files that the hub has sent, with the offsets at which they were resumed."""
-    return re.findall(r"FilePath=(\S+) HTTP\S+ 20\d - ?(bytes=\d+-)?", (STATE / "services" / "hub.log").read_text("utf-8"))
+    log = (STATE / "services" / "hub.log").read_text("utf-8")
+    return re.findall(r"FilePath=(\S+) HTTP\S+ 20\d - ?(bytes=\d+-)?", log)
 
 
 IN_THE_BED = [*bed.command, "run", "--"]
