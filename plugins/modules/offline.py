@@ -78,7 +78,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class OfflineError(Exception):
-    """A part cannot be collected. The message is one sentence."""
+    """A part cannot be collected. The message is one sentence without a period."""
 
 
 class Bundle:
@@ -134,7 +134,7 @@ def weights(bundle: Bundle, part: Mapping[str, Any], token: str) -> dict[str, An
         listing = hub.list_files(*where, part["revision"], lambda url: _get(url, headers)[0],
                                  lambda url: int(_get(url, headers, "HEAD")[1]))
     except (OSError, HTTPException, ValueError) as error:  # http.client shows a header that is not valid
-        raise OfflineError("%s cannot be listed: %s." % (
+        raise OfflineError("%s cannot be listed: %s" % (
             " ".join(where).strip(), mask_known(str(error), [token], 1))) from None
     wanted = {each.path: each for each in listing.files if each.path != SUMS}
     with redirect_stdout(io.StringIO()), ThreadPoolExecutor(part["workers"]) as pool:  # only the result is printed
@@ -170,7 +170,7 @@ def command(bundle: Bundle, part: Mapping[str, Any], _token: str) -> dict[str, A
         image = images.choose_from_archive(images.describe_archive(archive), part["reference"])
         if image is None or image["architecture"] != part["architecture"]:
             raise OfflineError("%s does not contain only %s for %s; set plan_architecture to that of the image, or "
-                               "choose another image." % (archive, part["reference"], part["architecture"]))
+                               "choose another image" % (archive, part["reference"], part["architecture"]))
     result = bundle.record(part["name"], key, lambda path, digest: (
         not texts or path.endswith(".txt") or str(digest) in "".join(texts)))
     return dict(result, id=image["id"]) if image else result
@@ -204,11 +204,11 @@ def _download(program: str, url: str, path: str, wanted: hub.RemoteFile, headers
     try:
         fetch.fetch(url, path + PARTIAL, headers, wanted.size)
     except SystemExit as error:
-        raise OfflineError("%s; run again, which resumes the download." % error) from error
+        raise OfflineError("%s; run again, which resumes the download" % error) from error
     if not _holds(path + PARTIAL, wanted):
         os.unlink(path + PARTIAL)
         raise OfflineError("%s has another digest than its source states, so it was removed; run again, or choose "
-                           "another source." % url)
+                           "another source" % url)
     os.replace(path + PARTIAL, path)
 
 
@@ -230,7 +230,7 @@ def main() -> None:
     try:
         module.exit_json(**(weights if part["kind"] == "weights" else command)(Bundle(path), part, token))
     except (OfflineError, images.ImageError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg="%s." % error)
     except (OSError, ValueError, LookupError) as error:
         module.fail_json(msg="%s cannot be collected in %s: %s" % (part["name"], path, error))
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What hosts need at a site without internet access, and the inputs with which they use it there."""
+"""Determine what hosts need at a site without internet access, and the inputs with which they use it there."""
 
 from __future__ import annotations
 

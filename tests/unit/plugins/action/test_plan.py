@@ -263,5 +263,5 @@ def test_needs_of_a_closed_site_are_those_of_the_plan_and_the_inputs(act):
 
 
 def test_needs_without_an_architecture_are_refused(act):
-    with pytest.raises(AnsibleActionFail, match="^Nothing was collected. plan_architecture is '', but the image"):
+    with pytest.raises(AnsibleActionFail, match=r"^Nothing was collected\. plan_architecture is '', but the image"):
         act(OFFLINE, playbook_dir="/p")
