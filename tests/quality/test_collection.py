@@ -246,3 +246,23 @@ def test_benchmark_starts(program):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+class WithoutDuplicates(yaml.SafeLoader):
+    """Refuses a second value of a key, also of one that a merge (<<) brings, about which Ansible warns."""
+
+    def flatten_mapping(self, node):
+        super().flatten_mapping(node)
+        seen = set()
+        for key, _value in node.value:
+            assert key.value not in seen, f"duplicate key {key.value}{key.start_mark}"
+            seen.add(key.value)
+
+
+@pytest.mark.parametrize("folder", ["inventories", "playbooks", "roles", "tests/data"])
+def test_no_mapping_has_a_key_twice(folder):
+    paths = sorted((ROOT / folder).rglob("*.y*ml"))
+    assert paths
+    for path in paths:
+        with path.open(encoding="utf-8") as file:
+            list(yaml.load_all(file, WithoutDuplicates))

@@ -34,8 +34,7 @@ def cluster(tmp_path_factory):
     """Start a cluster that serves the model, and return the variables that all runs need."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
     variables = {"report_path": str(tmp_path_factory.mktemp("killed")),
-                 "serving_stop_timeout_s": 5, "serving_allow_outage": True, "serving_keep_previous": False,
-                 "benchmark_num_prompts": 400}
+                 "serving_stop_timeout_s": 5, "serving_allow_outage": True, "benchmark_num_prompts": 400}
     ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
     with ARCHIVE.open("wb") as archive:
         subprocess.run([*bed.command, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
@@ -94,7 +93,7 @@ def leftovers(variables):
         containers = bed.shell(node, "docker ps --all --format '{{.Names}}'").split()
         files = bed.shell(node, "find /var/lib/ascend-vllm /data /var/tmp /tmp /root -mindepth 1")
         processes = bed.shell(node, "ps -eo args=").splitlines()
-        found += [f"{node}: container {name}" for name in containers if name != SERVICE]
+        found += [f"{node}: container {name}" for name in containers if name not in (SERVICE, f"{SERVICE}-kept")]
         found += [f"{node}: {path}" for path in files.splitlines() if TEMPORARY.search(path)]
         found += [f"{node}: process {line}" for line in processes if "AnsiballZ" in line or "sleep 300" in line]
     results = Path(variables["report_path"])
@@ -159,12 +158,22 @@ UPGRADE = {
     "Send requests to the served model, judge the responses and record the result": False,
     "replace | Let a reboot start the new containers": True,
     "replace | Remove the containers that an earlier upgrade kept": True,
+    "replace | Keep the previous containers": False,
+}
+# The same for the return to the kept containers.
+RESTORE = {
+    "stop | Wait until the NPUs of the containers are free": True,
+    "start_previous | Start the previous containers": True,
+    "start_previous | Wait until the previous service responds": True,
+    "restore | Let a reboot start the previous containers": False,
+    "restore | Keep the containers that were replaced": True,
 }
 
 
 def test_every_task_at_which_a_run_is_killed_exists():
     texts = "\n".join(path.read_text("utf-8") for path in (ROOT / "roles").glob("*/tasks/*.yml"))
-    assert [name for name in [*UPGRADE, *(case.at for case in SITE.values())] if f"- name: {name}\n" not in texts] == []
+    tasks = [*UPGRADE, *RESTORE, *(case.at for case in SITE.values())]
+    assert [name for name in tasks if f"- name: {name}\n" not in texts] == []
 
 
 def mark_long(cases, quick):
@@ -184,6 +193,14 @@ def test_run_after_a_killed_site_run_succeeds(cluster, place, tmp_path):
     assert leftovers(cluster) == []
 
 
+def reboot():
+    bed("fault", "reboot", "node1")
+    deadline = time.monotonic() + 60
+    while not responds("node1"):
+        assert time.monotonic() < deadline, bed.shell("node1", "docker ps --all")
+        time.sleep(1)
+
+
 @pytest.mark.parametrize("task", mark_long(UPGRADE, ["Wait until the service responds"]))
 def test_upgrade_after_a_killed_upgrade_succeeds(cluster, task, tmp_path):
     """The service responds again after a reboot, or after the next run."""
@@ -192,16 +209,31 @@ def test_upgrade_after_a_killed_upgrade_succeeds(cluster, task, tmp_path):
     variables = {**cluster, "serving_env": {"UPGRADE": task}}
     kill(bed.playbook("upgrade", **variables), task, tmp_path)
     if UPGRADE[task]:
-        bed("fault", "reboot", "node1")
-        deadline = time.monotonic() + 60
-        while not responds("node1"):
-            assert time.monotonic() < deadline, bed.shell("node1", "docker ps --all")
-            time.sleep(1)
+        reboot()
     succeeds(bed.playbook("upgrade", **variables))
     assert leftovers(cluster) == []
     assert all(map(responds, NODES))
     assert all(bed.shell(node, f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE}")
                .strip() == "always" for node in NODES)
+
+
+@pytest.mark.parametrize("task", mark_long(RESTORE, []))
+def test_return_after_a_killed_return_succeeds(cluster, task, tmp_path):
+    identities = "docker inspect --format '{{.Id}}' " + f"{SERVICE} {SERVICE}-kept"
+    if not all(map(responds, NODES)):
+        succeeds(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
+    succeeds(bed.playbook("upgrade", **{**cluster, "serving_env": {"RETURN": task}}))
+    before = [bed.shell(node, identities).split() for node in NODES]
+    kill(bed.playbook("upgrade", **cluster, serving_restore_previous=True), task, tmp_path)
+    if RESTORE[task]:
+        reboot()
+    succeeds(bed.playbook("upgrade", "--limit", "node1", **cluster, serving_restore_previous=True))
+    assert leftovers(cluster) == []
+    assert all(map(responds, NODES))
+    after = [bed.shell(node, identities).split() for node in NODES]
+    assert after == [before[0][::-1], before[1]]
+    assert bed.shell("node1", f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE} "
+                     f"{SERVICE}-kept").split() == ["always", "no"]
 
 
 def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):

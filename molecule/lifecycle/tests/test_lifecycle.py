@@ -200,6 +200,14 @@ def test_port_in_use_is_refused_and_the_balancer_keeps_running():
     lost_nothing(load)
 
 
+def test_return_is_refused_without_kept_containers():
+    before = [container_identities(node) for node in NODES]
+    done = playbook("upgrade", "-e", "serving_restore_previous=true")
+    assert done.returncode != 0
+    assert f"node1 has no containers of {NAMES[0]} from before an upgrade" in " ".join(output_text(done).split())
+    assert [container_identities(node) for node in NODES] == before
+
+
 def test_rolling_upgrade_loses_no_request():
     before = {node: container_identities(node) for node in NODES}
     with Load() as load:
@@ -261,6 +269,28 @@ def test_upgrade_and_return_lose_no_request():
         assert checks(node)["upgrade"]["status"] == "passed"
     assert set(states().values()) == {"UP"}
     assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
+
+
+def test_failed_return_starts_the_current_service_again():
+    before = {node: container_identities(node) for node in NODES}
+    program = bed("exec", "node1", "docker", "exec", NAMES[0], "which", "vllm").strip()
+    bed("exec", "node1", "sh", "-ec", "echo 'exit 3' > /root/vllm; chmod 755 /root/vllm")
+    for name in KEPT:
+        bed("exec", "node1", "docker", "cp", "/root/vllm", f"{name}:{program}")
+    with Load() as load:
+        done = playbook("upgrade", "-e", "serving_restore_previous=true")
+    assert done.returncode != 0
+    lost_nothing(load)
+    assert "serves again" in output_text(done)
+    assert {name: identity[0] for name, identity in container_identities("node1").items()} == {
+        name: identity[0] for name, identity in before["node1"].items()}
+    found = containers("node1")
+    assert [found[name]["HostConfig"]["RestartPolicy"]["Name"] for name in (*NAMES, *KEPT)] == [
+        "always", "always", "no", "no"]
+    assert [found[name]["State"]["Status"] for name in (*NAMES, *KEPT)] == ["running", "running", "exited", "exited"]
+    assert container_identities("node2") == before["node2"]
+    assert set(states().values()) == {"UP"}
+    assert checks("node1")["upgrade"]["status"] == "failed"
 
 
 @pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("wrong", "functional.expected_words")])
@@ -400,6 +430,15 @@ def test_live_service_is_replaced_at_once_if_an_outage_is_allowed():
     succeeds("serving", "-e", json.dumps({**inputs, "image_tag": "v0.11.0rc1-second"}))
     after = container_identities("node1")
     assert all(after[name][0] != before[name][0] for name in NAMES)
+
+
+def test_host_that_runs_the_balancer_of_other_nodes_is_not_removed():
+    before = container_identities("node1")
+    done = playbook("remove", "--limit", "node1")
+    assert done.returncode != 0
+    assert "node1 runs the balancer of node2" in " ".join(output_text(done).split())
+    assert container_identities("node1") == before
+    assert set(states().values()) == {"UP"}
 
 
 def test_remove_leaves_nothing_of_this_collection():

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         exit_code: int
         oom_killed: bool
         error: str | None  # why the container could not be started; None if it is not of this collection
+        created_s: float  # in seconds since the epoch
         started_at: str  # in the format of Docker, such as 2026-01-02T03:04:05.678901234Z
         started_s: float | None  # the same time in seconds since the epoch; None if it was never started
         finished_s: float | None  # in seconds since the epoch; None if it has never exited
@@ -131,6 +132,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "oom_killed": state["OOMKilled"],
         # The message for a foreign container can contain its command.
         "error": (_masked(state.get("Error") or "", inspected) or None) if own else None,
+        "created_s": seconds(inspected["Created"]) or 0,
         "started_at": state["StartedAt"],
         "started_s": seconds(state["StartedAt"]),
         "finished_s": seconds(state["FinishedAt"]),

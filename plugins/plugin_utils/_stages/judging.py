@@ -16,9 +16,13 @@ from typing import Any, NamedTuple, Protocol
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
-# The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
 # Begins the message of each check that is not run because check mode changes nothing.
 WOULD = "Without --check, the run would"
+# The remedy for NPUs that another deployment of this collection uses, for example because plan_model was changed.
+OTHER_DEPLOYMENT = (
+    "Set serving_npus to other NPUs, or set serving_container_name to the name of this container (without the number "
+    "of the instance) and replace it with upgrade.yml.")
+# The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
 Observation = Mapping[str, Any]
 # The outcomes of the checks of a stage on a host.
 Outcomes = list[CheckOutcome]

@@ -12,12 +12,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices im
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import OTHER_DEPLOYMENT, Context
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation, NpuSmi
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import OutcomeSummary
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import HolderContainer, NpuHolder
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
 
 _T = TypeVar("_T")
 
@@ -168,23 +168,19 @@ def _npus_free(checks: Checks, context: Context) -> None:
         if device is None or device not in planned or _allowed(holder, inputs["npu_driver_allowed_holders"]):
             continue
         held.add(device)
-        if container and _is_service(container) and container["name"] in planned.values():
+        if container and labels.own(container["labels"]) and container["name"] in planned.values():
             services.add(container["name"])
             continue
         foreign = True
         checks.expect("npus_free", False, "free, or used by %s" % planned[device], describe_holder(holder),
-                      subject="npu %d" % device, message=_holder_message(device, holder, observed["docker_engine"]))
+                      subject="npu %d" % device, message=_holder_message(device, holder, observed["docker_engine"]),
+                      remedy=OTHER_DEPLOYMENT if container and labels.own(container["labels"]) else None)
     if not foreign and observed["npu_smi"]["error"]:
         checks.not_run("npus_free", "npu-smi does not show the processes on the NPUs.")
     elif not foreign:
         checks.expect("npus_free", True, "free, or used by the planned service",
                       "used by %s" % ", ".join(sorted(services)) if services else "free")
     _idle(checks, observed["npu_smi"], set(planned) - held, inputs)
-
-
-def _is_service(container: HolderContainer) -> bool:
-    """Return whether this collection started the container."""
-    return any(label.startswith(labels.PREFIX) for label in container["labels"])
 
 
 def _allowed(holder: NpuHolder, allowed: Collection[str]) -> bool:
@@ -195,7 +191,7 @@ def _allowed(holder: NpuHolder, allowed: Collection[str]) -> bool:
 def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, Any]) -> str:
     unknown = "; its container is unknown, because Docker does not respond" if "error" in docker_engine else ""
     container = holder["container"]
-    unplanned = ", a service that is not in the plan" if container and _is_service(container) else ""
+    unplanned = ", a service that is not in the plan" if container and labels.own(container["labels"]) else ""
     return "%s is used by %s%s%s" % (device_path(device), describe_holder(holder), unplanned, unknown)
 
 

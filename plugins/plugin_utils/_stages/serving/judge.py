@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
@@ -30,7 +31,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
+    OTHER_DEPLOYMENT,
+    WOULD,
+    Context,
+    Observation,
+    Request,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import (
     is_ours,
@@ -370,12 +377,13 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation, che
 def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
     """Judge the processes that use the planned NPUs. Device files that all NPUs share are not considered."""
     npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
-    foreign = [(holder["device"], describe_holder(holder)) for holder in observed["device_holders"]
+    foreign = [(holder["device"], holder) for holder in observed["device_holders"]
                if holder["device"] in npus and not is_ours(holder["container"], plan)]
     for device, holder in foreign:
-        path = device_path(device)
-        checks.expect("devices_free", False, "free, or held by " + npus[device], holder, path,
-                      "%s is held by %s" % (path, holder))
+        path, found, container = device_path(device), describe_holder(holder), holder["container"]
+        checks.expect("devices_free", False, "free, or held by " + npus[device], found, path,
+                      "%s is held by %s" % (path, found),
+                      OTHER_DEPLOYMENT if container and labels.own(container["labels"]) else None)
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 

@@ -64,7 +64,7 @@ class RestoreSteps(TypedDict):
     #: By the new names, with ``containers``.
     start: list[Policy]
     containers: list[DeployedContainer]
-    #: The restart policies of the containers that are no longer used, and the names under which they are kept.
+    #: The restart policies of all containers, and the names under which those that are no longer used are kept.
     policies: list[Policy]
     keep: list[Rename]
 
@@ -186,16 +186,29 @@ def kept_steps(names: Iterable[str], plan: Plan, keep: bool) -> _Steps:
 
 
 def restore_steps(containers: Iterable[DeployedContainer], plan: Plan) -> RestoreSteps:
-    """Return the steps that return to the containers that the last upgrade has kept, and keep the current ones."""
+    """Return the steps that return to the containers that the last upgrade has kept, and keep the current ones.
+
+    If a return was interrupted after it had exchanged the names, its remaining steps are returned. If an upgrade was
+    interrupted, no container can be returned to.
+    """
     found = {container["name"]: container for container in containers}
-    kept, current = _kept(found, plan), [container["name"] for container in deployment(found.values(), plan)]
+    current = [container["name"] for container in deployment(found.values(), plan)]
+    # An instance that is older than its previous container was kept before.
+    exchanged = [name for name in current if name + PREVIOUS in found
+                 and found[name]["created_s"] < found[name + PREVIOUS]["created_s"]]
+    interrupted = any(name + PREVIOUS in found for name in current if name not in exchanged)
+    kept = {} if interrupted else {**_kept(found, plan), **{name: name for name in exchanged}}
+    previous = [base_name(name) + PREVIOUS for name in current if name not in exchanged]
     policy = plan["instances"][0]["restart_policy"]
     return {
-        "rename": _renames([*((name, name + PREVIOUS) for name in current), *kept.items()]),
-        "start": [{"name": base, "restart_policy": policy} for base in kept.values()],
+        "rename": _renames([*((base_name(name), name) for name in previous if name not in found),
+                            *((name, base) for name, base in kept.items() if name != base)]),
+        "start": [{"name": base, "restart_policy": "no"} for base in kept.values()],
         "containers": [{**found[name], "name": base} for name, base in kept.items()],
-        "policies": [{"name": name + PREVIOUS, "restart_policy": "no"} for name in current],
-        "keep": _renames((name + PREVIOUS, name + KEPT) for name in current),
+        # In this order, so that a reboot always starts some of them.
+        "policies": [{"name": name, "restart_policy": each}
+                     for names, each in ((kept.values(), policy), (previous, "no")) for name in names],
+        "keep": _renames((name, base_name(name) + KEPT) for name in previous),
     }
 
 

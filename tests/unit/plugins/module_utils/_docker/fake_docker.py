@@ -19,6 +19,7 @@ import tarfile
 import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
+CREATED = "2025-11-25T18:59:00.5Z"
 STARTED = "2025-11-25T19:00:00.5Z"
 STARTED_S = 1764097200.5
 FINISHED = "2025-11-25T19:05:00.25Z"
@@ -30,7 +31,8 @@ def inspected(name, status="running", labels=None, command=(), environment=(), d
     """Return the output of ``docker inspect``; ``state`` replaces fields of its State, such as ExitCode."""
     running = status in ("running", "paused", "restarting")
     found = {
-        "Id": (name.encode().hex() + 64 * "0")[:64], "Name": "/" + name, "Image": "sha256:i1", "RestartCount": 0,
+        "Id": (name.encode().hex() + 64 * "0")[:64], "Created": CREATED, "Name": "/" + name, "Image": "sha256:i1",
+        "RestartCount": 0,
         "Config": {"Image": "vllm:v1", "Labels": labels, "Cmd": list(command), "Env": list(environment)},
         "HostConfig": {"Devices": [{"PathOnHost": path, "PathInContainer": path} for path in devices],
                        "RestartPolicy": {"Name": "always"}, "Privileged": False, "Runtime": runtime},

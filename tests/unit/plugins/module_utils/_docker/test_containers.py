@@ -32,10 +32,10 @@ def test_options_and_labels_of_our_container_are_read():
     assert found == {
         "id": inspected(NAME)["Id"], "name": NAME, "image": "sha256:i1", "image_name": "vllm:v1", "labels": OURS,
         "hash": "h1", "secrets": "1.5", "interface": "eth0", "status": "running", "running": True, "pid": 40,
-        "exit_code": 0, "oom_killed": False, "error": None, "started_at": STARTED, "started_s": STARTED_S,
-        "finished_s": None, "restarts": 0, "health": None, "restart_policy": "always", "privileged": False,
-        "devices": [2, 3], "ports": [9000], "bind": "10.0.0.1", "port": 9000, "tls": False, "served_name": "old",
-        "shutdown_timeout_s": 600, "command": COMMAND}
+        "exit_code": 0, "oom_killed": False, "error": None, "created_s": STARTED_S - 60, "started_at": STARTED,
+        "started_s": STARTED_S, "finished_s": None, "restarts": 0, "health": None, "restart_policy": "always",
+        "privileged": False, "devices": [2, 3], "ports": [9000], "bind": "10.0.0.1", "port": 9000, "tls": False,
+        "served_name": "old", "shutdown_timeout_s": 600, "command": COMMAND}
 
 
 def test_container_without_our_options_has_defaults():

@@ -11,9 +11,9 @@ NAME = "vllm-ascend-qwen25-vl"
 def containers(*names, **changes):
     """Return running containers with these names, which are also their ids."""
     return [dict({"id": name, "name": name, "status": "running", "hash": "h", "image": "sha256:i", "port": 8888,
-                  "bind": "0.0.0.0", "tls": False, "served_name": "qwen25_vl", "load": {"running": 0, "waiting": 0, "kv_cache_usage": 0.0},
-                  "devices": [0, 1], "started_s": 100, "image_digest": None, "restart_policy": "always",
-                  "command": []}, **changes)
+                  "bind": "0.0.0.0", "tls": False, "served_name": "qwen25_vl",
+                  "load": {"running": 0, "waiting": 0, "kv_cache_usage": 0.0}, "devices": [0, 1], "created_s": 50,
+                  "started_s": 100, "image_digest": None, "restart_policy": "always", "command": []}, **changes)
             for name in names]
 
 

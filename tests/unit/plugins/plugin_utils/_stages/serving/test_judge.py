@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import judge as serving
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
@@ -194,7 +195,7 @@ def test_instance_that_is_ready_after_a_crash_passes(plan):
 
 
 NGINX = {"pid": 9, "process": "nginx", "container": None}
-OTHER = {"pid": 40, "process": None, "container": {"name": "other", "image_name": "x:1"}}
+OTHER = {"pid": 40, "process": None, "container": {"name": "other", "image_name": "x:1", "labels": {}}}
 
 
 @pytest.mark.parametrize(("observed", "changes", "failing"), [
@@ -274,6 +275,18 @@ def test_processes_that_hold_ports_and_npus_are_named(plan):
                          "device_holders": [dict(OTHER, device=0)]})
     assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) in container web (x:1)"
     assert found["devices_free"][1] == "/dev/davinci0 is held by container other (x:1)"
+
+
+@pytest.mark.parametrize(("label", "remedy"), [
+    (labels.INSTANCE, "or set serving_container_name to the name of this container"),
+    ("com.example.service", "Stop the process or container that the message names"),
+])
+def test_another_deployment_on_the_npus_can_be_replaced(plan, label, remedy):
+    container = dict(OTHER["container"], labels={label: "1"})
+    found = found_checks(plan, {"phase": "before", "device_holders": [dict(OTHER, device=0, container=container)]})
+    [check] = [each for each in found if each["id"] == "devices_free"]
+    assert check["status"] == "failed"
+    assert remedy in check["remedy"]
 
 
 @pytest.mark.parametrize(("outgoing", "status", "message"), [

@@ -209,12 +209,34 @@ def test_return_to_kept_containers_exchanges_the_names():
     steps = replacement.restore_steps(existing, valid(serving_restart_policy="on-failure"))
     assert steps["rename"] == renames(
         (NAME, NAME + "-previous"), (NAME + "-1", NAME + "-1-previous"), (KEPT, NAME))
-    assert steps["start"] == [{"name": NAME, "restart_policy": "on-failure"}]
+    assert steps["start"] == [{"name": NAME, "restart_policy": "no"}]
     assert [(each["name"], each["port"]) for each in steps["containers"]] == [(NAME, 9000)]
     assert [(each["name"], each["restart_policy"]) for each in steps["policies"]] == [
-        (NAME + "-previous", "no"), (NAME + "-1-previous", "no")]
+        (NAME, "on-failure"), (NAME + "-previous", "no"), (NAME + "-1-previous", "no")]
     assert steps["keep"] == renames((NAME + "-previous", KEPT), (NAME + "-1-previous", NAME + "-1-kept"))
     assert replacement.restore_steps(containers(NAME, "other-kept"), valid())["start"] == []
+
+
+SECOND, SECOND_KEPT = NAME + "-1", NAME + "-1-kept"
+
+
+@pytest.mark.parametrize(("older", "newer", "rename"), [
+    ((KEPT, SECOND_KEPT), (NAME + "-previous", SECOND),
+     renames((SECOND, SECOND + "-previous"), (KEPT, NAME), (SECOND_KEPT, SECOND))),
+    ((NAME, SECOND_KEPT), (NAME + "-previous", SECOND + "-previous"), renames((SECOND_KEPT, SECOND))),
+    ((NAME, SECOND), (NAME + "-previous", SECOND + "-previous"), []),
+])
+def test_interrupted_return_is_completed(older, newer, rename):
+    steps = replacement.restore_steps(containers(*older, created_s=10) + containers(*newer), valid())
+    assert steps["rename"] == rename
+    assert [each["name"] for each in steps["start"]] == [each["name"] for each in steps["containers"]]
+    assert {(each["name"], each["created_s"]) for each in steps["containers"]} == {(NAME, 10), (SECOND, 10)}
+    assert steps["keep"] == renames((NAME + "-previous", KEPT), (SECOND + "-previous", SECOND_KEPT))
+
+
+def test_interrupted_upgrade_is_not_undone_by_a_return():
+    existing = containers(NAME + "-previous", KEPT, created_s=10) + containers(NAME)
+    assert replacement.restore_steps(existing, valid())["start"] == []
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [
