@@ -23,20 +23,10 @@ seealso: [{module: ascend.vllm.plan}]
 """
 
 EXAMPLES = r"""
-- name: Determine what the nodes need
-  ascend.vllm.plan:
-    phase: offline
-    hosts: "{{ groups['npu_nodes'] }}"
-    site: {path: /srv/offline, url: "http://192.0.2.1:8000", ids: {}}
-    commands: {image: [[docker, pull, "{source}"], [docker, save, --output, "{folder}/image.tar", "{source}"]]}
-  register: needed
-
-- name: Collect it
+- name: Collect a file
   ascend.vllm.offline:
     path: /srv/offline
-    part: "{{ item }}"
-  loop: "{{ needed.parts }}"
-  delegate_to: localhost
+    part: {name: x, kind: x, commands: [[cp, /etc/hosts, "{folder}"]], requirements: [], reference: "", pinned: false}
 """
 
 RETURN = r"""
@@ -52,18 +42,16 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
-from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.hub_requests import HubRequests
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,9 +59,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "ascend.vllm/offline/v1"
 MANIFEST, SUMS, PARTIAL = "manifest.json", "SHA256SUMS", ".part"
-TIMEOUT_S, COMMAND_S = 30, 12 * 3600
-# Limits of a response of a hub, and of a file with text.
-MAX_LISTING_BYTES, MAX_FILE = 64 << 20, 256 << 20
+COMMAND_S, MAX_FILE = 12 * 3600, 256 << 20
 _BLOCK_BYTES = 1 << 20
 
 
@@ -129,13 +115,8 @@ class Bundle:
 def weights(bundle: Bundle, part: Mapping[str, Any], token: str) -> dict[str, Any]:
     """Collect the files of a model, with a file ``SHA256SUMS`` as weights_source http needs it."""
     where, name = (part["source"], part["endpoint"], part["repository"]), part["name"]
-    headers = hub.token_headers(part["source"], token)
-    try:
-        listing = hub.list_files(*where, part["revision"], lambda url: _get(url, headers)[0],
-                                 lambda url: int(_get(url, headers, "HEAD")[1]))
-    except (OSError, HTTPException, ValueError) as error:  # http.client shows a header that is not valid
-        raise OfflineError("%s cannot be listed: %s" % (
-            " ".join(where).strip(), mask_known(str(error), [token], 1))) from None
+    headers, requests = hub.token_headers(part["source"], token), HubRequests(part["source"], token)
+    listing = hub.list_files(*where, part["revision"], requests.get, requests.size)
     wanted = {each.path: each for each in listing.files if each.path != SUMS}
     with redirect_stdout(io.StringIO()), ThreadPoolExecutor(part["workers"]) as pool:  # only the result is printed
         list(pool.map(lambda each: _download(
@@ -212,11 +193,6 @@ def _download(program: str, url: str, path: str, wanted: hub.RemoteFile, headers
     os.replace(path + PARTIAL, path)
 
 
-def _get(url: str, headers: dict[str, str], method: str = "GET") -> tuple[str, Any]:
-    response = open_url(url, headers=headers, method=method, timeout=TIMEOUT_S, unredirected_headers=list(headers))
-    return read_limited(response, MAX_LISTING_BYTES).decode("utf-8", "replace"), response.headers.get("Content-Length")
-
-
 def _read(path: str) -> str:
     with open(path, encoding="utf-8") as stream:
         return stream.read(MAX_FILE)
@@ -229,8 +205,8 @@ def main() -> None:
     path, part, token = (module.params[name] for name in ("path", "part", "token"))
     try:
         module.exit_json(**(weights if part["kind"] == "weights" else command)(Bundle(path), part, token))
-    except (OfflineError, images.ImageError) as error:
-        module.fail_json(msg="%s." % error)
+    except (OfflineError, StagingError, images.ImageError) as error:
+        module.fail_json(msg="%s." % str(error).rstrip("."))
     except (OSError, ValueError, LookupError) as error:
         module.fail_json(msg="%s cannot be collected in %s: %s" % (part["name"], path, error))
 

@@ -33,14 +33,8 @@ options:
     choices: [controller, check, refuse, show, offline, resolve]
     default: resolve
   hosts: {type: list, elements: str, default: [], description: "The hosts of the phases that do not run on each host."}
-  commands:
-    description: The commands that collect each kind of part of O(phase=offline), with fields such as C({folder}).
-    type: dict
-    default: {}
-  site:
-    description: C(path) and C(url) of the folder at the site, and C(ids), C({part: id of the image}). Required with
-      O(phase=offline).
-    type: dict
+  commands: {type: dict, default: {}, description: "For O(phase=offline), the commands that collect each kind of part."}
+  site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder, and C(ids) of images."}
   stages:
     description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
     type: list

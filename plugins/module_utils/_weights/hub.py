@@ -158,18 +158,6 @@ def token_headers(source: str, token: str) -> dict[str, str]:
     return {"Cookie": "m_session_id=" + token} if source == MODELSCOPE else {"Authorization": "Bearer " + token}
 
 
-def login_body(token: str) -> str:
-    """Return the body of ``POST /api/v1/login``, with which ModelScope exchanges a token for session cookies."""
-    return json.dumps({"AccessToken": token})
-
-
-def check_login(text: str) -> None:
-    """Raise HubError if the response to a login rejects the token."""
-    response = _json(text)
-    if response.get("Code") != 200:
-        raise HubError("ModelScope rejected the token in weights_hub_token: %s" % response.get("Message"))
-
-
 def _json(text: str) -> dict[str, Any]:
     try:
         response = json.loads(text)
