@@ -224,3 +224,29 @@ def test_parts_are_independent(command, tmp_path):
     command(["cp", "/etc/hosts", "{folder}"], name="two")
     assert sorted(line.split()[1] for line in (tmp_path / "offline" / "SHA256SUMS").read_text().splitlines()) == [
         "one/hostname", "two/hosts"]
+
+
+@pytest.mark.parametrize(("part", "expected"), [
+    ({"commands": [["cp", "/etc/hosts", "{folder}"]]}, {"changed": True, "new": ["part/hosts"]}),
+    ({"commands": [["false"]]}, {"msg": "part was not collected, because `false` failed: exit code 1."}),
+    ({"requirements": ["/nowhere"]}, {"msg": "part cannot be collected in {path}: [Errno 2] No such file or directory: "
+                                             "'/nowhere'"})])
+def test_module_returns_what_is_new_or_why_it_failed(part, expected, monkeypatch, tmp_path):
+    results = []
+
+    class Module:
+        params = {"path": str(tmp_path / "offline"), "token": "", "part": {
+            "name": "part", "kind": "x", "reference": "", "commands": [], "requirements": [], "pinned": False, **part}}
+
+        def __init__(self, argument_spec):
+            assert argument_spec["token"]["no_log"]
+
+        def exit_json(self, **result):
+            results.append(result)
+
+        def fail_json(self, msg):
+            results.append({"msg": msg.replace(self.params["path"], "{path}")})
+
+    monkeypatch.setattr(offline, "AnsibleModule", Module)
+    offline.main()
+    assert results == [expected]
