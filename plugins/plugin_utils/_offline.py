@@ -55,8 +55,7 @@ class Needs:
             self._add(kind, kind)
         for name, host in hosts.items():
             self._name = name
-            own = self._host(*host)
-            self.inventory[name] = next((each for each in self.inventory.values() if each == own), own)
+            self.inventory[name] = self._host(*host)
 
     def _add(self, name: str, kind: str, pinned: bool = False, **values: Any) -> str:
         """Add a part, and return its path at the site."""

@@ -4,7 +4,8 @@
 """Collect what a closed site needs from the hub and the registry of a bed, stop both, and run site.yml with it.
 
 The tests depend on each other. The first run is outside of the network of the bed, so it reaches the package indexes of
-Debian and Python, but neither the hub nor the registry. The following runs only reach the hub and the registry.
+Debian and Python, but not the hub. The following runs are in this network, so they do not reach the indexes. The engine
+of the bed pulls the image from the registry.
 """
 
 from __future__ import annotations
@@ -95,14 +96,14 @@ def sent():
 IN_THE_BED = [*bed.command, "run", "--"]
 
 
-def test_packages_are_collected_although_hub_and_registry_are_not_reachable(home):
+def test_other_parts_are_collected_although_the_hub_is_not_reachable(home):
     output, new = collect(home, exit_code=2)
-    assert "cannot be listed" in output
-    assert "images/vllm-ascend-v0.11.0rc1" in output
+    assert "The request to http://10.77.0.1:8090/api/v1/models/" in output
     for pattern in (r"collections/ascend-vllm-.*\.tar\.gz", r"python/ansible-\d.*\.whl", "python/requirements.txt",
                     r"python/jsonschema-.*", r"wheels/3\.11-\w+/libtorrent-.*\.whl", r"ais_bench/ais_bench_.*\.whl",
                     r"ais_bench/jieba-.*\.tar\.gz", "datasets/tiny/tiny.jsonl", r"nodes/docker\.io_.*\.deb",
-                    r"nodes/python3-requests_.*\.deb", r"nodes/haproxy_.*\.deb"):
+                    r"nodes/python3-requests_.*\.deb", r"nodes/haproxy_.*\.deb",
+                    rf"images/vllm-ascend-v0\.11\.0rc1-{os.uname().machine}/image\.tar"):
         assert any(re.fullmatch(pattern, path) for path in new), pattern
     assert not (home / "offline" / "inventory.yml").exists()
 
@@ -112,8 +113,7 @@ def test_interrupted_download_fails_and_is_resumed(home):
     (STATE / "hub-faults.json").write_text(json.dumps(faults), "utf-8")
     output, new = collect(home, *IN_THE_BED, exit_code=2, PIP_INDEX_URL="http://127.0.0.1:9")
     assert "run again, which resumes the download" in output
-    assert "images/vllm-ascend-v0.11.0rc1-x86_64/image.tar".replace("x86_64", os.uname().machine) in new
-    assert SHARD not in new
+    assert [path for path in new if not path.startswith("collections/")] == []
     before = len(sent())
     _output, new = collect(home, *IN_THE_BED, PIP_INDEX_URL="http://127.0.0.1:9")
     assert SHARD in new

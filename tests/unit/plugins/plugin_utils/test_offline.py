@@ -49,7 +49,7 @@ def test_default_host_needs_an_image_and_a_model():
     assert found.inventory["a"] == {
         "image_archive_remote_src": False, "image_digest": "sha256:1", "image_archive": f"/site/{image}/image.tar",
         "weights_source": "http", "weights_hub_endpoint": f"http://s:8000/{model}", "weights_hub_token": ""}
-    assert found.inventory["a"] is found.inventory["b"]
+    assert found.inventory["a"] == found.inventory["b"]
     assert (found.notes, found.refusals) == ({"a": [], "b": []}, {"a": [], "b": []})
 
 
