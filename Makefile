@@ -75,7 +75,7 @@ test: setup
 	@rm -rf "$$ASCEND_VLLM_VISITS"
 	mkdir -p "$$ASCEND_VLLM_VISITS"
 	pytest -m 'not long'
-	tests/visits/table.py --cheap "$$ASCEND_VLLM_VISITS"
+	tests/visits/table.py --unit-only "$$ASCEND_VLLM_VISITS"
 
 test-all: coverage
 

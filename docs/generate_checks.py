@@ -20,6 +20,7 @@ def main():
     print("# Checks\n")
     print("Ids are stable. A failed `critical` check fails the host, a failed `warning` check only causes a warning.")
     print("A check that was not run is `not_run` or `unsupported`, never `passed`. `<stage>_waive` contains these ids.")
+    print("In a report, `<stage>.current` with the status `stale` means that something has changed since the result.")
     for stage in results.STAGES:
         print(f"\n## {stage}\n\n| id | severity | passes when | otherwise |\n| --- | --- | --- | --- |")
         for check in import_module(f"{utils}_stages.{stage}.judge").CHECKS + results.COMMON:

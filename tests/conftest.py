@@ -20,9 +20,10 @@ from queue import Empty, SimpleQueue
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from cores import PYTHONS, cores, interpreter
-from unit.conftest import corpus, root  # noqa: F401  for tests outside tests/unit
+from unit import conftest as unit_tests
 
 ROOT = Path(__file__).resolve().parents[1]
+corpus, root = unit_tests.corpus, unit_tests.root  # fixtures, also for tests outside tests/unit
 
 if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
@@ -57,7 +58,7 @@ class Ahead:
 
     def allow(self, lanes: int) -> None:
         """Allow this number of parallel calls, or the previous one if that is larger."""
-        for _ in range(len(self.lanes), lanes):
+        for _lane in range(len(self.lanes), lanes):
             self.lanes.append(threading.Thread(target=self._work))
             self.lanes[-1].start()
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands of README and guides.
+"""The commands of the README and the guides.
 
 A comment above each block of commands states whether a test executes it: ``run: <test file>``, with ``, exit code 2``
 if the commands must fail, or ``not run: <reason>``. A comment above a block of text states what it shows: ``output:

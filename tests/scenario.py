@@ -110,5 +110,5 @@ def lost_nothing(load):
     """Assert that no request of a finished Load failed or had to wait for the service."""
     assert load.found["lost"] == []
     assert load.found["streamed"] > 50
-    assert load.found["whole"] > 50
+    assert load.found["complete"] > 50
     assert load.found["longest_gap_s"] < 3, "the service was interrupted"

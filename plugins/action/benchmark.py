@@ -31,6 +31,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_b
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
     offline,
+    regression,
     result_files,
     statistics,
     targets,
@@ -50,6 +51,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
     Steps,
     SweepPoint,
     SweepResult,
+    Traffic,
     WarmUp,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
@@ -64,6 +66,9 @@ if TYPE_CHECKING:
     Send = Callable[[Mapping[str, Any], PlannedRun], Run]
 
 RESTORE_POLL_S = 5
+QUIET_POLL_S = 5
+# Suffix of the file of the last good run of a deployment, next to its baseline.
+LAST = ".last"
 
 
 class ActionModule(StageAction):
@@ -74,9 +79,10 @@ class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Execute one step. After the last step, or if a step fails, judge and record the observation."""
         steps = {"begin": self._observe_services, "ais_bench": self._measure_with_ais_bench,
-                 "balancer": self._measure_balancer, "observe": self._observe_services, "measure": self._measure}
+                 "balancer": self._measure_balancer, "observe": self._observe_services, "measure": self._measure,
+                 "judge": self._compare_all}
         self.begin(tmp, task_vars or {}, stage="benchmark",
-                   step={"type": "str", "choices": list(steps), "default": "measure"})
+                   step={"type": "str", "choices": list(steps), "default": "judge"})
         step = self.args["step"]
         self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self.context = replace(self.context, catalogue=self.catalogue)
@@ -84,7 +90,7 @@ class ActionModule(StageAction):
         if step == "begin" or record is None:
             record = ObservationRecord(started_at=timestamp(), observed={
                 "snapshots": [], "measurements": [],
-                "serving": [instance["name"] for instance in serving_instances(self.context.plan)]})
+                "serving": [instance["url"] for instance in serving_instances(self.context.plan)]})
             self.records.write_observation(self.host, "benchmark", record)
         observed = cast(BenchmarkObservation, record.observed)
 
@@ -97,11 +103,11 @@ class ActionModule(StageAction):
             return dict(observed)
 
         record = self.add_to(record, execute)
-        if step != "measure" and not record.failure:
+        if step != "judge" and not record.failure:
             self.records.write_observation(self.host, "benchmark", record)
             return {"changed": False, "observed": self.returned(record.observed)}
         outcome = self.judge_and_record(record, surveyed=not record.failure)
-        if self.inputs["benchmark_baseline_save"] and outcome["status"] in (contract.PASSED, contract.WARNED):
+        if outcome["status"] in (contract.PASSED, contract.WARNED) and not self._task.check_mode:
             self._save_baselines(observed)
         return outcome
 
@@ -142,16 +148,17 @@ class ActionModule(StageAction):
         wanted = observed["wanted"]["targets"]
         measurements = []
         if targets.INSTANCE in wanted:
-            measurements += [(each["name"], targets.INSTANCE, each["url"] or "", 1, [self.host])
+            measurements += [(each["name"], targets.INSTANCE, each["url"] or "", [each["url"] or ""], [self.host])
                              for each in serving_instances(self.context.plan)]
         if targets.BALANCER in wanted and self._is_first_host():
-            measurements.append(("balancer", targets.BALANCER, self.inputs["benchmark_balancer_url"],
-                                 *self._all_instances()))
-        for name, target, url, instances, hosts in measurements:
-            measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], instances, hosts,
+            engines, hosts = self._all_instances()
+            measurements.append(("balancer", targets.BALANCER, self.inputs["benchmark_balancer_url"], engines, hosts))
+        for name, target, url, engines, hosts in measurements:
+            measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], len(engines), hosts,
                                            self.inputs)
-            inputs = targets.multiply_load(self.inputs, instances)
-            measured["runs"] = [self._run_ais_bench(executable, url, inputs, run)
+            inputs = targets.multiply_load(self.inputs, len(engines))
+            send = self._watched(engines, ais_bench.warm_ups(inputs), self._ais_bench_sender(executable, url))
+            measured["runs"] = [send(inputs, run)
                                 for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
             observed["measurements"].append(measured)
 
@@ -159,12 +166,13 @@ class ActionModule(StageAction):
         """Measure through the balancer if this is the first of its nodes in the play."""
         if not self._is_first_host() or targets.VLLM not in self.inputs["benchmark_tools"]:
             return
-        url, (instances, hosts) = self.inputs["benchmark_balancer_url"], self._all_instances()
-        measured = targets.measurement("balancer", targets.BALANCER, targets.VLLM, [url], instances, hosts, self.inputs)
+        url, (engines, hosts) = self.inputs["benchmark_balancer_url"], self._all_instances()
+        measured = targets.measurement("balancer", targets.BALANCER, targets.VLLM, [url], len(engines), hosts,
+                                       self.inputs)
         measured["warm_up"] = warm_up = self._warm_up("balancer", url)
         if warm_up["good"]:
-            self._repeat(measured, lambda inputs, run: self._run([(self.context.plan["instances"][0], url)],
-                                                                 targets.multiply_load(inputs, instances), run))
+            self._repeat(measured, self._watched(engines, 1, lambda inputs, run: self._run(
+                [(self.context.plan["instances"][0], url)], targets.multiply_load(inputs, len(engines)), run)))
         observed["measurements"].append(measured)
 
     def _measure(self, observed: BenchmarkObservation) -> None:
@@ -188,19 +196,62 @@ class ActionModule(StageAction):
             addresses = [(each, each["url"] or "") for each in members]
             measured = targets.measurement(name, target, targets.VLLM, [url for _instance, url in addresses],
                                            len(members), [self.host], inputs)
-            self._repeat(measured, self._sender(addresses))
+            self._repeat(measured, self._watched(measured["urls"], len(members), self._sender(addresses)))
             observed["measurements"].append(measured)
         service = instances[0]["service"]
         for measured in observed["measurements"]:
             measured["summary"] = statistics.summarize(measured["runs"])
             if measured["runs"] and service and not inputs["benchmark_baseline_save"]:
-                measured["baseline"] = self._compare(measured, service)
+                measured["baseline"] = self._earlier(measured, service)
         observed["offline"], observed["restored"] = [], None
         if inputs["benchmark_offline"]:
             observed["offline"], observed["restored"] = self._offline(plan["instances"][0])
         observed["figures"] = vllm_bench.figures(observed["measurements"]) + offline.figures(observed["offline"])
 
+    def _compare_all(self, observed: BenchmarkObservation) -> None:
+        """Add the verdicts, which depend on the measurements of all hosts."""
+        verdicts = self._survey()["verdicts"]
+        for measured in observed["measurements"]:
+            if measured["baseline"] and measured["name"] in verdicts:
+                measured["baseline"]["result"] = verdicts[measured["name"]]
+
     # --- one target ---------------------------------------------------------------------------------------------------
+
+    def _watched(self, engines: Sequence[str], tests: int, send: Send) -> Send:
+        """Return a function that also adds the number of requests of other clients to the run.
+
+        :param engines: the URLs of all measured instances.
+        :param tests: the number of requests that the clients send in addition to those of the load.
+        """
+        check = self.context.plan["health_check"]
+
+        def watched(inputs: Mapping[str, Any], run: PlannedRun) -> Run:
+            before, started = self._traffic(engines), time.monotonic()
+            while before and before["active"] and time.monotonic() - started < inputs["benchmark_quiet_wait_s"]:
+                self.say(f"{run['id']}: waiting, because the engines have {before['active']} requests")
+                time.sleep(QUIET_POLL_S)
+                before = self._traffic(engines)
+            started = time.monotonic()
+            found = send(inputs, run)
+            checks = len(engines) * (1 + (time.monotonic() - started) / check["interval_s"]) if check else 0
+            found["others"] = targets.others(before, self._traffic(engines),
+                                             found["metrics"].get("completed", 0) + tests + checks)
+            return found
+        return watched
+
+    def _traffic(self, engines: Sequence[str]) -> Traffic | None:
+        """Return the requests of engines according to their own counters, or None if these cannot be read."""
+        servers = self.call("ascend.vllm.chat_info", servers=[{"name": url, "url": url} for url in engines], load=True,
+                            api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"],
+                            timeout_s=self.inputs["benchmark_ready_timeout_s"])["servers"]
+        loads = [server["load"] or {} for server in servers]
+        if not all("finished" in load for load in loads):
+            return None
+        return {"active": sum(load["running"] + load["waiting"] for load in loads),
+                "finished": sum(load["finished"] for load in loads)}
+
+    def _ais_bench_sender(self, executable: str, url: str) -> Send:
+        return lambda inputs, run: self._run_ais_bench(executable, url, inputs, run)
 
     def _sender(self, addresses: Sequence[tuple[Instance, str]]) -> Send:
         return lambda inputs, run: self._run(addresses, inputs, run)
@@ -237,25 +288,33 @@ class ActionModule(StageAction):
         return self.context.plan["model"]["served_name"] in (server["models"].get("models") or [])
 
     def _baseline(self, measured: Measurement, service: ServiceContainer) -> tuple[Path, BaselineKey]:
-        key = statistics.baseline_key(self.context.plan, measured, service, self.inputs)
+        key = statistics.baseline_key(self.context.plan, measured, service, self.inputs, self.host)
         return Path(self.inputs["benchmark_baseline_path"]) / statistics.baseline_name(key), key
 
-    def _compare(self, measured: Measurement, service: ServiceContainer) -> BaselineComparison | None:
-        """Compare a measurement with its baseline; return None if there is no baseline."""
-        path, _key = self._baseline(measured, service)
-        saved = self.records.read_json(path, ("recorded_at", "host", "metrics"))
+    def _earlier(self, measured: Measurement, service: ServiceContainer) -> BaselineComparison | None:
+        """Return the baseline or, after an upgrade, the last good run of the previous deployment; None without both."""
+        path, key = self._baseline(measured, service)
+        needed = ("recorded_at", "key", "repeats")
+        saved: Mapping[str, Any] | None = self.records.read_json(path, needed)
+        fallback = saved is None
+        if fallback:
+            saved = statistics.last_of_another_deployment(
+                key, (self.records.read_json(each, needed) for each in sorted(path.parent.glob("*" + LAST))))
         if saved is None:
             return None
-        return {"file": path.name, "recorded_at": saved["recorded_at"], "host": saved["host"],
-                "rows": statistics.compare(saved["metrics"], statistics.medians(measured["summary"]))}
+        return {"file": statistics.baseline_name(saved["key"]) + (LAST if fallback else ""), "fallback": fallback,
+                "recorded_at": saved["recorded_at"], "release": saved["key"]["release"], "repeats": saved["repeats"]}
 
     def _save_baselines(self, observed: BenchmarkObservation) -> None:
+        """Save the measurements as last good runs and, if this is wanted, as baselines."""
         service = observed["instances"][0]["service"] if observed.get("instances") else None
         for measured in observed["measurements"]:
-            if measured["runs"] and service:
+            if len(measured["runs"]) >= regression.REPEATS and service and not targets.unusable(measured):
                 path, key = self._baseline(measured, service)
-                baseline = statistics.baseline(key, measured["summary"], self.host, timestamp())
-                self.records.write(path, json.dumps(baseline, indent=2, sort_keys=True) + "\n")
+                text = json.dumps(statistics.baseline(key, measured["runs"], self.host, timestamp()), indent=2,
+                                  sort_keys=True) + "\n"
+                for suffix in [LAST, *([""] if self.inputs["benchmark_baseline_save"] else [])]:
+                    self.records.write(path.with_name(path.name + suffix), text)
 
     def _sweep(self, measured: Measurement, send: Send) -> SweepResult:
         """Search for the highest load that meets the objective.
@@ -309,10 +368,10 @@ class ActionModule(StageAction):
     def _is_first_host(self) -> bool:
         return self._balanced_hosts()[0] == self.host
 
-    def _all_instances(self) -> tuple[int, list[str]]:
-        """Return the number of instances with an API behind the balancer, and their nodes, as far as in the play."""
+    def _all_instances(self) -> tuple[list[str], list[str]]:
+        """Return the URLs of the instances behind the balancer, and their nodes, as far as in the play."""
         observed = self.records.read_observations(self._balanced_hosts(), "benchmark")
-        return sum(len(each["serving"]) for each in observed.values()), sorted(observed)
+        return [url for each in observed.values() for url in each["serving"]], sorted(observed)
 
     # --- one run ------------------------------------------------------------------------------------------------------
 
@@ -333,10 +392,10 @@ class ActionModule(StageAction):
         services = {client.instance["name"]: identity for client, (_run, identity) in zip(clients, found)}
         runs = [client_run for client_run, _identity in found]
         if not several:
-            return cast(Run, {**run, **runs[0], "services": services, "overlap_percent": None})
+            return cast(Run, {**run, **runs[0], "services": services, "overlap_percent": None, "others": None})
         kind, metrics, overlap = targets.merged(runs)
         return {**run, "kind": kind, "metrics": metrics, "file": None, "services": services,
-                "overlap_percent": overlap, "clients": runs}
+                "overlap_percent": overlap, "others": None, "clients": runs}
 
     def _run_ais_bench(self, executable: str, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> Run:
         self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s, "
@@ -355,7 +414,7 @@ class ActionModule(StageAction):
                 file = self.clients.write(self.clients.path(run["id"], extension), text)
         return cast(Run, {
             **run, "kind": result_files.SERVE if set(metrics) >= ais_bench.NEEDED else None, "metrics": metrics,
-            "services": {}, "overlap_percent": None, "seconds": round(time.monotonic() - started, 1),
+            "services": {}, "overlap_percent": None, "others": None, "seconds": round(time.monotonic() - started, 1),
             "exit_code": outcome.get("exit_code"), "timed_out": False, "file": file,
             "log": [outcome["problem"]] if outcome["problem"] else outcome.get("log", [])[-20:]})
 

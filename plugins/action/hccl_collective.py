@@ -22,7 +22,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_rounds import Rounds
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Interface
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import Collective, Peers, Run
 
@@ -71,16 +70,16 @@ class ActionModule(StageAction):
             found = {}
         return {key: found.get(key) for key in ("image_present", "processes")}
 
-    def _rounds(self, step: str) -> Rounds:
+    def _rounds(self, step: str) -> collective_rounds.Rounds:
         """Return the rounds of a step, which are the same for all nodes."""
-        def survey(observations: Mapping[str, Any]) -> dict[str, Rounds]:
+        def survey(observations: Mapping[str, Any]) -> dict[str, collective_rounds.Rounds]:
             peers = cast("Peers", observations)
             return dict.fromkeys(peers, (
                 collective_rounds.run_rounds(peers, self.inputs, self.context.forks, self.context.check_mode)
                 if step == "run" else collective_rounds.diagnosis_rounds(peers, self.inputs)))
 
         try:
-            rounds: Rounds = self.survey(survey)
+            rounds: collective_rounds.Rounds = self.survey(survey)
         except Exception as error:
             rounds = {"rounds": [], "interfaces": {}, "waits_for_image": False,
                       "obstacle": f"The observation of {self.host} cannot be used: {self.masked(unexpected(error))}."}

@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import ROLES, HostInputs, Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
     collection_root,
@@ -94,8 +94,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "parts": list(needs.parts.values()), "inventory": needs.inventory}
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
 
-    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]
-               ) -> dict[str, list[str]]:
+    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]) -> dict[str, list[str]]:
         """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
         note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
         try:
@@ -111,14 +110,15 @@ class ActionModule(ActionBase):
                 balancers = [balancer.url(inputs["balancer_bind"], plans.inputs[name]["serving_address"],
                                           inputs["balancer_port"], bool(inputs["balancer_tls_certificate"]))
                              for name in inputs["balancer_hosts"] if inputs["balancer_enabled"]]
-                note["head"] = plan_head.rows(plan, inputs, stages, balancers)
+                note["head"] = plan_head.rows(plan, inputs, stages, balancers,
+                                              task_vars["ansible_play_hosts_all"])
         except AnsibleError as error:
             note["refusals"] = [error_line(error)]
         return note
 
     def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str]) -> dict[str, str]:
         """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
-        inputs, nodes, found = context.inputs, {context.host: context.plan}, {}
+        inputs, nodes, found = context.inputs, {context.host: context.plan}, query.problems(context.inputs)
         used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
         for role in sorted(used - set(stages)):
             found.update(typed(role, inputs)[1])

@@ -15,17 +15,20 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation im
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract, report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
-    OBSERVED,
-    BadHostName,
-    Records,
-    timestamp,
-    to_json,
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
+    bundle,
+    contract,
+    forms,
+    query,
+    report,
+    run,
+    store,
+    terminal,
+    wording,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs, typed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
 
@@ -44,8 +47,12 @@ class ActionModule(ActionBase):
         })
         args = plain(args)
         secrets = known_secrets(self._templar, task_vars)
-        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode,
-                          known_secrets=secrets, warn=lambda text: _text.warn(self._display, text, secrets))
+        inputs = role_inputs(self._templar, task_vars, "report")
+        records = store.Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
+                          warn=lambda text: _text.warn(self._display, text, secrets))
+        mistakes = {**query.problems(inputs), **typed("report", inputs)[1]}
+        if mistakes:
+            raise AnsibleActionFail(" ".join(mistakes.values()))
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
@@ -54,7 +61,7 @@ class ActionModule(ActionBase):
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             try:
                 records.remove_results(args["hosts"], stages)
-            except BadHostName as refused:
+            except store.BadHostName as refused:
                 raise AnsibleActionFail(f"Nothing was run. {refused}") from refused
             return {"changed": False, "stages": stages}
 
@@ -64,27 +71,48 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             _text.say(self._display, "In check mode, no result and no report is written.")
             return {"changed": False}
+        return self._write_report(records, found, task_vars, inputs, secrets)
+
+    def _write_report(self, records: store.Records, found: dict[str, dict[str, contract.StageResult]],
+                      task_vars: dict[str, Any], inputs: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
+        """Write all forms of the report, and print its end-of-run text and the result of report_query."""
         notes = records.read_notes([host for host in found if found[host]], "plan")
         summary = report.summarize(
-            found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report(),
-            _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)))
-        records.write(records.root / "report.json", to_json(summary, sort_keys=False))
-        path = records.write(records.root / "report.md", report.to_markdown(summary))
-        headline = report.headline(summary)
+            found, list(found), store.timestamp(), COLLECTION_VERSION, records.read_report(),
+            _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)),
+            {host: records.read_current(host, results) for host, results in found.items() if results},
+            (records.run_id, run.RUN["since"]),
+            [host for host in task_vars.get("groups", {}).get("npu_nodes", ()) if host not in found],
+            inputs["report_max_age_h"], inputs["report_fail_on"])
+        # --- the forms of the report: one (file name, text) per file ---
+        for name, text in [
+            *forms.forms(summary, found),
+        ]:
+            records.write_form(name, text)
+        path = records.root / "report.md"
         # Printed directly, because the table would be unreadable as a return value of the task.
-        _text.say(self._display, ["", headline, "", *report.table(summary), "", *report.services(summary),
-                                  f"Report: {path}"], secrets)
-        returned = {"status": summary["status"], "msg": headline, "path": str(path)}
+        _text.say(self._display, [*terminal.end_of_run(summary), f"Report: {path}"], secrets)
+        headline = wording.headline(summary)
+        returned: dict[str, Any] = {"status": summary["status"], "msg": headline, "path": str(path)}
+        if summary["fails_on"]:
+            returned["failing_host"] = report.failing_host(summary)
+            returned["msg"] += f" (report_fail_on: {', '.join(summary['fails_on'])})"
+        if inputs["report_query"]:
+            try:
+                returned["query"] = query.search(inputs["report_query"], store.json_data(summary))
+                _text.say(self._display, query.lines(returned["query"]), secrets)
+            except ValueError as error:  # A function got a value of a type that it does not accept.
+                _text.warn(self._display, f"report_query cannot be evaluated: {_text.error_line(error)}.", secrets)
         # As with set_stats, so that automation controllers such as AWX show them.
         stats = {**returned, **{key: summary[key] for key in ("passing_hosts", "failing_hosts", "services", "figures")}}
         return {"changed": False, **returned,
                 "ansible_stats": {"data": {"ascend_vllm": stats}, "per_host": False, "aggregate": False}}
 
-    def _write_diagnostics(self, records: Records, found: dict[str, dict[str, contract.StageResult]], folder: Path,
-                           max_bytes: int, secrets: list[str]) -> dict[str, Any]:
+    def _write_diagnostics(self, records: store.Records, found: dict[str, dict[str, contract.StageResult]],
+                           folder: Path, max_bytes: int, secrets: list[str]) -> dict[str, Any]:
         """Write what the nodes returned, their plans and their results into one archive, and print its index."""
         notes = records.read_notes(found, bundle.NOTE)
-        index = bundle.index(f"Diagnostics of {timestamp()}, by ascend.vllm {COLLECTION_VERSION}", notes,
+        index = bundle.index(f"Diagnostics of {store.timestamp()}, by ascend.vllm {COLLECTION_VERSION}", notes,
                              {host: results for host, results in found.items() if results or host in notes})
         anonymizer = Anonymizer(found)
         texts = {bundle.INDEX: "\n".join(index) + "\n"}
@@ -92,12 +120,12 @@ class ActionModule(ActionBase):
             prefix = f"{bundle.ROOT}/{host}/"
             if host in notes:
                 texts.update((prefix + name, anonymizer.recording(text) if name == RECORDING else text)
-                             for name, text in bundle.members(records.folder(host) / OBSERVED / bundle.ARCHIVE,
+                             for name, text in bundle.members(records.folder(host) / store.OBSERVED / bundle.ARCHIVE,
                                                               max_bytes))
             for name in ("plan", *found[host]):
                 saved = records.read_json(records.folder(host) / f"{name}.json")
                 if saved:
-                    texts[f"{prefix}results/{name}.json"] = to_json(redact_in(saved, secrets))
+                    texts[f"{prefix}results/{name}.json"] = store.to_json(redact_in(saved, secrets))
         path = folder / f"diagnostics-{records.run_id}.tar.gz"
         if not self._task.check_mode:
             records.write_private(path, pack((name, mask_known(text, secrets)) for name, text in texts.items()))
@@ -106,9 +134,9 @@ class ActionModule(ActionBase):
         return {"changed": False, "path": str(path), "msg": bundle.first_fault_of(notes)}
 
 
-def _results(records: Records, host: str) -> dict[str, contract.StageResult]:
+def _results(records: store.Records, host: str) -> dict[str, contract.StageResult]:
     """Return the results of a host; an empty dictionary if its name was refused."""
     try:
         return records.read_results(host, contract.STAGES)
-    except BadHostName:
+    except store.BadHostName:
         return {}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import currency
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
@@ -40,6 +42,9 @@ class ActionModule(StageAction):
         try:
             seen = cast("ServingState", self.call("ascend.vllm.serving_info", **request, load=True))
             rows = status_table.rows(self.host, self.context.plan, seen)
+            if not seen["docker_engine_error"]:  # for the report, which asks no node
+                self.records.write_note(self.host, currency.STATUS, {
+                    "observed_at": timestamp(), "containers": currency.starts(seen["instances"])})
         except AnsibleConnectionFailure:
             rows = [status_table.Row(self.host, "-", "not reachable")]
         return {"changed": False, "rows": [list(row) for row in rows]}

@@ -37,9 +37,8 @@ class ActionModule(ActionBase):
         held: dict[str, Held] = {name: found for name, found in plain(args["held"]).items() if name in hosts}
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
-            raise AnsibleActionFail(
-                "No node of this run has the whole model, because every attempt to get it from the source failed; "
-                "see the messages of the nodes that tried, then run again.")
+            raise AnsibleActionFail("No node of this run has the whole model, because every attempt to get it from the "
+                                    "source failed; see the messages of the nodes that tried, then run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
         members = [name for name in hosts if name in holders or name not in args["failed"]]
         upstream = upstreams(members, holders).get(host, [])

@@ -20,7 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import kn
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline, pass_lease
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, one_line, say
 
-# The pause between two polls is a fraction of the elapsed time, so that a short transfer is noticed at once, and a long
+# The pause between polls is a fraction of the elapsed time, so that a short transfer is noticed at once, and a long
 # transfer is polled rarely.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60

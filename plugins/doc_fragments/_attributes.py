@@ -9,6 +9,7 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options: {}
+requirements: ["python >= 3.7"]
 attributes:
   check_mode: {description: "Can run in C(check_mode) and return changed status prediction without modifying target."}
   diff_mode: {description: "Will return details on what has changed when in diff mode."}

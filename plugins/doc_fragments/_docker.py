@@ -9,11 +9,8 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  docker_socket:
-    description: The path of the Unix socket of the Docker engine on the node. The roles of this collection set this
-      option to their input C(plan_docker_socket).
-    type: path
-    default: /var/run/docker.sock
+  docker_socket: {type: path, default: /var/run/docker.sock, description: "The path of the Unix socket of the Docker
+    engine on the node. The roles of this collection set this option to their input C(plan_docker_socket)."}
 attributes:
   action_group:
     description: C(module_defaults) can set the options of all modules in this group.

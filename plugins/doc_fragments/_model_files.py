@@ -10,12 +10,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   path: {type: path, required: true, description: "The folder of the model on the node."}
-  verify:
-    description: The files to hash. V(changed) hashes the files whose digest is not in O(digest_cache). V(full) hashes
-      all files.
-    type: str
-    choices: [changed, full]
-    default: changed
+  verify: {type: str, choices: [changed, full], default: changed, description: "The files to hash. V(changed) hashes the
+    files whose digest is not in O(digest_cache). V(full) hashes all files."}
   workers: {type: int, default: 8, description: "The number of files that are hashed or downloaded at the same time."}
   digest_cache:
     description: The folder on the node in which the digests of hashed files are cached. The key of a digest consists of

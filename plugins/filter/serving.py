@@ -87,12 +87,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
-                "failure_message": failure_message, "first_key": first_key,
-                "kept_steps": replacement.kept_steps,
-                "key_environment": key_environment, "patched": patched,
-                "plan_of_running": replacement.plan_of_running,
-                "replacement_reasons": replacement.replacement_reasons,
-                "restore_steps": replacement.restore_steps,
-                "rollback_steps": replacement.rollback_steps,
-                "unplanned_containers": replacement.unplanned_containers,
+                "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
+                "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
+                "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,
+                "rollback_steps": replacement.rollback_steps, "unplanned_containers": replacement.unplanned_containers,
                 "upgrade_steps": replacement.upgrade_steps}

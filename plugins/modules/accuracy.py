@@ -18,11 +18,8 @@ description:
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
-  step:
-    description: V(begin) only checks the Python of the host, before AISBench is installed on it.
-    type: str
-    choices: [begin, measure]
-    default: measure
+  step: {type: str, choices: [begin, measure], default: measure, description: "V(begin) only checks the Python of the
+    host, before AISBench is installed on it."}
 attributes:
   check_mode: {support: full, details: ["In check mode, nothing is measured and no result is written."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.ais_bench}]

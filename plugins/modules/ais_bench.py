@@ -25,10 +25,8 @@ options:
     type: str
     choices: [started, watched, absent]
     required: true
-  job:
-    description: The folder of the run, which O(state=started) returned in RV(job). Other paths are refused. Required if
-      O(state=watched) or O(state=absent).
-    type: path
+  job: {type: path, description: "The folder of the run, which O(state=started) returned in RV(job). Other paths are
+    refused. Required if O(state=watched) or O(state=absent)."}
   executable: {type: path, description: "The path of the program C(ais_bench). Required if O(state=started)."}
   server:
     description: The server to measure. Required if O(state=started).
@@ -45,11 +43,8 @@ options:
     elements: dict
     default: []
     suboptions:
-      name:
-        description: The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and V(ceval) are datasets that AISBench
-          supports. Any other name is the name of a dataset in a C(.jsonl) file.
-        type: str
-        required: true
+      name: {type: str, required: true, description: "The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and
+        V(ceval) are datasets that AISBench supports. Any other name is the name of a dataset in a C(.jsonl) file."}
       path:
         description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
           any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
@@ -63,11 +58,8 @@ options:
     suboptions:
       requests: {type: int, required: true, description: "The number of requests."}
       input_tokens: {type: int, required: true, description: "The length of each synthetic prompt in tokens."}
-      output_tokens:
-        description: The number of tokens that the model generates for each synthetic prompt. This option is ignored if
-          O(load.file) is set.
-        type: int
-        required: true
+      output_tokens: {type: int, required: true, description: "The number of tokens that the model generates for each
+        synthetic prompt. This option is ignored if O(load.file) is set."}
       request_rate: {type: float, required: true, description: "The requests per second. V(0) sends all at once."}
       statistics: {type: list, elements: str, required: true, description: "Statistics, such as V(Average) and V(P99)."}
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
@@ -124,11 +116,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-job:
-  description: The folder of the run, or null if the run could not be started.
-  type: str
-  returned: with O(state=started)
-  sample: /var/tmp/ascend-vllm-accuracy-x1y2z3
+job: {type: str, sample: /var/tmp/ascend-vllm-accuracy-x1y2z3, returned: with O(state=started), description: "The folder
+  of the run, or null if the run could not be started."}
 problem: {type: str, returned: with O(state=started), description: "The reason why the run was not started, or null."}
 data: {type: dict, returned: with O(state=started), description: "The SHA-256 digests of the datasets, by name."}
 running: {type: bool, returned: with O(state=watched), description: "Whether the run is in progress."}

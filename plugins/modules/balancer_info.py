@@ -17,10 +17,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
   url: {type: str, description: "The URL of the balancer. By default, no completion is requested."}
-  port:
-    description:
-      - The port of the balancer. If this option is set, RV(holder) contains any other process that listens on the port.
-    type: int
+  port: {type: int, description: "The port of the balancer. If this option is set, RV(holder) contains any other process
+    that listens on the port."}
   served_name: {type: str, default: "", description: "The name of the model in the completion request."}
   api_key: {type: str, default: "", description: "The API key of the service; empty if it requires none."}
   certificate_files:
@@ -60,23 +58,16 @@ servers:
   contains:
     name: {type: str, sample: node1:8888, description: "The name of the server."}
     host: {type: str, sample: node1, description: "The inventory name of the node."}
-    status:
-      description: The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN), the server
-        finishes the requests in progress and receives no new requests.
-      type: str
-    disabled:
-      description: Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be
-        read from RV(servers[].status).
-      type: bool
+    status: {type: str, description: "The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN). With
+      V(DRAIN), the server finishes the requests in progress and receives no new requests."}
+    disabled: {type: bool, description: "Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server
+      is down, this cannot be read from RV(servers[].status)."}
     sessions: {type: int, description: "The number of requests in progress."}
     check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
     watched: {type: bool, description: "Whether the watchdog responds, or null if HAProxy does not use it."}
     engine: {type: str, sample: up, description: "The last state of the engine that the watchdog reported."}
-holder:
-  description: The process other than the balancer that listens on O(port), or null if there is no such process.
-  type: str
-  returned: success
-  sample: process 111 (sshd)
+holder: {type: str, sample: process 111 (sshd), returned: success, description: "The process other than the balancer
+  that listens on O(port), or null if there is no such process."}
 completion:
   description: >-
     The response to the completion request, as described in RV(ascend.vllm.chat_info#module:servers[].answers). It is

@@ -29,12 +29,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-hosts:
-  description: The hosts of the balancers that send requests to the instances of this host. The list is empty if no
-    instance of this host receives requests.
-  type: list
-  elements: str
-  returned: success
+hosts: {type: list, elements: str, returned: success, description: "The hosts of the balancers that send requests to the
+  instances of this host. The list is empty if no instance of this host receives requests."}
 managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
 servers:
   description: The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and
@@ -42,15 +38,9 @@ servers:
   type: list
   elements: dict
   returned: success
-services:
-  description: The services of the balancers in RV(managed), each with C(name), C(url) and C(served_name).
-  type: list
-  elements: dict
-  returned: success
+services: {type: list, elements: dict, returned: success, description: "The services of the balancers in RV(managed),
+  each with C(name), C(url) and C(served_name)."}
 ports: {type: list, elements: dict, returned: success, description: "Inputs that set ports, as C(name) and C(port)."}
-control_paths:
-  description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
-  type: list
-  elements: str
-  returned: success
+control_paths: {type: list, elements: str, returned: success, description: "The routes of vLLM that control a server.
+  The balancer refuses requests to these routes."}
 """

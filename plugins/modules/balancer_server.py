@@ -20,11 +20,8 @@ options:
     type: str
     choices: [ready, drain]
     required: true
-  keep_serving:
-    description: Whether the module fails with O(state=drain) if no other node can process the requests. In this case,
-      the node is not drained.
-    type: bool
-    default: false
+  keep_serving: {type: bool, default: false, description: "Whether the module fails with O(state=drain) if no other node
+    can process the requests. In this case, the node is not drained."}
   wait_s:
     description: The maximum time to wait, in seconds. With O(state=drain), the module waits until the requests in
       progress are finished. With O(state=ready), the module waits until the health checks pass.
@@ -57,16 +54,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-error:
-  description: The reason why HAProxy did not respond or refused the change, or null. The module does not fail because
-    of such an error.
-  type: str
-  returned: success
-servers:
-  description: The servers of the node, as described in RV(ascend.vllm.balancer_info#module:servers).
-  type: list
-  elements: dict
-  returned: success
+error: {type: str, returned: success, description: "The reason why HAProxy did not respond or refused the change, or
+  null. The module does not fail because of such an error."}
+servers: {type: list, elements: dict, returned: success, description: "The servers of the node, as described in
+  RV(ascend.vllm.balancer_info#module:servers)."}
 settled:
   description: With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not
     respond, because there are no requests to wait for then. With O(state=ready), whether the health checks of all

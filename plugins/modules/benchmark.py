@@ -16,7 +16,7 @@ description:
   - Then judges and records the results in the same way as M(ascend.vllm.stage). The action reads the inputs of the role
     P(ascend.vllm.benchmark#role).
   - Measurements that involve several hosts, or a host other than the node, are separate steps. These steps store their
-    observations, which O(step=measure) judges together with the measurements of the node.
+    observations, which O(step=judge) judges together with the measurements of the node.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   step:
@@ -26,10 +26,11 @@ options:
         AISBench.
       - V(balancer) measures the instances of all nodes through the balancer, from the first host of the play.
       - V(observe) observes the services again.
-      - V(measure) measures the instances of the node, judges all measurements, and records the result.
+      - V(measure) measures the instances of the node.
+      - V(judge) compares all measurements of the run with their baselines, judges them, and records the result.
     type: str
-    choices: [begin, ais_bench, balancer, observe, measure]
-    default: measure
+    choices: [begin, ais_bench, balancer, observe, measure, judge]
+    default: judge
 attributes:
   check_mode: {support: full, details: ["In check mode, nothing is measured and the checks are not run."]}
 requirements:
@@ -44,15 +45,13 @@ EXAMPLES = r"""
 
 - name: Measure the served model
   ascend.vllm.benchmark:
+    step: measure
 """
 
 RETURN = r"""
-status:
-  description: The status of the stage, which is the worst status of its checks.
-  type: str
-  returned: with O(step=measure)
-  sample: passed
-path: {type: str, returned: with O(step=measure), description: "The path of the result; null in check mode."}
+status: {type: str, sample: passed, returned: with O(step=judge), description: "The status of the stage, which is the
+  worst status of its checks."}
+path: {type: str, returned: with O(step=judge), description: "The path of the result; null in check mode."}
 observed:
   description: The part of the observation that the tasks of the role need.
   type: dict

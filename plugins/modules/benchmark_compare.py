@@ -16,13 +16,11 @@ description:
   - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
-  before:
-    description: The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw
-      result of C(vllm bench serve), or an C(accuracy.json).
-    type: path
-    required: true
+  before: {type: path, required: true, description: "The path of the first measurement on the controller. The file is a
+    C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an C(accuracy.json). The hosts of a results
+    folder are compared as one run."}
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the second throughput to the first."}
+  minimum_ratio: {type: float, default: 0.95, description: "See O(ascend.vllm.benchmark#role:benchmark_minimum_ratio)."}
   maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
@@ -49,25 +47,19 @@ rows:
     metric: {type: str, sample: output_throughput, description: "The name of the metric."}
     before: {type: float, description: "The first value. A score is in points."}
     after: {type: float, description: "The second value. A score is in points."}
-    label:
-      description: The name of the metric as it is printed.
-      type: str
-      returned: for performance
-      sample: Output token throughput
+    label: {type: str, sample: Output token throughput, returned: for performance, description: "The name of the metric
+      as it is printed."}
     unit: {type: str, sample: tok/s, returned: for performance, description: "The unit of the values."}
     ratio: {type: float, returned: for performance, description: "The second value divided by the first, or null."}
     better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
-    target:
-      description: The name of the target that was measured. The name is empty for a baseline and for a single result of
-        C(vllm bench serve).
-      type: str
-      returned: for performance
+    limit: {type: float, returned: with at least five repeats, description: "The limit of the second value."}
+    worse: {type: bool, returned: with at least five repeats, description: "Whether the second is beyond the limit."}
+    target: {type: str, returned: for performance, description: "The name of the target that was measured. The name is
+      empty for a baseline and for a single result of C(vllm bench serve)."}
     dataset: {type: str, returned: for accuracy, description: "The name of the dataset."}
     delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
     within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
-holds:
-  description: For performance, whether the ratio of the output throughputs is at least O(minimum_ratio) for every
-    target. For accuracy, whether no score dropped by more than O(maximum_drop).
-  type: bool
-  returned: always
+verdict: {type: str, returned: always, description: "V(passed), V(failed) or V(inconclusive). For performance, this is
+  the verdict of the role P(ascend.vllm.benchmark#role) on the same two runs. For accuracy, a drop of more than
+  O(maximum_drop) fails."}
 """

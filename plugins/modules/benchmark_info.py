@@ -17,14 +17,10 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   service: {type: str, required: true, description: "The name of the container of the service."}
-  model_path:
-    description: The folder of the model, whose manifest is hashed for RV(service.weights). Symbolic links are resolved
-      on the node. By default, RV(service.weights) is null.
-    type: path
-  driver_version_file:
-    description: The path of the file C(version.info) of the driver, which is hashed for RV(service.driver). By default,
-      RV(service.driver) is null.
-    type: path
+  model_path: {type: path, description: "The folder of the model, whose manifest is hashed for RV(service.weights).
+    Symbolic links are resolved on the node. By default, RV(service.weights) is null."}
+  driver_version_file: {type: path, description: "The path of the file C(version.info) of the driver, which is hashed
+    for RV(service.driver). By default, RV(service.driver) is null."}
   client: {type: str, description: "The name of the client container. By default, RV(client) and RV(result) are null."}
   wait_s: {type: float, default: 0, description: "The maximum time in seconds to wait for the client to exit."}
   result: {type: str, description: "The path of the result in the container. It is read when the client has exited."}
@@ -61,10 +57,8 @@ client:
   contains:
     running: {type: bool, description: "Whether the container is running."}
     exit_code: {type: int, description: "The exit code of the client, or null while the client is running."}
-    ended_at:
-      description:
-        - The time at which the client exited, in seconds since 1970 (UTC), or null while the client is running.
-      type: float
+    ended_at: {type: float, description: "The time at which the client exited, in seconds since 1970 (UTC), or null
+      while the client is running."}
     error: {type: str, description: "The reason why the container could not be started, or null."}
     log: {type: list, elements: str, description: "The last lines of the log of the client."}
 result: {type: str, returned: success, description: "The text of the result, or null if there is none yet."}

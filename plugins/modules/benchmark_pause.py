@@ -17,12 +17,8 @@ description:
     after a reboot, which stops the guard.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
 options:
-  state:
-    description:
-      - V(paused) stops the service and starts the guard. V(resumed) starts the service again and stops the guard.
-    type: str
-    choices: [paused, resumed]
-    required: true
+  state: {type: str, choices: [paused, resumed], required: true, description: "V(paused) stops the service and starts
+    the guard. V(resumed) starts the service again and stops the guard."}
   service: {type: str, required: true, description: "The name of the container of the service."}
   client: {type: str, required: true, description: "The name of the container of the client."}
   grace_s: {type: int, default: 120, description: "The seconds without a client before the guard starts the service."}

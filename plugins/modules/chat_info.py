@@ -33,28 +33,19 @@ options:
       id: {type: str, required: true, description: "The key of the response in RV(servers[].answers)."}
       endpoint: {type: str, required: true, description: "The path of the URL, such as V(/v1/chat/completions)."}
       body: {type: dict, required: true, description: "The JSON body. If its key C(stream) is true, a stream is read."}
-      key:
-        description:
-          - The API key to send. V(given) sends O(api_key), V(wrong) sends an invalid key, and V(none) sends no key.
-        type: str
-        choices: [given, wrong, none]
-        default: given
+      key: {type: str, choices: [given, wrong, none], default: given, description: "The API key to send. V(given) sends
+        O(api_key), V(wrong) sends an invalid key, and V(none) sends no key."}
       prompt_tokens_over_limit:
         description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
           tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
           if the server does not report its C(max_model_len).
         type: int
-  routes:
-    description: The paths to test for access without an API key. The module sends a HEAD request without a key to each
-      path. HEAD requests have no effect on any route of vLLM.
-    type: list
-    elements: str
-    default: []
+  routes: {type: list, elements: str, default: [], description: "The paths to test for access without an API key. The
+    module sends a HEAD request without a key to each path. HEAD requests have no effect on any route of vLLM."}
+  load: {type: bool, default: false, description: "Whether to return RV(servers[].load)."}
   api_key: {type: str, default: "", description: "The API key of the servers; empty if they require none."}
-  timeout_s:
-    description: The timeout of each request in seconds. After a timeout, no more requests are sent to that server.
-    type: float
-    default: 120
+  timeout_s: {type: float, default: 120, description: "The timeout of each request in seconds. After a timeout, no more
+    requests are sent to that server."}
 attributes:
   check_mode: {details: ["The requests are also sent in check mode."]}
 """
@@ -120,16 +111,16 @@ servers:
         chunks: {type: int, description: "The number of events of a stream that contain text."}
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}
-    routes:
-      description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
-        401, 403 or 404 is not accessible without an API key.
-      type: dict
+    routes: {type: dict, description: "The HTTP status for each path in O(routes), or null if there was no response. A
+      path with the status 401, 403 or 404 is not accessible without an API key."}
+    load: {type: dict, returned: with O(load), description: "See RV(ascend.vllm.serving_info#module:containers)."}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, send_all
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import request_load
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -146,16 +137,19 @@ def main() -> None:
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
         "routes": {"type": "list", "elements": "str", "default": []},
+        "load": {"type": "bool", "default": False},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "ca": {"type": "str"},
         "timeout_s": {"type": "float", "default": 120},
     })
     lease.hold(module)
     options = module.params
-    module.exit_json(changed=False, servers=[
+    servers = [
         send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"], options["ca"]),
                  options["requests"], options["routes"])
-        for entry in options["servers"]])
+        for entry in options["servers"]]
+    module.exit_json(changed=False, servers=servers if not options["load"] else [
+        dict(server, load=request_load(server["url"], options["api_key"], options["ca"])) for server in servers])
 
 
 if __name__ == "__main__":

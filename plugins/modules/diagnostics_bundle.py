@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: diagnostics_bundle
 short_description: Collect data about a failure on a node, and return its likely causes
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Collects the output of C(npu-smi) and C(hccn_tool), and the state of the host and of Docker. For the containers of
     this collection, it also collects the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin
@@ -28,11 +27,8 @@ options:
   log_lines: {type: int, default: 5000, description: "The lines to collect from the end of each container's log."}
   timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
   limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
-  size_limit_mb:
-    description: The maximum size of the collected texts in MB. The most important texts are collected first. If a text
-      is long, only its end is returned, at most a quarter of this size.
-    type: int
-    default: 64
+  size_limit_mb: {type: int, default: 64, description: "The maximum size of the collected files in MB. The most
+    important files are collected first. If a file is large, only its end is returned, at most a quarter of this size."}
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
   npus: {type: list, elements: int, default: [], description: "The numbers N of C(/dev/davinciN) to query."}
   record:
@@ -41,10 +37,8 @@ options:
     type: bool
     default: false
     version_added: 0.9.0
-  controller_time_s:
-    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
-    type: float
-    default: 0
+  controller_time_s: {type: float, default: 0, description: "The time on the controller, in seconds since the epoch.
+    With V(0), the clocks are not compared."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   state_path: {type: path, default: /var/lib/ascend-vllm, description: "The state directory of the role serving."}
 attributes:
@@ -63,22 +57,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description:
-    - The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a response was
-      read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size) is the
-      number of characters.
+  description: The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a
+    response was read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size)
+    is the number of characters.
   type: dict
   returned: success
-diagnosis:
-  description: The likely causes, each with its evidence, a remedy and the log that contains the evidence.
-  type: list
-  elements: dict
-  returned: success
-clock_offset_s:
-  description: The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the
-    time to start the module on the node.
-  type: float
-  returned: success
+diagnosis: {type: list, elements: dict, returned: success, description: "The likely causes, each with its evidence, a
+  remedy and the log that contains the evidence."}
+clock_offset_s: {type: float, returned: success, description: "The number of seconds by which the clock of the node is
+  ahead of O(controller_time_s). It includes the time to start the module on the node."}
 """
 
 import base64
@@ -164,7 +151,7 @@ def query(request: Callable[..., Any], *arguments: Any) -> Files:
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return all containers, without their commands and foreign labels, which can contain secrets of other people.
+    """Return all containers, without their commands and unrelated labels, which can contain secrets of other people.
 
     Containers of other people are included because they can use NPUs and ports.
     """
@@ -320,8 +307,7 @@ def triage(found: Files) -> list[SourcedDiagnosis]:
     In plog, only known causes count, because CANN also reports errors there that it has handled.
     """
     return [
-        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],
-         "line": diagnosis["line"], "time": diagnosis["time"], "process": diagnosis["process"], "source": name}
+        {**diagnosis, "source": name}
         for name, each in sorted(found.items()) if name.startswith(("containers/", "plog/")) and name.endswith(".log")
         for diagnosis in diagnose(each.text) if diagnosis["cause"] != "startup_ok" and diagnosis["evidence"]
         and (diagnosis["cause"] != UNKNOWN or name.startswith("containers/"))
@@ -350,10 +336,9 @@ def main() -> None:
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     archive = collecting.pack((name, each.text) for name, each in found.items() if each.text or each.problem is None)
-    module.exit_json(changed=False, diagnosis=triage(found), clock_offset_s=ahead,
-                     archive=base64.b64encode(archive).decode("ascii"),
-                     files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem}
-                            for name, each in found.items()})
+    module.exit_json(
+        changed=False, diagnosis=triage(found), clock_offset_s=ahead, archive=base64.b64encode(archive).decode("ascii"),
+        files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem} for name, each in found.items()})
 
 
 if __name__ == "__main__":

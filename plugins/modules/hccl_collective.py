@@ -47,12 +47,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-rounds:
-  description: The rounds of all-reduces that were run, such as C(all) for the round with all nodes.
-  type: list
-  elements: str
-  returned: always
-  sample: [all]
+rounds: {type: list, elements: str, sample: [all], returned: always, description: "The rounds of all-reduces that were
+  run, such as C(all) for the round with all nodes."}
 resumed: {type: bool, returned: always, description: "Whether to repeat V(run), since all nodes may have the image."}
 msg:
   description: The reason why there was no all-reduce over all nodes, or an empty string.

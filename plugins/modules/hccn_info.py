@@ -22,14 +22,10 @@ options:
       V(optical) and V(link_stat).
     type: list
     elements: str
-  timeout_s:
-    description: The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
-    type: float
-    default: 15
-  tool:
-    description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-      C(/usr/local/Ascend/driver/tools).
-    type: path
+  timeout_s: {type: float, default: 15, description: "The timeout of each query in seconds. After a timeout, the
+    remaining queries of that NPU are skipped."}
+  tool: {type: path, description: "The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
+    C(/usr/local/Ascend/driver/tools)."}
   conf: {type: path, default: /etc/hccn.conf, description: "The path of C(hccn.conf)."}
   image: {type: str, default: "", description: "The name of an image to look up. When empty, none is looked up."}
 seealso: [{module: ascend.vllm.hccn_ping}, {module: ascend.vllm.npu_info}]
@@ -76,50 +72,30 @@ npus:
     tlvs: {type: dict, description: "The values in the result of V(lldp), with their titles as keys."}
     enabled: {type: bool, description: "Whether TLS is enabled according to V(tls)."}
     mode: {type: str, description: "The FEC mode in the result of V(fec)."}
-    present:
-      description: Whether an optical module is present according to V(optical). The values of the module are in the
-        same dictionary under their printed names, such as C(Tx Power0).
-      type: bool
+    present: {type: bool, description: "Whether an optical module is present according to V(optical). The values of the
+      module are in the same dictionary under their printed names, such as C(Tx Power0)."}
     up_count: {type: int, description: "The number of times that the link went up, in the result of V(link_stat)."}
     down_count: {type: int, description: "The number of times that the link went down, in the result of V(link_stat)."}
     current_time: {type: str, description: "The time of the device in the result of V(link_stat)."}
-    events:
-      description: The last changes of the link in the result of V(link_stat), with the newest change first. Each has
-        C(time) and C(status).
-      type: list
-      elements: dict
-    fields:
-      description: The values of a query that is not named here, with the printed names as keys.
-      type: dict
-      sample: {Speed: 200000Mb/s, Duplex: Full}
-    tables:
-      description: The tables in the output of a query that is not named here. Each table is a list of rows.
-      type: list
-      elements: list
-      returned: if a table was printed
-    lines:
-      description: The remaining lines in the output of a query that is not named here.
-      type: list
-      elements: str
-      returned: if other lines were printed
+    events: {type: list, elements: dict, description: "The last changes of the link in the result of V(link_stat), with
+      the newest change first. Each has C(time) and C(status)."}
+    fields: {type: dict, sample: {Speed: 200000Mb/s, Duplex: Full}, description: "The values of a query that is not
+      named here, with the printed names as keys."}
+    tables: {type: list, elements: list, returned: if a table was printed, description: "The tables in the output of a
+      query that is not named here. Each table is a list of rows."}
+    lines: {type: list, elements: str, returned: if other lines were printed, description: "The remaining lines in the
+      output of a query that is not named here."}
 conf:
   description: The content of C(hccn.conf), or null if it could not be read.
   type: dict
   returned: success
   contains:
-    fields:
-      description: All values, with the keys of the file as keys.
-      type: dict
-      sample: {address_0: 192.0.2.1, netmask_0: 255.255.255.0}
-    devices:
-      description: The values of each NPU, by NPU number and name.
-      type: dict
-      sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}
-    duplicates:
-      description: The keys that are set twice to different values. These keys are neither in RV(conf.fields) nor in
-        RV(conf.devices).
-      type: list
-      elements: str
+    fields: {type: dict, sample: {address_0: 192.0.2.1, netmask_0: 255.255.255.0}, description: "All values, with the
+      keys of the file as keys."}
+    devices: {type: dict, sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}, description: "The values of each
+      NPU, by NPU number and name."}
+    duplicates: {type: list, elements: str, description: "The keys that are set twice to different values. These keys
+      are neither in RV(conf.fields) nor in RV(conf.devices)."}
 conf_error: {type: str, returned: success, description: "The reason why C(hccn.conf) could not be read, or null."}
 host_network:
   description: The IPv4 network of the host.
@@ -155,7 +131,6 @@ duration_s: {type: float, returned: success, description: "The run time of the m
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -164,10 +139,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease, network
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import HccnObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
 
 def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, str | None]:
@@ -178,7 +149,7 @@ def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, st
         return None, str(error)
 
 
-def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
+def read_conf(path: str) -> tuple[hccn_tool.HccnConf | None, str | None]:
     """Return (content, None) or (None, error message)."""
     try:
         return hccn_tool.parse_conf(read_file(path)), None
@@ -219,7 +190,7 @@ def main() -> None:
                 hccn_query.unanswered(npus, queries, missing)
         except OSError as error:
             answers = hccn_query.unanswered(npus, queries, "%s cannot be run: %s" % (tool, error))
-    observed: HccnObservation = {
+    observed: hccn_query.HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
         "processes": processes.result(), "image_present": present.result()[0] if present else None,
         "image_error": present.result()[1] if present else None,

@@ -41,10 +41,8 @@ options:
       host: {type: str, required: true, description: "The name of the host in RV(reach)."}
       address: {type: str, required: true, description: "The IP address."}
       port: {type: int, required: true, description: "The TCP port."}
-  tool:
-    description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-      C(/usr/local/Ascend/driver/tools).
-    type: path
+  tool: {type: path, description: "The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
+    C(/usr/local/Ascend/driver/tools)."}
 attributes:
   check_mode: {details: ["The pings are also sent in check mode."]}
 seealso: [{module: ascend.vllm.hccn_info}, {module: ascend.vllm.hccl_mesh}]
@@ -77,11 +75,8 @@ ping:
   type: dict
   returned: success
   contains:
-    matrix:
-      description: The packet loss in percent by sending NPU, host and receiving NPU. A value is C(-1) if C(hccn_tool)
-        failed, and null if no ping was sent.
-      type: dict
-      sample: {"0": {node2: [0, 0, 33.33, null]}}
+    matrix: {type: dict, sample: {"0": {node2: [0, 0, 33.33, null]}}, description: "The packet loss in percent by
+      sending NPU, host and receiving NPU. A value is C(-1) if C(hccn_tool) failed, and null if no ping was sent."}
     errors:
       description: The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are
         returned for each message.

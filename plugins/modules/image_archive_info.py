@@ -41,11 +41,8 @@ images:
   contains:
     id: {type: str, description: "The ID of the image."}
     digests: {type: list, elements: str, description: "The digests in C(index.json), if there are any."}
-    tags:
-      description: The names of the image. Docker gives all of them to the image when it loads the archive.
-      type: list
-      elements: str
-      sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"]
+    tags: {type: list, elements: str, sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"], description: "The names of the
+      image. Docker gives all of them to the image when it loads the archive."}
     architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
 """
 

@@ -17,11 +17,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   reference: {type: str, required: true, description: "The image that the containers use, as C(<repository>:<tag>)."}
   digest: {type: str, default: "", description: "The digest that pins the image. When empty, any is accepted."}
-  mirror:
-    description: The registry to pull from instead of the registry in the name of the image. When empty, the registry in
-      the name is used.
-    type: str
-    default: ""
+  mirror: {type: str, default: "", description: "The registry to pull from instead of the registry in the name of the
+    image. When empty, the registry in the name is used."}
   pull:
     description:
       - V(missing) queries the registry if the node does not have the image with this O(digest).
@@ -41,26 +38,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source: {type: str, returned: success, description: "The name by which the image is pulled."}
-needed:
-  description: Whether the image has to be pulled or loaded, because the node does not have the image with this
-    O(digest). With O(pull=always), the value is always true.
-  type: bool
-  returned: success
-registry:
-  description: >-
-    C(digest), C(architectures) and C(error) of the image in the registry, or null if the registry was not queried.
-  type: dict
-  returned: success
-folder:
-  description: The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of
-    Docker's images (C(same_disk)), or null if O(folder) is not set.
-  type: dict
-  returned: success
-image:
-  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created) of the image, or null if the
-    node does not have it.
-  type: dict
-  returned: success
+needed: {type: bool, returned: success, description: "Whether the image has to be pulled or loaded, because the node
+  does not have the image with this O(digest). With O(pull=always), the value is always true."}
+registry: {type: dict, returned: success, description: "C(digest), C(architectures) and C(error) of the image in the
+  registry, or null if the registry was not queried."}
+folder: {type: dict, returned: success, description: "The C(path) and C(free_bytes) of O(folder), and whether it is on
+  the same file system as the folder of Docker's images (C(same_disk)), or null if O(folder) is not set."}
+image: {type: dict, returned: success, description: "C(id), C(digests), C(tags), C(architecture), C(size_bytes) and
+  C(created) of the image, or null if the node does not have it."}
 docker_engine:
   description:
     - C(version), C(architecture) (as C(uname -m) prints it), C(data_root), C(image_root), C(storage_driver),

@@ -19,24 +19,15 @@ description:
     C(error).
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  npu_smi:
-    description: The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
-      C(/usr/local/sbin).
-    type: path
+  npu_smi: {type: path, description: "The path of C(npu-smi). By default, the tool is searched for in C(PATH),
+    C(/usr/local/bin) and C(/usr/local/sbin)."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   timeout_s: {type: float, default: 5, description: "Timeout in seconds of each C(npu-smi) call and Docker request."}
-  workers:
-    description: The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the
-      device and use little processor time.
-    type: int
-    default: 8
+  workers: {type: int, default: 8, description: "The maximum number of calls of C(npu-smi) that run at the same time.
+    The calls mostly wait for the device and use little processor time."}
   paths: {type: list, elements: path, default: [], description: "The paths to describe in RV(paths), such as mounts."}
-  disk_paths:
-    description: The paths whose free space is returned. They do not have to exist. The folder of Docker's images is
-      always included.
-    type: list
-    elements: path
-    default: []
+  disk_paths: {type: list, elements: path, default: [], description: "The paths whose free space is returned. They do
+    not have to exist. The folder of Docker's images is always included."}
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
   kernel_log_minutes: {type: int, default: 60, description: "The maximum age in minutes of the kernel log records."}
 notes:
@@ -101,14 +92,10 @@ npu_smi:
         hbm_total_mb: {type: int, description: "The HBM in MB, or null."}
         error_codes: {type: list, elements: str, description: "The error codes of a chip that is not healthy, or null."}
         error_information: {type: str, description: "The descriptions of the error codes, or null."}
-        ecc:
-          description: The ECC counters as printed, or null if they could not be read.
-          type: dict
-          sample: {HBM Double Bit Isolated Pages Count: "0"}
-        board:
-          description: The information about the board as printed, or null if it could not be read.
-          type: dict
-          sample: {Software Version: 25.3.rc1}
+        ecc: {type: dict, sample: {HBM Double Bit Isolated Pages Count: "0"}, description: "The ECC counters as printed,
+          or null if they could not be read."}
+        board: {type: dict, sample: {Software Version: 25.3.rc1}, description: "The information about the board as
+          printed, or null if it could not be read."}
     processes:
       description: The processes on the NPUs.
       type: list
@@ -136,22 +123,13 @@ files:
   returned: success
   type: dict
   contains:
-    kind:
-      description: The kind of file, which is V(driver_version), V(firmware_version), V(install_info) or V(other).
-      type: str
-      returned: if the file could be read
-    fields:
-      description: The values as they are written in the file.
-      type: dict
-      returned: if the file could be read
-      sample: {Version: 25.3.rc1}
+    kind: {type: str, returned: if the file could be read, description: "The kind of file, which is V(driver_version),
+      V(firmware_version), V(install_info) or V(other)."}
+    fields: {type: dict, sample: {Version: 25.3.rc1}, returned: if the file could be read, description: "The values as
+      they are written in the file."}
     error: {type: str, returned: if the file could not be read, description: "The reason why it could not be read."}
-device_nodes:
-  description: The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each
-    with the keys of RV(paths).
-  returned: success
-  type: list
-  elements: dict
+device_nodes: {type: list, elements: dict, returned: success, description: "The device nodes C(/dev/davinci*),
+  C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the keys of RV(paths)."}
 pci:
   description: The Huawei accelerators on the PCI bus.
   returned: success
@@ -189,11 +167,8 @@ docker_engine:
     version: {type: str, description: "The version of the Docker engine."}
     architecture: {type: str, description: "The processor architecture, as C(uname -m) prints it."}
     data_root: {type: str, sample: /var/lib/docker, description: "The data directory of Docker."}
-    image_root:
-      description: The folder in which images are stored. If Docker uses the containerd image store, this is the folder
-        of containerd.
-      type: str
-      sample: /var/lib/containerd
+    image_root: {type: str, sample: /var/lib/containerd, description: "The folder in which images are stored. If Docker
+      uses the containerd image store, this is the folder of containerd."}
     security_options: {type: list, elements: str, sample: [seccomp], description: "The security options of the engine."}
     live_restore: {type: bool, description: "Whether containers keep running while the engine is stopped."}
     cgroup_version: {type: str, description: "The version of the control groups, or empty if it is not reported."}
@@ -209,10 +184,8 @@ system:
   contains:
     architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
     kernel: {type: str, description: "The release of the kernel."}
-    os:
-      description: The C(id), C(version) and C(name) of the operating system. An unknown value is null.
-      type: dict
-      sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}
+    os: {type: dict, sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}, description: "The
+      C(id), C(version) and C(name) of the operating system. An unknown value is null."}
     memory_bytes: {type: int, description: "The memory in bytes."}
     memory_available_bytes: {type: int, description: "The available memory in bytes."}
     shm: {type: dict, description: "The space in C(/dev/shm), with the keys of RV(disks)."}
@@ -279,7 +252,7 @@ clock:
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -288,10 +261,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import contain
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, lease
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation
 
 ARGUMENTS = {
     "npu_smi": {"type": "path"},
@@ -306,7 +275,7 @@ ARGUMENTS = {
 }
 
 
-def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObservation:
+def observe(params: dict[str, Any], tool: str | None, started: float) -> observation.NpuObservation:
     """Observe this host. The path of npu-smi is None if it was not found; ``started`` is in seconds since the epoch."""
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
@@ -356,7 +325,7 @@ def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
-                chips: list[Chip]) -> KernelLog:
+                chips: list[observation.Chip]) -> kernel_log.KernelLog:
     bus_ids = [address for each in accelerators for address in [each["address"], *each["ports"]]]
     bus_ids += [chip["bus_id"] for chip in chips]
     try:

@@ -66,11 +66,8 @@ plan:
       and C(plog) for files and folders that roles of this collection create.
   type: dict
   returned: with O(phase=resolve)
-run:
-  description: The id of this run of Ansible, which is part of the names of temporary files and containers.
-  type: str
-  returned: with O(phase=resolve)
-  sample: 20260102T030405Z-1a2b3c4d
+run: {type: str, sample: 20260102T030405Z-1a2b3c4d, returned: with O(phase=resolve), description: "The id of this run of
+  Ansible, which is part of the names of temporary files and containers."}
 parts: {type: list, elements: dict, returned: with O(phase=offline), description: "What M(ascend.vllm.offline) needs."}
 inventory: {type: dict, returned: with O(phase=offline), description: "C({host: {input: value}}) for the site."}
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}

@@ -11,8 +11,8 @@ short_description: Write the report on the results of all stages
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(<report_path>/report.json) and
-    C(<report_path>/report.md).
+  - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(report.json), C(report.md),
+    C(junit.xml), C(report.prom), C(hosts_passed.txt) and C(hosts_failed.txt) to C(<report_path>).
   - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
@@ -22,14 +22,15 @@ options:
         that becomes unreachable does not keep old results.
       - V(end) writes the report.
       - V(diagnostics) writes what M(ascend.vllm.diagnostics_bundle) has returned in this run, and the plans and the
-        results of these nodes, into one archive, which only its owner can read. Its first file, C(index.md), has the
-        failed checks, the causes in the logs, and the missing files with the reasons. Its beginning is printed, too.
+        results of these nodes, into one archive, which only its owner can read. Its first file, C(index.md), lists
+        the failed checks, the causes found in the logs, and the files that are missing, with the reason for each. The
+        beginning of C(index.md) is also printed.
     type: str
     choices: [begin, end, diagnostics]
     default: end
   hosts: {type: list, elements: str, required: true, description: "All expected hosts, in the order of the report."}
   path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz)."}
-  size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of the files of a node in the archive."}
+  size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of each node's files in the archive."}
 attributes:
   check_mode: {support: full, details: ["No report is printed, and no file is written or removed."]}
 """
@@ -43,12 +44,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The verdict in one sentence, or the first fault of the nodes. Tables are printed as well.
+  description: The verdict in one sentence, or the first fault on any node. Tables are printed as well.
   type: str
   returned: when O(phase=end) or O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
-path: {type: str, returned: "when O(phase=end) or O(phase=diagnostics)", description: "The path of the file."}
-status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all stages run."}
-ansible_stats: {type: dict, returned: when O(phase=end), description: "The summary as the statistic C(ascend_vllm)."}
-stages: {type: list, elements: str, returned: when O(phase=begin), description: "The stages with removed results."}
+path:
+  description: The path of C(report.md), or of the archive with O(phase=diagnostics).
+  type: str
+  returned: when O(phase=end) or O(phase=diagnostics)
+status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all results."}
+failing_host:
+  description: The first host with a status that is in C(report_fail_on).
+  type: str
+  returned: when O(phase=end) and there is such a host
+query: {type: raw, returned: when O(phase=end) with C(report_query), description: "The result of the expression."}
+ansible_stats:
+  description: The summary, as the custom statistic C(ascend_vllm).
+  type: dict
+  returned: when O(phase=end)
+stages:
+  {type: list, elements: str, returned: when O(phase=begin), description: "The stages whose results were removed."}
 """

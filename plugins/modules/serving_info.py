@@ -29,21 +29,14 @@ options:
       name: {type: str, required: true, description: "The name of the container."}
       port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
       bind: {type: str, required: true, description: "The address that the API listens on."}
-      restarts:
-        description: The number of restarts of the container at the previous observation. If the number increases during
-          the start, the instance has crashed.
-        type: int
+      restarts: {type: int, description: "The number of restarts of the container at the previous observation. If the
+        number increases during the start, the instance has crashed."}
   load: {type: bool, default: false, description: "Whether to return the load of servers and the digests of images."}
-  wait_s:
-    description: The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the
-      instances are observed once.
-    type: float
-    default: 0
-  interval_s: {type: float, default: 5, description: "The number of seconds between two observations with O(wait_s)."}
-  completion_timeout_s:
-    description: The timeout in seconds of the completion request that an instance must complete to become ready.
-    type: float
-    default: 20
+  wait_s: {type: float, default: 0, description: "The maximum number of seconds to wait until every instance is ready or
+    has failed. With V(0), the instances are observed once."}
+  interval_s: {type: float, default: 5, description: "The number of seconds between observations with O(wait_s)."}
+  completion_timeout_s: {type: float, default: 20, description: "The timeout in seconds of the completion request that
+    an instance must complete to become ready."}
 attributes:
   check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
 seealso: [{module: ascend.vllm.serving_prerequisites_info}]
@@ -59,11 +52,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-docker_engine_error:
-  description: >-
-    The reason why the Docker engine did not respond, or null. If Docker did not respond, the other values are unknown.
-  type: str
-  returned: always
+docker_engine_error: {type: str, returned: always, description: "The reason why the Docker engine did not respond, or
+  null. If Docker did not respond, the other values are unknown."}
 image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
@@ -74,7 +64,7 @@ containers:
       the container was created. C(bind), C(port), C(tls), C(served_name) and C(shutdown_timeout_s) are
       read from the options of C(vllm serve).
     - With O(load), a container also has C(image_digest) and C(load). C(load) is null if the server does not accept
-      connections. Otherwise, it contains C(running), C(waiting) and C(kv_cache_usage), or an C(error).
+      connections. Otherwise, it contains C(running), C(waiting), C(finished) and C(kv_cache_usage), or an C(error).
   type: list
   elements: dict
   returned: always

@@ -29,22 +29,12 @@ options:
       name: {type: str, required: true, description: "The name of the container."}
       port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
       bind: {type: str, required: true, description: "The address that the API listens on."}
-  mounts:
-    description: The mounts whose sources are checked, each with C(source) and C(type) (V(file) or V(directory)).
-    type: list
-    elements: dict
-    default: []
-  devices:
-    description: The required device nodes. For each C(/dev/davinciN) among them, the processes and containers that use
-      it are returned.
-    type: list
-    elements: path
-    default: []
-  ports:
-    description: The TCP ports to check. The processes that use these ports are returned in RV(port_holders).
-    type: list
-    elements: int
-    default: []
+  mounts: {type: list, elements: dict, default: [], description: "The mounts whose sources are checked, each with
+    C(source) and C(type) (V(file) or V(directory))."}
+  devices: {type: list, elements: path, default: [], description: "The required device nodes. For each C(/dev/davinciN)
+    among them, the processes and containers that use it are returned."}
+  ports: {type: list, elements: int, default: [], description: "The TCP ports to check. The processes that use these
+    ports are returned in RV(port_holders)."}
   weights: {type: path, description: "The folder of the model."}
   certificate_files:
     {type: list, elements: path, default: [], description: "The PEM files to check: a certificate and its private key."}
@@ -67,18 +57,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-docker_engine_error:
-  description: The reason why the Docker engine did not respond, or null. If Docker did not respond, only the properties
-    of the host are known.
-  type: str
-  returned: always
+docker_engine_error: {type: str, returned: always, description: "The reason why the Docker engine did not respond, or
+  null. If Docker did not respond, only the properties of the host are known."}
 image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
-containers:
-  description: Every container on the node that this collection manages, as M(ascend.vllm.serving_info) returns it.
-  type: list
-  elements: dict
-  returned: always
+containers: {type: list, elements: dict, returned: always, description: "Every container on the node that this
+  collection manages, as M(ascend.vllm.serving_info) returns it."}
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
 instances: {type: list, elements: dict, returned: always, description: "The states, see M(ascend.vllm.serving_info)."}
 settled: {type: bool, returned: always, description: "Whether all instances have started or have failed to start."}
@@ -89,12 +73,8 @@ weights:
     contains C(config.json) (C(config)), and the number of its shards (C(shards)).
   type: dict
   returned: always
-wrong_sources:
-  description: >-
-    The mounts whose source is missing or is not of the type C(type), each with C(source), C(expected) and C(found).
-  type: list
-  elements: dict
-  returned: always
+wrong_sources: {type: list, elements: dict, returned: always, description: "The mounts whose source is missing or is not
+  of the type C(type), each with C(source), C(expected) and C(found)."}
 missing_devices: {type: list, elements: str, returned: always, description: "The missing device nodes of O(devices)."}
 port_holders:
   description: The processes that use O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
@@ -114,16 +94,10 @@ device_holders:
   type: list
   elements: dict
   returned: always
-outgoing_ports:
-  description: The ports that the kernel uses for outgoing connections, which are the ports from C(first) to C(last)
-    without the ports in C(reserved).
-  type: dict
-  returned: always
-addresses:
-  description: With O(addresses), the IPv4 addresses of the node, each with C(interface) and C(address).
-  type: list
-  elements: dict
-  returned: always
+outgoing_ports: {type: dict, returned: always, description: "The ports that the kernel uses for outgoing connections,
+  which are the ports from C(first) to C(last) without the ports in C(reserved)."}
+addresses: {type: list, elements: dict, returned: always, description: "With O(addresses), the IPv4 addresses of the
+  node, each with C(interface) and C(address)."}
 certificate_problem: {type: str, returned: always, description: "Why clients refuse O(certificate_files), or null."}
 """
 

@@ -34,12 +34,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 failed_instances: {type: list, elements: dict, returned: always, description: "As in M(ascend.vllm.serving_info)."}
-failed_members:
-  description: >-
-    The nodes that failed or were not ready in time, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
-  type: list
-  elements: dict
-  returned: in a group
+failed_members: {type: list, elements: dict, returned: in a group, description: "The nodes that failed or were not ready
+  in time, each with C(host), C(state) (V(failed) or V(late)) and C(reason)."}
 ready: {type: bool, returned: always, description: "Whether all instances are ready, on all nodes of a group."}
 seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

@@ -36,11 +36,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-containers:
-  description: The containers of the deployment, as M(ascend.vllm.serving_info) returns them.
-  type: list
-  elements: dict
-  returned: with O(until=requests_done)
+containers: {type: list, elements: dict, returned: with O(until=requests_done), description: "The containers of the
+  deployment, as M(ascend.vllm.serving_info) returns them."}
 left: {type: list, elements: str, returned: always, description: "Servers with requests, or NPUs that are not free."}
 seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

@@ -28,16 +28,13 @@ options:
   phase:
     description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
       judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase
-      C(rolled_back) after a failed upgrade, and in the phase C(restored) after the return to the previous containers.
+      C(rolled_back) after a failed upgrade, and in the phase C(restored) after a restore of the kept containers.
     type: str
     default: ""
   measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}
   failure: {type: str, description: "The error message of a failed task of the role."}
-  only:
-    description: The IDs of the checks to replace in the result that this run has already written. By default, the whole
-      result is replaced.
-    type: list
-    elements: str
+  only: {type: list, elements: str, description: "The IDs of the checks to replace in the result that this run has
+    already written. By default, the whole result is replaced."}
 attributes:
   check_mode: {support: full, details: ["The node is observed and judged, but no result is written."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]

@@ -17,21 +17,12 @@ description:
   - Runs only on the controller.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
-  held:
-    description: The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as
-      keys. Nodes on which the module failed are omitted.
-    type: dict
-    required: true
-  failed:
-    description: The nodes that have already tried to get the model from the source. If such a node does not have the
-      model, the node is not chosen again.
-    type: list
-    elements: str
-    default: []
-  hosts:
-    description: The nodes that need the model, in order. By default, these are all nodes of the play.
-    type: list
-    elements: str
+  held: {type: dict, required: true, description: "The return values of M(ascend.vllm.weights_staging) with
+    C(state=held), with the names of the nodes as keys. Nodes on which the module failed are omitted."}
+  failed: {type: list, elements: str, default: [], description: "The nodes that have already tried to get the model from
+    the source. If such a node does not have the model, the node is not chosen again."}
+  hosts: {type: list, elements: str, description: "The nodes that need the model, in order. By default, these are all
+    nodes of the play."}
   staged: {type: bool, default: false, description: "Whether to fail if no node has the model."}
 """
 
@@ -49,10 +40,7 @@ stager: {type: str, returned: always, description: "The node that gets the model
 receivers: {type: list, elements: str, returned: always, description: "The nodes that do not have the whole model."}
 address: {type: str, returned: always, description: "The address at which the other nodes reach this node."}
 peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes that need the model."}
-upstream:
-  description: The addresses of the nodes from which this node gets the model, with the nearest node first.
-  type: list
-  elements: str
-  returned: always
+upstream: {type: list, elements: str, returned: always, description: "The addresses of the nodes from which this node
+  gets the model, with the nearest node first."}
 manifest: {type: dict, returned: always, description: "The manifest of the model, or null if no node has the model."}
 """

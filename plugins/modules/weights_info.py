@@ -19,8 +19,7 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._model_files]
 attributes:
   check_mode:
-    details:
-      - The module does not change anything except the digest cache, which is not written in check mode.
+    details: The module does not change anything except the digest cache, which is not written in check mode.
 seealso: [{module: ascend.vllm.weights_staging}]
 """
 
@@ -40,11 +39,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
-real_path:
-  description: The path of the folder with all symbolic links resolved.
-  type: str
-  returned: success
-  sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
+real_path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The path of the
+  folder with all symbolic links resolved."}
 files:
   description: The files in the folder. Hidden files are not part of the model.
   type: list
@@ -53,27 +49,15 @@ files:
   contains:
     path: {type: str, sample: config.json, description: "The path relative to the folder."}
     size: {type: int, description: "The size in bytes."}
-    sha256:
-      description: The SHA-256 digest of the content. It is null if the manifest does not contain the file, or if the
-        file is a link to a path outside the folder, which is not read.
-      type: str
+    sha256: {type: str, description: "The SHA-256 digest of the content. It is null if the manifest does not contain the
+      file, or if the file is a link to a path outside the folder, which is not read."}
 bytes: {type: int, returned: success, description: "The size of all files in the folder in bytes."}
-outside:
-  description: The files that are links to files outside the folder. Such links are broken in a container that mounts
-    only the folder.
-  type: list
-  elements: str
-  returned: success
-identity:
-  description: The SHA-256 digest of the names, sizes, timestamps and inodes of the files. It is the same on all nodes
-    that mount the same file system.
-  type: str
-  returned: success
-digest:
-  description: The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files
-    if there is no manifest. Nodes with the same digest have the same model.
-  type: str
-  returned: success
+outside: {type: list, elements: str, returned: success, description: "The files that are links to files outside the
+  folder. Such links are broken in a container that mounts only the folder."}
+identity: {type: str, returned: success, description: "The SHA-256 digest of the names, sizes, timestamps and inodes of
+  the files. It is the same on all nodes that mount the same file system."}
+digest: {type: str, returned: success, description: "The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the
+  files in the manifest, or of all files if there is no manifest. Nodes with the same digest have the same model."}
 hashed_bytes: {type: int, returned: success, description: "The number of hashed bytes. Other digests were cached."}
 hashed_s: {type: float, returned: success, description: "The time in seconds that hashing took."}
 manifest:
@@ -97,10 +81,8 @@ manifest:
         path: {type: str, description: "The path relative to the folder."}
         size: {type: int, description: "The size in bytes."}
         sha256: {type: str, description: "The SHA-256 digest of the content."}
-        sha256_from:
-          description: The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the
-            digest was computed when the model was staged.
-          type: str
+        sha256_from: {type: str, description: "The origin of the digest. This is V(hub) if the source published the
+          digest, or V(staging) if the digest was computed when the model was staged."}
         written: {type: bool, description: "Whether M(ascend.vllm.weights_staging) wrote and may remove it."}
 manifest_path:
   description: The path of the manifest.
@@ -146,11 +128,8 @@ config:
     vision: {type: bool, description: "Whether the model has a vision encoder."}
     quantization_method: {type: str, description: "The quantization method, or null."}
     transformers: {type: str, description: "The version of the C(transformers) library that wrote the file, or null."}
-tokenizer_class:
-  description: The class of the tokenizer in C(tokenizer_config.json), or null.
-  type: str
-  returned: success
-  sample: Qwen2Tokenizer
+tokenizer_class: {type: str, sample: Qwen2Tokenizer, returned: success, description: "The class of the tokenizer in
+  C(tokenizer_config.json), or null."}
 quantization:
   description: Values of C(quant_model_description.json), or null if the file does not exist.
   type: dict
@@ -159,10 +138,8 @@ quantization:
     type: {type: str, sample: W8A8, description: "The quantization type, or null."}
     version: {type: str, description: "The version of the description, or null."}
     types: {type: dict, sample: {W8A8: 448, FLOAT: 321}, description: "The number of tensors by quantization type."}
-    prefixes:
-      description: The number of tensors by the first two parts of their names.
-      type: dict
-      sample: {model.layers: 1090, visual: 391}
+    prefixes: {type: dict, sample: {model.layers: 1090, visual: 391}, description: "The number of tensors by the first
+      two parts of their names."}
     mixed: {type: list, elements: str, description: "Fused layers with several types, as sentences."}
 content_faults: {type: list, elements: str, returned: success, description: "Files that cannot be read, as sentences."}
 """

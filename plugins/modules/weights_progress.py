@@ -21,11 +21,8 @@ options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
   total_bytes: {type: int, default: 0, description: "The final size of the folder in bytes, or V(0) if it is unknown."}
-  done:
-    description: The path of a file on the node that the container creates when its task is done. Set this option if the
-      container continues to run after the task.
-    type: str
-    default: ""
+  done: {type: str, default: "", description: "The path of a file on the node that the container creates when its task
+    is done. Set this option if the container continues to run after the task."}
   interval_s: {type: int, default: 10, description: "The seconds between lines of progress. V(0) prints none."}
   timeout_s: {type: int, default: 86400, description: "The seconds within which the container has to finish."}
 attributes:

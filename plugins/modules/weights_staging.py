@@ -43,11 +43,8 @@ options:
     required: true
   repository: {type: str, default: "", description: "The repository on the hub."}
   revision: {type: str, default: "", description: "A branch, tag or commit. By default, the default branch of the hub."}
-  endpoint:
-    description: The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty,
-      the hub itself is used.
-    type: str
-    default: ""
+  endpoint: {type: str, default: "", description: "The URL of a mirror of the hub. With O(source=http), the URL of the
+    folder of the model. When empty, the hub itself is used."}
   token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
   environment:
     description: The environment variables for the requests to the source and for the client of the source, such as a
@@ -62,16 +59,12 @@ options:
       the source is not queried.
     type: dict
   free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
-  lock_wait_s:
-    description: The maximum number of seconds to wait for another run that is staging the same model. With V(0), the
-      module does not wait and fails.
-    type: int
-    default: 0
+  lock_wait_s: {type: int, default: 0, description: "The maximum number of seconds to wait for another run that is
+    staging the same model. With V(0), the module does not wait and fails."}
 attributes:
   check_mode:
     support: full
-    details:
-      - With O(state=prepared), RV(download) contains the files that would be downloaded.
+    details: With O(state=prepared), RV(download) contains the files that would be downloaded.
   diff_mode: {support: none}
 seealso: [{module: ascend.vllm.weights_info}]
 """
@@ -127,21 +120,16 @@ identity:
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: "2049:131073"
-command:
-  description: The arguments of the client, or null if the client has nothing to download.
-  type: list
-  elements: str
-  returned: with O(state=prepared)
+command: {type: list, elements: str, returned: with O(state=prepared), description: "The arguments of the client, or
+  null if the client has nothing to download."}
 environment:
   description: The environment of the client, without secrets, or null if the client has nothing to download.
   type: dict
   returned: with O(state=prepared)
   sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
 pending: {type: bool, returned: with O(state=prepared), description: "Whether anything must be downloaded or recorded."}
-hashed_bytes:
-  description: The number of bytes that were read and hashed. The digests of other files come from the cache.
-  type: int
-  returned: with O(state=prepared)
+hashed_bytes: {type: int, returned: with O(state=prepared), description: "The number of bytes that were read and hashed.
+  The digests of other files come from the cache."}
 manifest:
   description: The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in
     check mode, or if the node does not have the whole model.
@@ -150,11 +138,8 @@ manifest:
 mark: {type: str, returned: with O(state=marked), description: "The marker file, or null if none was created."}
 holds: {type: bool, returned: with O(state=held), description: "Whether the node has the whole model."}
 files: {type: int, returned: with O(state=held), description: "The number of files in the folder of the model."}
-architecture:
-  description: The processor architecture of the node, as C(uname -m) prints it.
-  type: str
-  returned: with O(state=held)
-  sample: aarch64
+architecture: {type: str, sample: aarch64, returned: with O(state=held), description: "The processor architecture of the
+  node, as C(uname -m) prints it."}
 """
 
 import json

@@ -16,11 +16,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder that the container writes to."}
-  done:
-    description: >-
-      The path of a file that exists as soon as the transfer is complete, even if the container is still running.
-    type: str
-    default: ""
+  done: {type: str, default: "", description: "The path of a file that exists as soon as the transfer is complete, even
+    if the container is still running."}
 """
 
 EXAMPLES = r"""

@@ -127,8 +127,7 @@ def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequen
                              "that it can reach." % (server["host"], server["address"], ", ".join(balancers)))
     for balancer in balancers:
         for instance in plans[balancer]["instances"] if balancer in plans else ():
-            first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else (
-                container.HCCL_DEFAULT_PORTS)
+            first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else container.HCCL_DEFAULT_PORTS
             sentences.extend("%s is %d, which instance %s on %s uses too; choose another port." % (
                 port["name"], port["port"], instance["name"], balancer)
                 for port in ports if port["port"] == instance["port"] or first <= port["port"] <= last)

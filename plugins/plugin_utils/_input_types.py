@@ -25,7 +25,8 @@ MAY_BE_ZERO = ("_drain_timeout_s", "_stop_timeout_s", "_free_timeout_s", "benchm
 # {name: lowest value}: with a negative reserve, a download starts even if it may not fit.
 AT_LEAST = {"weights_free_space_gib": -math.inf}
 # {ending: highest value}
-AT_MOST = {"_port": 65535, "_percentiles": 100, "_aicore_percent": 100, "_baseline_tolerance": 1}
+AT_MOST = {"_port": 65535, "_percentiles": 100, "_aicore_percent": 100, "_baseline_tolerance": 1,
+           "_minimum_ratio": 1}
 
 _TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "list": "a list", "dict": "a mapping",
           "str": "a string", "path": "a path"}

@@ -77,12 +77,13 @@ def grouped(found: Mapping[str, Iterable[str]], hosts: int = 0) -> list[str]:
     for host, sentences in found.items():
         for sentence in sentences:
             by_sentence.setdefault(sentence, []).append(host)
-    return [sentence if len(names) == hosts else f"{sentence.rstrip('.')} (on {_few(names)})."
+    return [sentence if len(names) == hosts else f"{sentence.rstrip('.')} (on {few(names)})."
             for sentence, names in by_sentence.items()]
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def few(names: Sequence[str], limit: int = 8) -> str:
+    """Return the first names, and the number of the others."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def error_line(error: BaseException) -> str:

@@ -55,7 +55,7 @@ def measure(options) -> int:
         work, pairs = Path(folder), []
         list(pool.map(lambda node: replace_tools(node, options.delay), hosts))
         list(pool.map(wait_until_idle, hosts))
-        for _ in range(options.pairs):
+        for _pair in range(options.pairs):
             pairs.append((raw(pool, hosts), playbook(work, hosts, write_play(work))))
             check_results(work / "results", hosts)
     raw_s, stage_s = map(statistics.median, zip(*pairs))

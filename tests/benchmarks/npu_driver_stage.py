@@ -66,7 +66,7 @@ def measure(options) -> int:
         work, raws, stages = Path(folder), [], []
         list(pool.map(lambda node: replace_tool(node, options.delay), hosts))
         list(pool.map(wait_until_idle, hosts))
-        for _ in range(options.repeat):  # alternately, so that both have the same conditions
+        for _run in range(options.repeat):  # alternately, so that both have the same conditions
             raws.append(raw(pool, hosts))
             stages.append(playbook(work, hosts, ROOT / "playbooks" / "npu_driver.yml", **INPUTS))
             check_results(work / "results", hosts)

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--mbit", type=int, default=100, help="rate of every link (default: %(default)s)")
     parser.add_argument("--mebibytes", type=int, default=200, help="size of the model (default: %(default)s)")
     parser.add_argument("--naive", action=argparse.BooleanOptionalAction, default=True,
-                        help="for comparison, also copy from the first node to seven nodes at once")
+                        help="for comparison, also copy from the first node to seven nodes at the same time")
     parser.add_argument("--wheels", type=Path, help="folder with libtorrent's wheels (default: downloaded by pip)")
     options = parser.parse_args()
     wheels = options.wheels or download_wheels()
@@ -52,7 +52,7 @@ def main() -> int:
         print(f"one copy of {options.mebibytes} MiB at {options.mbit} Mbit/s: {one:.1f} s", flush=True)
         if options.naive:
             naive = bed.copies(7)
-            print(f"7 copies from one node at once: {naive:.1f} s, {naive / one:.2f} times one copy", flush=True)
+            print(f"7 simultaneous copies from one node: {naive:.1f} s, {naive / one:.2f} times one copy", flush=True)
         seven = bed.fan_out(7)
         print(f"fan-out to 7: {seven:.1f} s, {seven / one:.2f} times one copy (limit {MAX_RATIO_TO_ONE_COPY})",
               flush=True)

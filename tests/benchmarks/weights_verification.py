@@ -61,7 +61,7 @@ def write_model(model: Path, shards: int, size: int) -> Path:
     for shard in range(shards):
         path = model / f"model-{shard:05d}.safetensors"
         with path.open("wb") as stream:
-            for _ in range(size >> 20):
+            for _mebibyte in range(size >> 20):
                 stream.write(block)
         os.utime(path, (LONG_AGO, LONG_AGO))
     return model

@@ -83,15 +83,15 @@ class Network:
         return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", *map(str, argv)]
 
     def run(self, *argv: object, **options) -> subprocess.CompletedProcess:
-        options = {"capture_output": True, "text": True, "timeout": 120, "check": False, **options}
-        return subprocess.run(self.command(*argv), **options)
+        options = {"capture_output": True, "text": True, "timeout": 120, **options}
+        return subprocess.run(self.command(*argv), check=False, **options)
 
     def send(self, url: str, body: object = None, **options: object) -> Response:
         """Send a request from inside the network, see send()."""
         done = self.run(sys.executable, __file__, json.dumps({"url": url, "body": body, **options}))
         if done.returncode:
             raise ConnectionError(done.stderr.strip().splitlines()[-1])
-        status, _, text = done.stdout.partition("\n")
+        status, _newline, text = done.stdout.partition("\n")
         return Response(int(status), {}, text.encode())
 
 

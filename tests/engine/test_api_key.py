@@ -88,7 +88,7 @@ def serve(environment, tmp_path_factory):
     return run
 
 
-def test_middleware_demands_the_key_on_every_route_but_health(serve):
+def test_middleware_requires_the_key_on_every_route_but_health(serve):
     version = max(CATALOGUE["vllm_versions"], key=lambda text: [int(part) for part in text.split(".")])
     paths = [path for path in routes(CATALOGUE, version) if path != "/health"]
     expected = [(["HEAD", path, []], 401) for path in paths]

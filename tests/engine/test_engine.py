@@ -97,7 +97,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine(network, environment, models, variables, tmp_path_factory):
-    """An engine that serves the W8A8 model with the tutorial's options and demands one of two API keys."""
+    """An engine that serves the W8A8 model with the tutorial's options and requires one of two API keys."""
     served = Engine(network, environment, {
         **variables, "PYTHONPATH": f"{ROOT}/roles/serving/files:{variables['PYTHONPATH']}",
         api_key.FIRST_KEY: KEYS[0], api_key.FURTHER_KEYS + "2": KEYS[1],
@@ -144,7 +144,7 @@ def test_engine_uses_the_given_options(engine):
     assert "100% Completed | 4/4" in log
 
 
-def test_engine_demands_a_key_on_routes_that_vllm_leaves_open(engine):
+def test_engine_requires_a_key_on_routes_that_vllm_leaves_open(engine):
     request = {"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 1}
     for path in ("/v1/completions", "/invocations"):
         assert [engine.send(path, request, key).status for key in (None, "wrong", *KEYS)] == [401, 401, 200, 200]
@@ -196,12 +196,12 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
         statuses = [pool.submit(load, number) for number in range(8)]
         try:
             wait_for(lambda: check() == (0, "the engine makes progress"), "load", 60)
-            for _ in range(3):
+            for _request in range(3):
                 time.sleep(CHECK_INTERVAL_S)
                 assert check() == (0, "the engine makes progress")
             os.kill(core, signal.SIGSTOP)
             check()
-            for _ in range(3):
+            for _request in range(3):
                 code, message = check()
                 assert code == 1
                 assert "made no progress since the last check" in message

@@ -55,9 +55,9 @@ class Hub:
 
 @pytest.fixture
 def hub(tmp_path, model):
-    served = Hub(tmp_path, model).start()
-    yield served
-    served.stop()
+    running = Hub(tmp_path, model).start()
+    yield running
+    running.stop()
 
 
 def sha256(path: Path) -> str:
@@ -90,10 +90,10 @@ def test_huggingface_lists_sizes_and_digests(hub):
     tree = hub.send(f"/api/models/{MODEL}/tree/{model['sha']}?recursive=true").json()
     config = hub.model / "config.json"
     blob = hashlib.sha1(b"blob %d\0" % config.stat().st_size + config.read_bytes()).hexdigest()
-    for entries, name, digest in ((model["siblings"], "rfilename", "sha256"), (tree, "path", "oid")):
-        by_path = {entry[name]: entry for entry in entries}
+    for entries, name_key, digest_key in ((model["siblings"], "rfilename", "sha256"), (tree, "path", "oid")):
+        by_path = {entry[name_key]: entry for entry in entries}
         assert set(by_path) == {path.name for path in hub.model.iterdir()}
-        assert by_path[SHARD]["lfs"][digest] == sha256(hub.model / SHARD)
+        assert by_path[SHARD]["lfs"][digest_key] == sha256(hub.model / SHARD)
         assert "lfs" not in by_path["config.json"]
         assert blob in by_path["config.json"].values()
 
@@ -157,7 +157,7 @@ def test_unknown_path_is_not_found(hub, path, code):
     assert (response.status, response.headers["X-Error-Code"]) == (404, code)
 
 
-def test_hub_demands_its_token(tmp_path, model):
+def test_hub_requires_its_token(tmp_path, model):
     hub = Hub(tmp_path, model).start("--token", "sesame")
     try:
         path = f"/api/models/{MODEL}"
@@ -173,7 +173,7 @@ def test_hub_demands_its_token(tmp_path, model):
 
 
 @pytest.mark.parametrize("text", ["Qwen/Tiny", "Tiny=/tmp", "Qwen/Tiny=/no/such/folder"])
-def test_wrong_argument_is_refused(text):
+def test_invalid_argument_is_refused(text):
     done = subprocess.run([HUB, text], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert text.partition("=")[0] in done.stderr
@@ -230,11 +230,11 @@ def clients() -> Path:
 
 
 @pytest.fixture
-def isolated(tmp_path, model, network):
+def isolated_hub(tmp_path, model, network):
     """A stand-in hub in the isolated network."""
-    served = Hub(tmp_path, model, network).start()
-    yield served
-    served.stop()
+    running = Hub(tmp_path, model, network).start()
+    yield running
+    running.stop()
 
 
 def download(hub: Hub, clients: Path, client: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
@@ -268,10 +268,10 @@ CLIENTS = pytest.mark.parametrize("client", ["modelscope", "hf"])
 
 @pytest.mark.engine
 @CLIENTS
-def test_client_downloads_a_model(isolated, clients, client, tmp_path):
-    done = download(isolated, clients, client, tmp_path / "model2")
+def test_client_downloads_a_model(isolated_hub, clients, client, tmp_path):
+    done = download(isolated_hub, clients, client, tmp_path / "model2")
     assert done.returncode == 0, done.stderr
-    assert same(tmp_path / "model2", isolated.model)
+    assert same(tmp_path / "model2", isolated_hub.model)
 
 
 @pytest.mark.engine
@@ -290,27 +290,27 @@ def test_client_needs_the_token(tmp_path, model, network, clients, client):
 
 @pytest.mark.engine
 @CLIENTS
-def test_client_resumes_an_interrupted_download(isolated, clients, client, tmp_path):
+def test_client_resumes_an_interrupted_download(isolated_hub, clients, client, tmp_path):
     """The clients write 1 MB (ModelScope) and 10 MB (Hugging Face) at a time: the file must be larger than that."""
-    (isolated.model / "big.safetensors").write_bytes(os.urandom(24 * 2**20))
-    isolated.inject({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
-    done = download(isolated, clients, client, tmp_path / "model2")
+    (isolated_hub.model / "big.safetensors").write_bytes(os.urandom(24 * 2**20))
+    isolated_hub.inject({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
+    done = download(isolated_hub, clients, client, tmp_path / "model2")
     assert done.returncode == 0, done.stderr
-    assert same(tmp_path / "model2", isolated.model)
-    assert re.search(r"big\.safetensors HTTP/1\.1\" 206 - bytes=[1-9]\d+-$", isolated.log.read_text(), re.MULTILINE)
+    assert same(tmp_path / "model2", isolated_hub.model)
+    assert re.search(r"big\.safetensors HTTP/1\.1\" 206 - bytes=[1-9]\d+-$", isolated_hub.log.read_text(), re.MULTILINE)
 
 
 @pytest.mark.engine
-def test_modelscope_client_refuses_a_flipped_byte(isolated, clients, tmp_path):
-    isolated.inject({"path": SHARD, "flip": 40})
-    done = download(isolated, clients, "modelscope", tmp_path / "model2")
+def test_modelscope_client_refuses_a_flipped_byte(isolated_hub, clients, tmp_path):
+    isolated_hub.inject({"path": SHARD, "flip": 40})
+    done = download(isolated_hub, clients, "modelscope", tmp_path / "model2")
     assert done.returncode != 0
     assert not (tmp_path / "model2" / SHARD).exists()
 
 
 @pytest.mark.engine
-def test_hf_client_does_not_notice_a_flipped_byte(isolated, clients, tmp_path):
+def test_hf_client_does_not_notice_a_flipped_byte(isolated_hub, clients, tmp_path):
     """This is why the weights stage compares digests itself."""
-    isolated.inject({"path": SHARD, "flip": 40})
-    assert download(isolated, clients, "hf", tmp_path / "model2").returncode == 0
-    assert sha256(tmp_path / "model2" / SHARD) != sha256(isolated.model / SHARD)
+    isolated_hub.inject({"path": SHARD, "flip": 40})
+    assert download(isolated_hub, clients, "hf", tmp_path / "model2").returncode == 0
+    assert sha256(tmp_path / "model2" / SHARD) != sha256(isolated_hub.model / SHARD)

@@ -192,7 +192,7 @@ def test_options_match_the_release():
         ("--additional-config={", "argument --additional-config: invalid"),
     ],
 )
-def test_wrong_option_exits_with_usage(light, option, error):
+def test_invalid_option_exits_with_usage(light, option, error):
     light.start(option)
     code, log = light.exited()
     assert code == 2
@@ -211,7 +211,7 @@ def test_options_of_the_tutorial_are_accepted(light):
 def test_version_is_printed():
     command = [sys.executable, "-m", "vllm_light", "--version"]
     environment = {**os.environ, "PYTHONPATH": str(ENGINE / "light")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "0.11.0+empty\n")
 
 
@@ -339,7 +339,7 @@ def test_dead_engine_fails_health_checks_and_requests(light):
 def test_fault_makes_half_of_the_requests_fail(light):
     light.ready()
     inject(light, fail_ratio=0.5)
-    assert [light.chat("Hello").status for _ in range(6)] == [200, 500, 200, 500, 200, 500]
+    assert [light.chat("Hello").status for _request in range(6)] == [200, 500, 200, 500, 200, 500]
 
 
 def test_fault_replaces_the_answer(light):
@@ -364,7 +364,7 @@ MIDDLEWARE = {"PYTHONPATH": f"{ENGINE / 'light'}:{ROOT / 'roles/serving/files'}"
               "ASCEND_VLLM_API_KEY_2": "open"}
 
 
-def test_middleware_demands_the_key_as_in_the_real_server(light):
+def test_middleware_requires_the_key_as_in_the_real_server(light):
     light.ready("--middleware", "ascend_vllm_api_key.ApiKey", **MIDDLEWARE)
     body = {"model": "qwen25_vl", "prompt": "Hello"}
     for path in ("/v1/completions", "/invocations", "/tokenize"):

@@ -249,7 +249,7 @@ def test_benchmark_starts(program):
 
 
 class WithoutDuplicates(yaml.SafeLoader):
-    """Refuses a second value of a key, also of one that a merge (<<) brings, about which Ansible warns."""
+    """Refuses a second value of a key, including a value that a merge (<<) adds, because Ansible warns about it."""
 
     def flatten_mapping(self, node):
         super().flatten_mapping(node)

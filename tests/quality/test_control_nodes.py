@@ -31,11 +31,11 @@ def python(*versions):
     return interpreter(*versions) or pytest.skip(f"no Python {' or '.join(versions)} on this machine")
 
 
-def run(commands, *command, **variables):
+def run(commands, *command, exit_code=0, **variables):
     done = subprocess.run([commands / command[0], *map(str, command[1:])], cwd=ROOT, capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, check=False,
                           env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", **variables})
-    assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == exit_code, f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
 
@@ -85,6 +85,17 @@ def test_ansible_test_with_another_core(core, suite, record_property, outcome):
 @pytest.mark.parametrize("core", [newest, oldest], ids=["newest", "oldest"])
 def test_plan_of_the_sample_inventory_is_resolved(core):
     assert "vllm serve" in run(core(), "ansible-playbook", "-i", "inventories/sample", "playbooks/plan.yml")
+
+
+@pytest.mark.parametrize("core", [newest, oldest], ids=["newest", "oldest"])
+def test_stage_is_judged(core, tmp_path):
+    """The node has no npu-smi at the given path."""
+    commands = core()
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": str(commands / "python"),
+                 "npu_driver_npu_smi_path": str(tmp_path / "npu-smi")}
+    (tmp_path / "hosts.json").write_text(json.dumps({"npu_nodes": {"hosts": {"here": variables}}}), "utf-8")
+    assert "found npu-smi was not found" in run(
+        commands, "ansible-playbook", "-i", tmp_path / "hosts.json", "playbooks/npu_driver.yml", exit_code=2)
 
 
 @pytest.mark.parametrize(("module", "arguments"), [

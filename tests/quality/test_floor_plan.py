@@ -67,7 +67,7 @@ def imports(root, file):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):  # absolute, as ruff demands
+        elif isinstance(node, ast.ImportFrom):  # absolute, as ruff requires
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             if name.startswith(PACKAGE):

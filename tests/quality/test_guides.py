@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In README and guides, every command is executed or marked, names and links exist, and translations are current."""
+"""In the README and the guides, commands are executed or marked, names and links exist, translations are current."""
 
 from __future__ import annotations
 

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 from ansible import release
 from cores import environment
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,20 +129,29 @@ def test_init_writes_an_inventory_that_has_a_plan(artifact, tmp_path):
 
 
 @pytest.mark.slow
+def test_licenses_and_requirements_of_the_execution_environment_are_complete():
+    tools = environment(sys.executable, "ansible-builder", "reuse")
+    run(tools / "reuse", "lint")
+    found = yaml.safe_load(run(tools / "ansible-builder", "introspect", "--sanitize", "playbooks/collections"))
+    assert {kind: [line.partition("  #")[0] for line in lines] for kind, lines in found.items()} == {
+        "python": ["jsonschema>=4.20"],
+        "system": ["openssh-clients [platform:rpm]", "openssh-client [platform:dpkg]"]}
+
+
+@pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("check", ["reuse lint", "ansible-builder introspect --sanitize playbooks/collections",
-                                   "galaxy-importer"])
-def test_packaging_tool_has_no_findings(check, artifact):
-    """The tools of Galaxy and of the inclusion in the Ansible package, in a separate environment."""
-    tools = environment(sys.executable, "ansible-core~=2.19.0", "ansible-builder", "galaxy-importer", "reuse")
-    path = {"PATH": f"{tools}:{os.environ['PATH']}"}
-    if check == "galaxy-importer":
-        done = call(tools / "python", "-m", "galaxy_importer.main", artifact, cwd=artifact.parent, **path)
-        assert not re.findall("^(?:WARNING|ERROR).*", done.stdout + done.stderr, re.MULTILINE)
-    else:
-        done = call(tools / check.split()[0], *check.split()[1:], **path)
-    text = output(done)
-    assert "builder" not in check or "jsonschema>=4.20" in text
+def test_galaxy_would_import_the_artifact_without_warnings(artifact, tmp_path):
+    """The importer stops ansible-lint after 3 minutes, so the same command runs separately (with community.docker)."""
+    tools = environment(sys.executable, "ansible-core~=2.19.0", "galaxy-importer")
+    done = call(tools / "python", "-m", "galaxy_importer.main", artifact, cwd=artifact.parent,
+                PATH=f"{tools}:{os.environ['PATH']}", GALAXY_IMPORTER_RUN_ANSIBLE_LINT="no")
+    assert "Importer processing completed successfully" in output(done)
+    assert re.findall("^(?:WARNING|ERROR|CRITICAL).*", done.stdout + done.stderr, re.MULTILINE) == []
+    run("ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", tmp_path, artifact, cwd=tmp_path)
+    run("ansible-lint", "--profile", "production", "--strict", "--offline", "--format=pep8", "-x",  # rules Galaxy skips
+        "yaml,var-naming,avoid-dot-notation,import-task-no-when,single-entry-point,use-loop",
+        cwd=tmp_path / "ansible_collections" / "ascend" / "vllm", XDG_CACHE_HOME=str(tmp_path / "cache"),
+        ANSIBLE_COLLECTIONS_PATH=str(tmp_path))
 
 
 @pytest.fixture(scope="session")
@@ -190,10 +202,42 @@ def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
                 "site", "--tags", "npu_driver")
     assert done.returncode == 2, done.stdout
     report = json.loads((tmp_path / ".results" / "report.json").read_text("utf-8"))
-    jsonschema.validate(report, json.loads((ROOT / "docs" / "schemas" / "report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "schemas" / "report-v2.json").read_text("utf-8")))
     assert (report["failing_hosts"], report["collection_version"]) == (["here"], COLLECTION_VERSION)
     assert [check["id"] for check in report["findings"] if check["status"] == "failed"] == ["npu_driver.observation"]
     assert "1 of 1 hosts failed: here" in done.stdout
+
+
+def write_results(folder, status, plan_hash):
+    """Write results of all stages of the hosts a and b; only the last result of b has this status and plan."""
+    records = Records(folder)
+    for host in ("a", "b"):
+        for stage in contract.STAGES:
+            last = (host, stage) == ("b", "benchmark")
+            checks = contract.Checks([contract.Check("link", contract.CRITICAL, "It works", "Repair it.")])
+            checks.expect("link", status != contract.FAILED or not last, "up", "down")
+            result = contract.stage_result(stage, host, checks.as_list(), {"hash": plan_hash} if last else {},
+                                           finished_at=timestamp())
+            if not last or status != contract.NOT_RUN:
+                records.write_result(result)
+
+
+@pytest.mark.parametrize(("status", "plan_hash", "fail_on", "exit_code"), [
+    ("passed", None, ["failed"], 0),
+    ("failed", None, ["failed"], 2),
+    ("passed", "0123456789ab", ["failed", "not_run"], 0),
+    ("passed", "0123456789ab", ["failed", "stale"], 2),
+    ("not_run", None, ["failed", "stale"], 0),
+    ("not_run", None, ["failed", "not_run"], 2),
+])
+def test_site_and_report_have_the_exit_code_of_the_report(play, tmp_path, status, plan_hash, fail_on, exit_code):
+    """With a tag that no stage has, site.yml contacts no node."""
+    write_results(tmp_path / ".results", status, plan_hash)
+    for options in (["site", "--tags", "site_network"], ["report", "--limit", "b"]):
+        done = play({"a": {}, "b": {}}, *options, "-e", json.dumps({"report_fail_on": fail_on}))
+        assert done.returncode == exit_code, done.stdout
+        assert ("(report_fail_on: " in done.stdout) == bool(exit_code)
+        assert "No node was queried." in done.stdout
 
 
 def test_clone_in_any_folder_ignores_a_copy_in_the_home_directory(tmp_path):

@@ -74,7 +74,7 @@ def arrives(times: list[float | None]) -> bool:
     ("moved", [True, True, False]),
     ("afterwards", [True, True, False]),
 ])
-def test_which_pings_arrive(times, case, expected):
+def test_only_the_expected_pings_arrive(times, case, expected):
     assert [arrives(ping) for ping in times[case]] == expected
 
 

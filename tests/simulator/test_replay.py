@@ -163,7 +163,7 @@ def test_recordings_are_read_from_a_bundle_and_from_a_file(tmp_path):
     {"commands": [{}]}, {"commands": [{"argv": [], "rc": 0, "stdout": "", "stderr": ""}]}, {"devices": [-1]},
     {"devices": ["0"]}, {"files": {"a": 1}}, {"kernel": None}, {"commands": {}},
     {"commands": [{"argv": ["npu-smi"], "rc": "0", "stdout": "", "stderr": ""}]}])
-def test_recording_in_another_form_is_refused(tmp_path, changes):
+def test_recording_in_another_format_is_refused(tmp_path, changes):
     with pytest.raises(BedError, match="node1 is not a recording of the collection's diagnostics"):
         recordings.read(archive(tmp_path / "a.tar.gz", node1=json.dumps({**GOOD, **changes})))
 

@@ -85,7 +85,7 @@ def test_port_without_neighbor_prints_nothing(node):
     (("-i", "0", "-ping", "-g", "10.78.0.12"), 3, "Get unknown option!"),
     (("-i", "0", "-ping", "-g", "address", "10.78.0"), 6, "The ip address you configured is invalid!"),
 ])
-def test_wrong_command_lines(node, arguments, status, message):
+def test_invalid_command_line_prints_the_vendors_error(node, arguments, status, message):
     done = node.run("usr/local/Ascend/driver/tools/hccn_tool", *arguments)
     assert done.stderr.startswith(message)
     assert (done.returncode, done.stdout) == (status, "")

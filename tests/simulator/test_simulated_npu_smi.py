@@ -154,7 +154,7 @@ def test_whole_tool_fails(node, fault, status, stdout, stderr):
     (("info", "-t", "nonsense", "-i", "0"), 0, "This device does not support querying nonsense."),
     (("info", "proc"), 0, "This device does not support querying proc info."),
 ])
-def test_wrong_command_lines(node, arguments, status, words):
+def test_invalid_command_line_prints_the_vendors_error(node, arguments, status, words):
     done = node.npu_smi(*arguments)
     assert words in done.stdout
     assert done.returncode == status

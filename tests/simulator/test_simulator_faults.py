@@ -122,7 +122,7 @@ def test_setup_undoes_faults_too(node):
     (["npu=3", "hccn=sleepy"], "sleepy is not one of hang, busy"),
     (["path=/no/such:missing"], "/no/such does not exist"),
 ])
-def test_wrong_faults_are_refused(node, words, message):
+def test_invalid_faults_are_refused(node, words, message):
     before = tree(node.root)
     done = node.run("usr/local/bin/ascend-fault", "set", *words)
     assert (done.returncode, done.stdout) == (1, "")

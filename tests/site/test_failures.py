@@ -108,7 +108,7 @@ def test_all_hosts_fail_and_the_report_is_written(site, fault):
     assert done.returncode == 2
     assert report["failing_hosts"] == ["node1", "node2"]
     assert "2 of 2 hosts failed" in done.stdout
-    jsonschema.validate(report, json.loads((ROOT / "docs/schemas/report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((ROOT / "docs/schemas/report-v2.json").read_text("utf-8")))
 
 
 @pytest.mark.parametrize("lost", [["node2"], ["node1", "node2"]], ids=["one", "all"])

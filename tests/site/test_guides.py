@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Execute the commands of README and guides as written and in order, with the installed artifact, on a test bed.
+"""Execute the commands of the README and the guides as written and in order, with the installed artifact on a bed.
 
-Between the commands, this test does what the pages leave to the reader: it edits the copy of the sample inventory, so
-that it describes the nodes of the bed, and provides logs.
+Between the commands, this test does what the pages leave to the reader: it provides logs, and edits the copy of the
+sample inventory to describe the nodes of the bed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def edit(inventory):
     """Replace the example nodes of an inventory with those of the bed."""
     shutil.copy(SIMULATED / "hosts.yml", inventory)
     inputs = inventory / "group_vars" / "npu_nodes"
-    (inputs / "connection.yml").unlink()  # hosts.yml of the bed has the SSH users
+    (inputs / "connection.yml").unlink()  # the bed's hosts.yml sets the SSH users
     for path in (SIMULATED / "group_vars" / "npu_nodes").glob("*.yml"):
         shutil.copy(path, inputs / f"z_{path.name}")  # read after the files of the sample inventory
     (inputs / "z_repeats.yml").write_text("benchmark_repeats: 1\n", "utf-8")
@@ -41,7 +41,7 @@ def edit(inventory):
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """Start a test bed, and return the environment of a user who has installed the collection as the README states."""
+    """Start a test bed, and return the environment of a user who installed the collection as the README describes."""
     home = tmp_path_factory.mktemp("home")
     path = f"{BIN}:{os.environ['PATH']}"
     galaxy = [BIN / "ansible-galaxy", "collection"]
@@ -56,7 +56,7 @@ def environment(tmp_path_factory):
 
 
 def shape(line):
-    """Return the first two words of a line, without numbers."""
+    """Return the first two words of a line, with each number replaced by 0."""
     return re.sub(r"\d+", "0", " ".join(line.split()[:2]))
 
 
@@ -64,7 +64,8 @@ def shape(line):
 def test_commands_run_in_order(page, environment, tmp_path):
     output = ""
     if not any("inventories/sample" in block.text for block in read(page) if block.exit_code is not None):
-        shutil.copytree(ROOT / "inventories" / "sample", tmp_path / "mine")  # the page continues the first guide
+        # The page starts where the first guide ends.
+        shutil.copytree(ROOT / "inventories" / "sample", tmp_path / "mine")
         edit(tmp_path / "mine")
     for block in read(page):
         if block.language in SHELL and block.exit_code is not None:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run playbooks with inputs other than the defaults, in the order of the tests, and check the effect of each input.
 
-The scenario `lifecycle` does the same for the playbooks that need a running service, and `benchmark` for its playbook.
+The `lifecycle` scenario does the same for the playbooks that need a running service, and `benchmark` for its playbook.
 """
 
 from __future__ import annotations
@@ -170,9 +170,13 @@ def test_report_reads_results_from_another_folder(run, results, tmp_path):
     moved = tmp_path / "results"
     results.rename(moved)
     try:
-        run("report", "-e", f"report_path={moved}")
+        # The measurement without AISBench failed.
+        output = run("report", "-e", f"report_path={moved}", exit_code=2, report_max_age_h=0,
+                     report_fail_on=["failed", "stale"], report_query="failing_hosts", **SERVING)
     finally:
         moved.rename(results)
+    assert "(report_fail_on: failed)" in output
+    assert "Older than 0 h (report_max_age_h): " in output
     report = json.loads((results / "report.json").read_text("utf-8"))
     assert set(report["hosts"]) == set(NODES)
     assert report["hosts"]["node1"]["serving"]["status"] in ("passed", "warned")

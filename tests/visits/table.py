@@ -4,9 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare what the tests have visited with everything that exists: print a table, and write coverage.json.
 
-Usage: table.py [--cheap] FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if a share
-is below its floor. floors.yml contains the floors, and the exceptions with their reasons. With --cheap, only the rows
-of `make test` that are below their floors are printed, with what is missing, and coverage.json is not written.
+Usage: table.py [--unit-only] FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if a
+share is below its floor. floors.yml contains the floors, and the exceptions with their reasons. With --unit-only, only
+the rows of `make test` that are below their floors are printed, with what is missing, and coverage.json is not written.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
     yield "checks passed", every, visited.seen("unit", "passed") | visited.seen("nodes", "passed")
     yield "checks failed on nodes", every, visited.seen("nodes", "failed", "warned")
     yield "module options", options(), visited.options
-    yield "module returns", returns(), visited.returns
+    yield "module return values", returns(), visited.returns
     yield "catalogue", catalogue.entries(), visited.catalogue
 
 
@@ -209,7 +209,7 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
     os.chdir(ROOT)  # paths in coverage.ini are relative to this folder
     measured = Coverage(data_file=str(folder / "combined"), config_file=str(Path(__file__).with_name("coverage.ini")))
     measured.combine(map(str, folder.glob("data.*")), keep=True)
-    lines, seen_lines, branches, seen_branches, printed, seen_printed = (set() for _ in range(6))
+    lines, seen_lines, branches, seen_branches, printed, seen_printed = (set() for _set in range(6))
     executed = {}
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
         name = str(path.relative_to(ROOT))
@@ -233,17 +233,17 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
 
 
 def main(*arguments: str) -> int:
-    cheap, folders = "--cheap" in arguments, [each for each in arguments if each != "--cheap"]
+    unit_only, folders = "--unit-only" in arguments, [each for each in arguments if each != "--unit-only"]
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
     floors = yaml.safe_load(Path(__file__).with_name("floors.yml").read_text("utf-8"))
     visited = Visits(itertools.chain.from_iterable(map(record.read, folders)))
     below, report = False, {}
-    if not cheap:
+    if not unit_only:
         print(f"{'what':32}{'visited':>9}{'of':>6}{'share':>8}{'floor':>8}")
     code_folders = [Path(folder, "coverage") for folder in folders if list(Path(folder, "coverage").glob("data.*"))]
     for what, every, seen in itertools.chain(rows(visited), *map(code_rows, code_folders)):
         rule = floors[what]
-        if cheap and not rule.get("cheap"):
+        if unit_only and not rule.get("unit_tests_suffice"):
             continue
         patterns = rule.get("except", {})
         excepted = {name for name in every if any(fnmatchcase(name, pattern) for pattern in patterns)}
@@ -256,12 +256,12 @@ def main(*arguments: str) -> int:
         below = below or low
         report[what] = {"of": len(wanted), "share": round(share, 4), "floor": rule["floor"], "missing": missing,
                         "excepted": patterns, "needless_exceptions": stale}
-        if low or not cheap:
+        if low or not unit_only:
             print(f"{what:32}{len(wanted & seen):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}"
                   f"{'  below' if low else ''}")
-        for name in missing if cheap and low else ():
+        for name in missing if unit_only and low else ():
             print(f"  {name}")
-    if cheap:
+    if unit_only:
         return int(below)
     Path(ROOT, "coverage.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if not code_folders:

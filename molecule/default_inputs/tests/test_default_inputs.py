@@ -15,7 +15,7 @@ NODES = ("node1", "node2")
 SERVICE = "vllm-ascend-qwen25-vl"
 RESULTS = INVENTORY / ".results"
 CONVERGED = ("image", "plan", "serving", "weights")
-OTHERS = ("nodes", "site")  # the other playbooks import `nodes`; the scenario `site` tests `site`
+OTHERS = ("nodes", "site")  # the other playbooks import `nodes`; the `site` scenario tests `site`
 
 
 def result(node, stage):

@@ -23,7 +23,7 @@ def result(name, node):
     return json.loads((RESULTS / name / node / "image.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize(("name", "node", "expected"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
+@pytest.mark.parametrize(("name", "node", "expected"), CASES, ids=[f"{name}-{node}" for name, node, _expected in CASES])
 def test_round_has_the_expected_outcome(name, node, expected):
     found = result(name, node)
     jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))

@@ -39,7 +39,7 @@ KEPT = tuple(f"{name}-kept" for name in NAMES)
 Load = partial(scenario.Load, KEY)
 
 
-def tag(node, name):
+def image_variant(node, name):
     return containers(node)[name]["Config"]["Image"].rpartition("rc1")[2]
 
 
@@ -51,7 +51,7 @@ def checks(node):
     return {check["id"].split(".")[1]: check for check in result(node)["checks"]}
 
 
-def seconds_until(server, status, at_most):
+def seconds_waited_for(server, status, at_most):
     started = time.monotonic()
     while states()[server] != status:
         assert time.monotonic() < started + at_most, f"{server} is {states()[server]}, not {status}"
@@ -66,7 +66,7 @@ def completed_requests(node):
     return sum(float(value) for value in re.findall(r'request_success_total\{[^}]*"length"[^}]*\} (\S+)', metrics))
 
 
-def test_balancer_serves_with_the_key_and_all_instances():
+def test_balancer_requires_the_key_and_uses_all_instances():
     assert states() == {f"{node}:{port}": "UP" for node in NODES for port in (8888, 8889)}
     for node in NODES:
         assert {checks(node)[name]["status"] for name in (
@@ -78,7 +78,7 @@ def test_balancer_serves_with_the_key_and_all_instances():
 
 
 def status(url, key=None, *arguments):
-    """Send a request, and return the HTTP status as text. The arguments are those of curl."""
+    """Send a request, and return the HTTP status as text. Further arguments are passed to curl."""
     header = ["-H", f"Authorization: Bearer {key}"] if key else []
     return bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *header, *arguments, url)
 
@@ -102,7 +102,7 @@ def test_functional_finds_no_open_route():
         assert [(check["status"], check["actual"]) for check in found] == [("passed", "health: /health")] * 2
 
 
-def test_haproxy_of_the_system_is_not_touched():
+def test_system_haproxy_is_not_touched():
     assert bed("exec", "node1", "systemctl", "is-active", "haproxy", "ascend-vllm-balancer",
                "ascend-vllm-balancer-watch").split() == ["active"] * 3
     assert bed("exec", "node1", "dpkg", "--verify", "haproxy") == ""
@@ -140,17 +140,17 @@ def test_hung_engine_receives_no_requests_until_it_recovers():
     fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
     with Load() as stuck:  # its requests to the hung engine wait until the engine recovers
         bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")
-        detected = seconds_until("node2:8888", "DOWN (agent)", 20)
+        detected = seconds_waited_for("node2:8888", "DOWN (agent)", 20)
         assert bed("exec", "node2", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
                    "http://127.0.0.1:8888/health") == "200"
         with Load() as load:
             time.sleep(3)
         shown = succeeds("status")
         bed(*fault, "rm /run/vllm-light.json")
-        recovered = seconds_until("node2:8888", "UP", 20)
+        recovered = seconds_waited_for("node2:8888", "UP", 20)
     print(f"detected after {detected:.1f} s, recovered after {recovered:.1f} s")
     assert load.found["lost"] == []
-    assert load.found["whole"] > 8
+    assert load.found["complete"] > 8
     assert load.found["longest_s"] < 3, "a request was sent to the hung engine"
     lost_nothing(stuck)
     assert stuck.found["longest_s"] > detected, "no request was sent to the hung engine"
@@ -166,7 +166,7 @@ def test_busy_engine_does_not_count_as_hung():
         time.sleep(8)
         found = statistics()
     assert load.found["lost"] == []
-    assert load.found["whole"] > 96
+    assert load.found["complete"] > 96
     assert {row["status"] for row in found.values()} == {"UP"}
     assert all(int(row["lastchg"]) >= int(before[server]) + 7 for server, row in statistics().items())
 
@@ -180,7 +180,7 @@ def test_balancer_works_without_its_watchdog():
     assert {(row["status"], row["agent_status"]) for row in found} == {("UP", "L4CON")}
 
 
-def test_changed_configuration_loses_no_request():
+def test_configuration_change_loses_no_request():
     pid = bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer")
     with Load() as load:
         succeeds("serving", "-e", "balancer_timeout_s=1800")
@@ -200,7 +200,7 @@ def test_port_in_use_is_refused_and_the_balancer_keeps_running():
     lost_nothing(load)
 
 
-def test_return_is_refused_without_kept_containers():
+def test_restore_is_refused_without_kept_containers():
     before = [container_identities(node) for node in NODES]
     done = playbook("upgrade", "-e", "serving_restore_previous=true")
     assert done.returncode != 0
@@ -219,7 +219,7 @@ def test_rolling_upgrade_loses_no_request():
         assert set(after) == {*NAMES, *KEPT, "foreign"}
         assert all(after[name][0] != before[node][name][0] for name in NAMES)
         assert [after[name][0] for name in KEPT] == [before[node][name][0] for name in NAMES]
-        assert {tag(node, name) for name in NAMES} == {"-second"}
+        assert {image_variant(node, name) for name in NAMES} == {"-second"}
         assert completed_requests(node) > 10
     assert set(states().values()) == {"UP"}
 
@@ -233,11 +233,11 @@ def test_repeated_upgrade_changes_nothing():
 CHANGED = ("-e", json.dumps({"image_tag": "v0.11.0rc1-second", "serving_args": {"max-num-seqs": 7}}))
 
 
-@pytest.mark.parametrize("words", [["serving"], ["site", "--tags", "serving"]])
-def test_changed_argument_does_not_take_the_live_service_down(words):
+@pytest.mark.parametrize("arguments", [["serving"], ["site", "--tags", "serving"]])
+def test_changed_argument_does_not_take_the_live_service_down(arguments):
     before = [container_identities(node) for node in NODES]
     with Load() as load:
-        done = playbook(*words, *CHANGED)
+        done = playbook(*arguments, *CHANGED)
     assert done.returncode != 0
     lost_nothing(load)
     assert [container_identities(node) for node in NODES] == before
@@ -249,7 +249,7 @@ def test_changed_argument_does_not_take_the_live_service_down(words):
     assert "playbooks/upgrade.yml" in output_text(done)
 
 
-def test_upgrade_and_return_lose_no_request():
+def test_upgrade_and_restore_lose_no_request():
     before = [container_identities(node) for node in NODES]
     with Load() as load:
         succeeds("upgrade", *CHANGED)
@@ -271,17 +271,16 @@ def test_upgrade_and_return_lose_no_request():
     assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
 
 
-def test_failed_return_starts_the_current_service_again():
+def test_failed_restore_starts_the_current_service_again():
     before = {node: container_identities(node) for node in NODES}
-    program = bed("exec", "node1", "docker", "exec", NAMES[0], "which", "vllm").strip()
     bed("exec", "node1", "sh", "-ec", "echo 'exit 3' > /root/vllm; chmod 755 /root/vllm")
     for name in KEPT:
-        bed("exec", "node1", "docker", "cp", "/root/vllm", f"{name}:{program}")
+        bed("exec", "node1", "docker", "cp", "/root/vllm", f"{name}:/usr/local/bin/vllm")
     with Load() as load:
         done = playbook("upgrade", "-e", "serving_restore_previous=true")
     assert done.returncode != 0
     lost_nothing(load)
-    assert "serves again" in output_text(done)
+    assert "is serving again" in output_text(done)
     assert {name: identity[0] for name, identity in container_identities("node1").items()} == {
         name: identity[0] for name, identity in before["node1"].items()}
     found = containers("node1")
@@ -301,7 +300,7 @@ def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
         done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}", "-e", "serving_restart_policy=on-failure")
     assert done.returncode != 0
     output, image = output_text(done), containers("node1")[NAMES[0]]["Image"]
-    assert f"the previous service (image {image[:19]}) serves again" in output
+    assert f"the previous service (image {image[:19]}) is serving again" in output
     assert reason in output
     lost_nothing(load)
     # On node1, the same containers run as before, and node2 was not touched.
@@ -318,13 +317,13 @@ def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
 def test_stop_waits_for_the_last_request_and_stops_only_the_containers_of_the_service():
     before = container_identities("node2")
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True, "stream": True})
-    long = subprocess.Popen(
+    long_request = subprocess.Popen(
         [*BED, "run", "--", "curl", "-sSN", "-H", f"Authorization: Bearer {KEY}", "-d", body,
          "http://10.77.0.12:8888/v1/completions"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
     stopped = succeeds("stop", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
     assert "vllm-ascend-qwen25-vl has requests: 1 running" in stopped
-    answer = long.communicate(timeout=30)[0]
+    answer = long_request.communicate(timeout=30)[0]
     assert answer.count("data: ") == 901
     assert answer.rstrip().endswith("[DONE]")
     after = containers("node2")
@@ -352,7 +351,7 @@ def test_stop_names_an_npu_that_stays_busy():
     done = playbook("stop", "--limit", "node2", "-e", "serving_npu_free_timeout_s=1")
     bed("exec", "node2", "ascend-fault", "clear")
     assert done.returncode != 0
-    assert "NPU 2 is not free, but no process on it is shown" in output_text(done)
+    assert "NPU 2 is not free, but no process that uses it was found" in output_text(done)
     assert "NPU 0" not in output_text(done)
 
 
@@ -373,19 +372,19 @@ def test_restart_loses_no_request():
         assert all(after[name][1] != before[node][name][1] for name in NAMES)
 
 
-def has_rebooted(before):
+def node2_is_back(earlier_starts):
     """Return whether the containers on node2 were started again and the balancer uses them."""
     found = bed("exec", "node2", "docker", "inspect", "--format", "{{.State.StartedAt}}", *NAMES, check=False).split()
-    return len(found) == 2 and not set(found) & before and set(states().values()) == {"UP"}
+    return len(found) == 2 and not set(found) & earlier_starts and set(states().values()) == {"UP"}
 
 
 def test_service_starts_after_a_reboot():
     before = {started for _id, started in container_identities("node2").values()}
     bed("fault", "reboot", "node2")
     deadline = time.monotonic() + 90
-    while not has_rebooted(before) and time.monotonic() < deadline:
+    while not node2_is_back(before) and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert has_rebooted(before)
+    assert node2_is_back(before)
     with Load() as load:
         time.sleep(2)
     assert load.found["lost"] == []
@@ -399,7 +398,7 @@ def rotate(*keys):
     succeeds("upgrade", "-e", inputs)
     for node, earlier in zip(NODES, before):
         current = container_identities(node)
-        assert all(current[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
+        assert all(current[name][0] != earlier[name][0] for name in NAMES), "a container still has the previous keys"
     after = [container_identities(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", inputs)) == dict.fromkeys(NODES, 0)
     assert [container_identities(node) for node in NODES] == after
@@ -424,7 +423,7 @@ def test_key_rotation_loses_no_request():
     assert status(f"{BALANCER}/v1/models", KEY) == "401"
 
 
-def test_live_service_is_replaced_at_once_if_an_outage_is_allowed():
+def test_live_service_is_replaced_without_an_upgrade_if_an_outage_is_allowed():
     before = container_identities("node1")
     inputs = {"serving_api_key": NEW_KEY, "serving_allow_outage": True, "serving_args": {"max-num-seqs": 7}}
     succeeds("serving", "-e", json.dumps({**inputs, "image_tag": "v0.11.0rc1-second"}))
@@ -441,7 +440,7 @@ def test_host_that_runs_the_balancer_of_other_nodes_is_not_removed():
     assert set(states().values()) == {"UP"}
 
 
-def test_remove_leaves_nothing_of_this_collection():
+def test_remove_leaves_nothing_that_the_collection_installed():
     foreign = [container_identities(node)["foreign"] for node in NODES]
     succeeds("remove")
     again = succeeds("remove")

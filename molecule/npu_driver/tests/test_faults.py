@@ -27,7 +27,7 @@ def result(name, node):
     return json.loads((RESULTS / name / node / "npu_driver.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize(("name", "node", "fault"), RECORDED, ids=[f"{name}-{node}" for name, node, _ in RECORDED])
+@pytest.mark.parametrize(("name", "node", "fault"), RECORDED, ids=[f"{name}-{node}" for name, node, _fault in RECORDED])
 def test_only_the_fault_is_reported(name, node, fault):
     found = result(name, node)
     VALIDATE(found)

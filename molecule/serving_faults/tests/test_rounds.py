@@ -30,7 +30,7 @@ def result(name, node):
     return json.loads((RESULTS / name / node / "serving.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize(("name", "node", "fault"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
+@pytest.mark.parametrize(("name", "node", "fault"), CASES, ids=[f"{name}-{node}" for name, node, _fault in CASES])
 def test_only_the_injected_fault_is_found(name, node, fault):
     found = result(name, node)
     VALIDATE(found)

@@ -163,7 +163,7 @@ def test_diagnostics_contain_the_log_of_every_service():
 def test_report_has_passed_and_names_the_services():
     assert f"Report: {RESULTS / 'report.md'}" in play("report")
     report = json.loads((RESULTS / "report.json").read_text("utf-8"))
-    jsonschema.validate(report, json.loads((SCHEMAS / "report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((SCHEMAS / "report-v2.json").read_text("utf-8")))
     assert report["status"] in ("passed", "warned")
     assert report["passing_hosts"] == list(NODES)
     assert [service["url"] for service in report["services"]] == ["http://10.77.0.11:8888", "http://10.77.0.12:8888"]

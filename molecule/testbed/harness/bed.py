@@ -32,7 +32,7 @@ class Settings(NamedTuple):
 
 
 class Bed:
-    """One cluster, by name. Several beds can run at once: each has the same addresses in its own network."""
+    """One cluster, by name. Several beds can be up together: each has the same addresses in its own network."""
 
     def __init__(self, name: str):
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):

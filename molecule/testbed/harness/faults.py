@@ -108,7 +108,7 @@ def small_disk(node: Node, path: str, size: str = "64m") -> None:
 
 def unmount_small_disks(node: Node) -> None:
     for line in reversed(node.console("cat", "/proc/self/mounts").splitlines()):
-        source, path, *_ = line.split()
+        source, path, *_options = line.split()
         if source == "small-disk":
             node.console("umount", "--lazy", path)
 

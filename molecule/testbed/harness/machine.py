@@ -100,7 +100,7 @@ def check() -> None:
     """Refuse a machine that cannot run a bed."""
     release = Path("/etc/os-release")
     lines = release.read_text().splitlines() if release.exists() else []
-    fields = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+    fields = {key: value.strip('"') for key, _equals, value in (line.partition("=") for line in lines)}
     if (fields.get("ID"), fields.get("VERSION_ID")) != ("debian", "12"):
         found = fields.get("PRETTY_NAME", "an unknown system")
         raise BedError(f"the test bed needs Debian 12 and root, found {found}; run it in a Debian 12 virtual machine")
@@ -146,7 +146,7 @@ def allow_services() -> None:
 def start_time(pid: int) -> str | None:
     """Return the start time of process ``pid`` in clock ticks since boot; None if it has ended."""
     with suppress(OSError):
-        state, *_, started = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:20]
+        state, *_fields, started = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:20]
         return None if state in "ZX" else started
     return None
 

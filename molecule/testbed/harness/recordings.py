@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, dict]:
 
 
 def check(text: bytes, source: str) -> dict:
-    """Return a recording that has the expected form."""
+    """Return a recording that has the expected format."""
     try:
         found = json.loads(text)
         right = all(isinstance(found[key], kind) for key, kind in KEYS.items()) and all(

@@ -71,5 +71,5 @@ def write_files(nodes: int) -> None:
 
 
 def known_host(index: int) -> str:
-    kind, key, _ = public(host_key(index)).read_text().split()
+    kind, key, _comment = public(host_key(index)).read_text().split()
     return f"node{index},{address(index)} {kind} {key}\n"

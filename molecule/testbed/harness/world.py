@@ -166,7 +166,7 @@ def ancestors(pid: int) -> set[int]:
 def remove_cgroups(parent: str) -> None:
     """Remove the empty control groups below ``parent`` in every hierarchy (one in v2, several in v1)."""
     for hierarchy in (CGROUPS, *(entry for entry in CGROUPS.iterdir() if entry.is_dir())):
-        for folder, _, _ in os.walk(hierarchy / parent, topdown=False):
+        for folder, _folders, _files in os.walk(hierarchy / parent, topdown=False):
             wait_until(f"control group {folder}", lambda folder=folder: removed(folder), 10)
         with suppress(OSError):  # not empty: other worlds are in it
             (hierarchy / CGROUP_PARENT).rmdir()

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
-
     class AisBenchStart(TypedDict):
         """The result of starting a job. If the start failed, ``job`` is None and ``problem`` is the reason."""
 
@@ -113,7 +111,7 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
 
 def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
     """Return the configuration and the arguments with which AISBench runs it. Raise `BadData` if data are missing."""
-    server = cast("ServerWithKey", dict(options["server"], api_key=options["api_key"]))
+    server = cast("config.ServerWithKey", dict(options["server"], api_key=options["api_key"]))
     load = options["load"]
     if load:
         if load["file"]:

@@ -175,15 +175,11 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
     errors: dict[str, list[str]] = {}
     for message, pair in dict.fromkeys(error for row in rows for error in row.errors):
         errors.setdefault(message, []).append(pair)
-    return {
-        "matrix": {str(row.npu): row.losses for row in rows},
-        "errors": {message: pairs[:8] for message, pairs in errors.items()},
-        "not_sent": sum(row.not_sent for row in rows),
-        "given_up": sum(row.given_up for row in rows),
-        "retried": sum(row.retried for row in rows),
-        "rounds": len(rounds),
-        "duration_s": round(clock() - started, 3),
-    }
+    return {"matrix": {str(row.npu): row.losses for row in rows},
+            "errors": {message: pairs[:8] for message, pairs in errors.items()},
+            "not_sent": sum(row.not_sent for row in rows), "given_up": sum(row.given_up for row in rows),
+            "retried": sum(row.retried for row in rows), "rounds": len(rounds),
+            "duration_s": round(clock() - started, 3)}
 
 
 def reach_hosts(targets: Sequence[Target], timeout_s: float,

@@ -20,9 +20,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text im
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Sequence, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer, HccnConf
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
-
     class HccnProcess(TypedDict):
         """A process that uses an NPU."""
 
@@ -34,8 +31,8 @@ if TYPE_CHECKING:
     class HccnObservation(TypedDict):
         """The return values of ``ascend.vllm.hccn_info``. ``npus`` is ``{NPU number: {query: result}}``."""
 
-        npus: dict[str, dict[str, HccnAnswer]]
-        conf: HccnConf | None
+        npus: dict[str, dict[str, hccn_tool.HccnAnswer]]
+        conf: hccn_tool.HccnConf | None
         conf_error: str | None
         host_network: dict[str, Any]
         processes: list[HccnProcess] | None
@@ -60,8 +57,8 @@ def run_bounded(argv: list[str], timeout_s: float) -> tuple[int | None, str, str
     return outcome.rc, outcome.stdout, outcome.stderr
 
 
-def run_query(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
-              sleep: Callable[[float], None] = time.sleep) -> HccnAnswer:
+def run_query(run: commands.Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
+              sleep: Callable[[float], None] = time.sleep) -> hccn_tool.HccnAnswer:
     """Run a query and parse the output. If the tool is busy, the query is run up to 4 times.
 
     :returns: the result of ``hccn_tool.parse``, or ``{"error": {"kind", "message", "code"}}``. ``code`` is the exit
@@ -79,7 +76,7 @@ def run_query(run: Run, tool: str, npu: int, query: str, timeout_s: float, argum
     return _interpret(query, code, out, err)
 
 
-def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
+def _interpret(query: str, code: int | None, out: str, err: str) -> hccn_tool.HccnAnswer:
     """Return the result or the error in the output. The tool prints errors to stdout or to stderr."""
     parsed = _parse(query, out)
     # A ping with packet loss has the exit status of a failure, but its summary is the result.
@@ -94,26 +91,26 @@ def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
     return _error("unreadable", line, code) if line else _error("empty", "nothing was printed", code)
 
 
-def _parse(query: str, text: str) -> HccnAnswer | None:
+def _parse(query: str, text: str) -> hccn_tool.HccnAnswer | None:
     try:
         return hccn_tool.parse(query, text)
     except hccn_tool.ParseError:
         return None
 
 
-def _error(kind: str, message: str, code: int | None = None) -> HccnAnswer:
+def _error(kind: str, message: str, code: int | None = None) -> hccn_tool.HccnAnswer:
     return {"error": {"kind": kind, "message": message, "code": code}}
 
 
-def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str], timeout_s: float
-               ) -> dict[str, dict[str, HccnAnswer]]:
+def query_npus(run: commands.Run, tool: str, npus: Sequence[int], queries: Sequence[str], timeout_s: float
+               ) -> dict[str, dict[str, hccn_tool.HccnAnswer]]:
     """Run the queries for all NPUs. Return ``{NPU number (str): {query: result}}``.
 
     The NPUs are queried in parallel, with one query per NPU at a time. After a timeout, the remaining queries of that
     NPU are skipped, because each of them would time out.
     """
-    def query_npu(npu: int) -> dict[str, HccnAnswer]:
-        results: dict[str, HccnAnswer] = {}
+    def query_npu(npu: int) -> dict[str, hccn_tool.HccnAnswer]:
+        results: dict[str, hccn_tool.HccnAnswer] = {}
         hung_query = None
         for query in queries:
             if hung_query:
@@ -130,7 +127,7 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
         return dict(zip((str(npu) for npu in npus), pool.map(query_npu, npus)))
 
 
-def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, HccnAnswer]]:
+def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, hccn_tool.HccnAnswer]]:
     """Return the result of `query_npus` for a tool that cannot be run."""
     return {str(npu): {query: _error("tool", reason) for query in queries} for npu in npus}
 
@@ -141,7 +138,7 @@ def device_npus(names: Iterable[str]) -> list[int]:
     return sorted(number for number in numbers if number is not None)
 
 
-def npu_processes(run: Run, npu_smi_path: str, timeout_s: float) -> list[HccnProcess] | None:
+def npu_processes(run: commands.Run, npu_smi_path: str, timeout_s: float) -> list[HccnProcess] | None:
     """Return the processes that use an NPU, or None if npu-smi does not show them."""
     try:
         code, out, _err = run([npu_smi_path, "info"], timeout_s)

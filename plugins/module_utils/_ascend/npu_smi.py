@@ -226,9 +226,9 @@ def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None
 
 
 def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
-    """Return the texts of the columns in a cell, or None if the cell does not fit the columns.
+    """Return the text of each column in a cell, or None if the cell does not fit the columns.
 
-    If all columns have a text, the cell is split in order. Otherwise, it is split at the positions of the columns in
+    If all columns have text, the cell is split in order. Otherwise, it is split at the positions of the columns in
     the header.
     """
     kinds = [_COLUMNS.get(column.name, (None, "text"))[1] for column in columns]

@@ -18,15 +18,13 @@ from urllib.parse import quote
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number, visible_devices
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypedDict
-
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 
     class ContainerHealth(TypedDict):
         """The result of Docker's health check."""
@@ -80,7 +78,7 @@ _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", kill
 _OTHER_RUNTIMES = re.compile(
     r"(?:io\.containerd\.)?(?:runc|crun|youki|runsc|kata[\w-]*|runtime)(?:\.v\d+(?:\.linux)?)?\Z")
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-# A switch or a number, such as TOKENIZERS_PARALLELISM=false. It is not masked, because it occurs in many texts.
+# A switch or a number, such as TOKENIZERS_PARALLELISM=false. It is not masked, because it occurs in many strings.
 _NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
 
 
@@ -117,24 +115,16 @@ def read(inspected: dict[str, Any]) -> ContainerState:
     own, environment = labels.own(config.get("Labels") or {}), _environment(config)
     options = _options(config.get("Cmd") or [])
     return {
-        "id": inspected["Id"],
-        "name": inspected["Name"].lstrip("/"),
-        "image": inspected["Image"],
-        "image_name": config["Image"],
-        "labels": own,
-        "hash": own.get(labels.INSTANCE),
-        "secrets": own.get(labels.SECRETS),
+        "id": inspected["Id"], "name": inspected["Name"].lstrip("/"),
+        "image": inspected["Image"], "image_name": config["Image"],
+        "labels": own, "hash": own.get(labels.INSTANCE), "secrets": own.get(labels.SECRETS),
         "interface": environment.get("GLOO_SOCKET_IFNAME"),
-        "status": state["Status"],
-        "running": state["Running"],
-        "pid": state["Pid"],
-        "exit_code": state["ExitCode"],
-        "oom_killed": state["OOMKilled"],
+        "status": state["Status"], "running": state["Running"], "pid": state["Pid"],
+        "exit_code": state["ExitCode"], "oom_killed": state["OOMKilled"],
         # The message for a foreign container can contain its command.
         "error": (_masked(state.get("Error") or "", inspected) or None) if own else None,
         "created_s": seconds(inspected["Created"]) or 0,
-        "started_at": state["StartedAt"],
-        "started_s": seconds(state["StartedAt"]),
+        "started_at": state["StartedAt"], "started_s": seconds(state["StartedAt"]),
         "finished_s": seconds(state["FinishedAt"]),
         "restarts": inspected["RestartCount"],
         "health": _health(state.get("Health"), inspected if own else None),
@@ -143,8 +133,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "devices": _devices(host, environment),
         "ports": _published_ports(inspected.get("NetworkSettings") or {}),
         "command": list(config.get("Cmd") or ()) if labels.INSTANCE in own else [],
-        "bind": options.get("--host", "0.0.0.0"),
-        "port": _number(options.get("--port")),
+        "bind": options.get("--host", "0.0.0.0"), "port": _number(options.get("--port")),
         "tls": "--ssl-certfile" in options,
         "served_name": options.get("--served-model-name"),
         "shutdown_timeout_s": _number(options.get("--shutdown-timeout")) or 0,

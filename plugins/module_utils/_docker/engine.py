@@ -231,7 +231,7 @@ def installed_instead(root: str = "/") -> str | None:
     """
     for folder in ("usr/bin", "usr/local/bin", "bin"):
         path = os.path.join(root, folder, "docker")
-        # The package podman-docker installs a script, and iSulad installs a link.
+        # The podman-docker package installs a script, and iSulad installs a link.
         target = os.path.basename(os.path.realpath(path))
         try:
             with open(path, "rb") as stream:

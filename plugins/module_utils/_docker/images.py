@@ -15,7 +15,7 @@ import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import KERNEL_NAMES, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import KERNEL_NAMES, DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine_facts import DockerEngineFacts
 
     class ImageFacts(TypedDict):
@@ -104,14 +103,10 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
     if image is None:
         return None
     try:
-        return {
-            "id": image["Id"],
-            "digests": sorted(image.get("RepoDigests") or ()),
-            "tags": sorted(image.get("RepoTags") or ()),
-            "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
-            "size_bytes": image["Size"],
-            "created": image.get("Created") or None,
-        }
+        return {"id": image["Id"], "digests": sorted(image.get("RepoDigests") or ()),
+                "tags": sorted(image.get("RepoTags") or ()),
+                "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
+                "size_bytes": image["Size"], "created": image.get("Created") or None}
     except (LookupError, TypeError) as error:
         raise DockerError("the Docker engine returns the image %s in an unknown format (%r)" % (
             reference, error)) from error
@@ -131,22 +126,19 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
 
     ``login`` comes from `registry_login`. On failure, ``error`` is one sentence, and the other values are unknown.
     """
+    found: RegistryFacts = {"digest": None, "architectures": [], "error": None}
     try:
         content = docker.get("/distribution/%s/json" % quote(name, safe="/:@"),
                              {"X-Registry-Auth": login} if login else None)
         if content is None:
-            return {"digest": None, "architectures": [], "error": "the registry has no %s" % name}
-        return {
-            "digest": content["Descriptor"]["digest"],
-            "architectures": sorted({KERNEL_NAMES.get(entry["architecture"], entry["architecture"])
-                                     for entry in content.get("Platforms") or () if entry["architecture"]}),
-            "error": None,
-        }
+            return {**found, "error": "the registry has no %s" % name}
+        return {**found, "digest": content["Descriptor"]["digest"], "architectures": sorted({
+            KERNEL_NAMES.get(entry["architecture"], entry["architecture"])
+            for entry in content.get("Platforms") or () if entry["architecture"]})}
     except DockerError as error:
-        return {"digest": None, "architectures": [], "error": str(error)}
+        return {**found, "error": str(error)}
     except (LookupError, TypeError) as error:
-        return {"digest": None, "architectures": [],
-                "error": "the registry responded in an unknown format (%r)" % error}
+        return {**found, "error": "the registry responded in an unknown format (%r)" % error}
 
 
 def registry_login(config: str | None, name: str) -> str | None:

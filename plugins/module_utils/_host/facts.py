@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts about a host and its NPUs, as read from /proc, /sys, /dev and /etc.
 
-In every function, ``root`` is the folder to use as ``/``.
+In functions that take it, ``root`` is the folder to use as ``/``.
 """
 
 from __future__ import annotations
@@ -113,18 +113,18 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):
         facts = {name: read_text(os.path.join(folder, name)).strip() for name in ("vendor", "device", "class")}
         if facts["vendor"] == HUAWEI and facts["class"].startswith(ACCELERATOR_CLASS):
-            above = os.path.dirname(os.path.realpath(folder)).split(os.sep)
+            parents = os.path.dirname(os.path.realpath(folder)).split(os.sep)
             found.append({
                 "address": os.path.basename(folder), "device": facts["device"],
                 "virtual": facts["device"] in VIRTUAL_FUNCTIONS or os.path.exists(os.path.join(folder, "physfn")),
-                "ports": [name for name in above if _PCI_ADDRESS.match(name)]})
+                "ports": [name for name in parents if _PCI_ADDRESS.match(name)]})
     return found
 
 
 def system(root: str = "/") -> dict[str, Any]:
     """Return the architecture, kernel, memory in bytes and so on. ``selinux`` is None if SELinux is disabled."""
-    lines = read_text(os.path.join(root, "etc/os-release"))
-    release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", lines, re.MULTILINE))
+    text = read_text(os.path.join(root, "etc/os-release"))
+    release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", text, re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
     return {
         "architecture": os.uname().machine,
@@ -139,7 +139,7 @@ def system(root: str = "/") -> dict[str, Any]:
 
 
 def disk(path: str) -> dict[str, Any]:
-    """Return the space on the file system of a path: ``{"path", "existing", "total_bytes", "free_bytes"}``.
+    """Return the space of the file system that contains a path: ``{"path", "existing", "total_bytes", "free_bytes"}``.
 
     The path does not have to exist. ``existing`` is the path itself or the nearest folder above it that exists.
     ``free_bytes`` is the space that is available to users without root privileges.
@@ -169,7 +169,7 @@ def python(executable: str = sys.executable) -> dict[str, str | None]:
 
 
 def read_text(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
-    """Return the first ``max_bytes`` of a file as text, or an empty text if the file cannot be read."""
+    """Return the first ``max_bytes`` of a file as text, or an empty string if the file cannot be read."""
     try:
         return read_file(path, max_bytes)
     except OSError:
@@ -182,7 +182,7 @@ def read_file(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
 
 
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """Return the first ``max_bytes`` of a file without waiting for a named pipe. Raise OSError on failure."""
+    """Return the first ``max_bytes`` of a file. Do not block on a named pipe. Raise OSError on failure."""
     parts: list[bytes] = []
     left = max_bytes
     with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
@@ -207,7 +207,7 @@ def wrong_sources(mounts: Iterable[Mapping[str, str]], hung: Mapping[str, str] =
     """Return the mounts whose source does not exist or does not have the planned type.
 
     :param mounts: ``[{"source", "type"}]``, where ``type`` is ``file`` or ``directory``.
-    :param hung: the paths that `commands.hung_paths` returned. They are not accessed.
+    :param hung: what `commands.hung_paths` returned: the paths that are not accessed, and why.
     """
     wrong: list[WrongSource] = []
     for mount in mounts:

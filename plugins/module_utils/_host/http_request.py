@@ -46,10 +46,7 @@ class BoundedResponse:
 
     def read(self) -> bytes:
         """Return the body."""
-        body = self._guard.run(lambda: self._response.read(self._max_bytes + 1))
-        if len(body) > self._max_bytes:
-            raise TooLarge("the response has more than %d bytes" % self._max_bytes)
-        return body
+        return self._guard.run(lambda: read_limited(self._response, self._max_bytes))
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of the body."""

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mask secrets in texts before they leave the node.
+"""Mask secrets in text before it is sent from the node.
 
 The run time is linear in the length of the text, for three reasons: a name is only matched from its beginning, every
-other repetition is bounded or cannot fail, and a masked value is not searched again.
+repetition in the patterns is either bounded or cannot fail, and a masked value is not searched again.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _NAMED = re.compile(
     (?:(\\{0,3}["']?\]?[ \t]{0,20}(?:=>|:=|==?|:)[ \t]{0,20})
       |(\\{0,3}["']\s{0,40},\s{0,40}(?=\\{0,3}["'])|[ \t]{1,20}|>))""", re.VERBOSE | re.ASCII)
 _OPTION = re.compile(r"--?[A-Za-z]")
-_OPENED = re.compile(r"(?i)[bru]{0,2}(\\{0,3})([\"'])")
-_CLOSED = {mark: re.compile(r"[^%s\\]*(?:\\[\s\S][^%s\\]*)*%s" % (mark, mark, mark)) for mark in "\"'"}
+_OPENING_QUOTE = re.compile(r"(?i)[bru]{0,2}(\\{0,3})([\"'])")
+_QUOTED_REST = {mark: re.compile(r"[^%s\\]*(?:\\[\s\S][^%s\\]*)*%s" % (mark, mark, mark)) for mark in "\"'"}
 _LIST = re.compile(r"\[\s{0,40}[\"']([^\]\[]{1,4000})[\"']\s{0,40}\]")
 # A comma, semicolon or bracket only ends a value if another value, another name or nothing follows.
 _WORD = re.compile(
@@ -53,17 +53,17 @@ _SECRET = re.compile(
     r"|(?:api|access|private|encryption|signing|account|master|shared|session|auth|deploy|license|subscription|ssh)key"
     r"|(?:amz|goog|oss)signature")
 # If the last word of a name is one of these, the value is not a secret but a property of it, such as its length.
-_ABOUT = re.compile(
+_PROPERTY = re.compile(
     r"""(?:files?|paths?|dir|folder|names?|ids?|types?|url|uri|endpoint|counts?|len|length|size|limit|ttl|expiry|expires
     |age|version|mode|format|headers?|prefix|status|policy|algorithm|provider|source|enabled|required|usage|rate|error
     |method|backend|timeout|index|map|budget|latency|config|class|fields|allowed)$""", re.VERBOSE)
 # If a name contains one of these words, "token" means a token of a model.
-_OF_MODEL = re.compile(
+_MODEL_TOKEN_WORD = re.compile(
     r"""(?:eos|bos|pad|unk|sep|cls|mask|image|video|vision|audio|stop|start|end|special|added|next|previous|first|last
     |per|output|input|prompt|completion|generated|max|min|num|mean|median|sampled|draft|bonus|text|media|multimodal
     |placeholder|think|reasoning|tool|ignore|new|decoded|begin|unexpected)$""", re.VERBOSE)
 # Values that are not secrets: missing values, switches, types, placeholders, references to a variable, masks.
-_NO_SECRET = re.compile(
+_NOT_SECRET = re.compile(
     r"""(?i)(?:none|null|nil|true|false|yes|no|on|off|auto|unset|set|empty|str|string|optional\S*|required|invalid
     |missing|\*+|x{3,}|\.{3}|\$\S*|\{\S*|<[\w -]*|%\S*|value_specified_in_no_log_parameter|\(redacted.*|secretstr\(.*
     |)[.,)]*$""", re.VERBOSE)
@@ -72,7 +72,7 @@ _PATH = re.compile(r"(?:~|\.{1,2})?/")
 _SCHEME = re.compile(r"(?i)(?:basic|bearer|token|digest|negotiate|ntlm|aws4-hmac-sha256|api-?key|key|sharedkey\w*)[ ]")
 
 # --- credentials that are recognized by their form --------------------------------------------------------------------
-_ISSUED = re.compile(
+_TOKEN_FORMAT = re.compile(
     r"""(?<![A-Za-z0-9_-])(?:
     hf_[A-Za-z0-9]{16,} | api_org_[A-Za-z0-9]{16,} | ms-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{8,}
     | gh[pousr]_[A-Za-z0-9]{16,} | github_pat_\w{16,} | gl(?:pat|ptt|dt|rt)-[\w-]{16,}
@@ -86,17 +86,18 @@ _BEARER = re.compile(
     r"(?i)\b(bearer[ \t]{1,20})(?!(?:tokens?|auth\w*|realm|schemes?|credentials?|errors?|format|header|is|was|not)\b)"
     r"[A-Za-z0-9._~+/=-]+")
 _BASIC = re.compile(r"(?i)\b(basic[ \t]{1,20})([A-Za-z0-9+/]{6,}={0,2})")
-_USER = re.compile(r"(://)(?:[^\s/?#\"'<>@:]{0,128}:[^\s/?#\"'<>]{1,256}|(?=[A-Za-z_-]*[0-9])[\w-]{20,256})@", re.ASCII)
+_URL_CREDENTIALS = re.compile(
+    r"(://)(?:[^\s/?#\"'<>@:]{0,128}:[^\s/?#\"'<>]{1,256}|(?=[A-Za-z_-]*[0-9])[\w-]{20,256})@", re.ASCII)
 _WEBHOOK = re.compile(r"(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)[\w/-]+", re.ASCII)
 _NETRC = re.compile(r"(?i)\b((?:machine[ \t]{1,20}\S{1,256}|default)\s{1,40}login[ \t]{1,20}\S{1,256}\s{1,40}"
                     r"(?:account[ \t]{1,20}\S{1,256}\s{1,40})?password[ \t]{1,20})\S+")
 _SQL = re.compile(r"(?i)\b((?:identified[ \t]{1,20}by|with[ \t]{1,20}password)[ \t]{1,20})([\"'])[^\"']{1,256}\2")
-# Programs that take a password as a short option.
+# Programs that take a password in a short option.
 _PROGRAM = re.compile(
     r"(?m)^[^\n]*\b(login|sshpass|mysql\w*|mariadb\w*|curl|wget|skopeo|redis-cli|htpasswd)\b[^\n]*", re.ASCII)
 _PASSWORD_OPTION = re.compile(r"([\s\"']-p(?:[\s=]{1,20}|[\"'],[ \t]{0,20}[\"']|))([^\s\"',]+)")
 _USER_OPTION = re.compile(r"(\s(?:-u|-U|--user|--proxy-user|--creds)[\s=]{0,20}[\"']?[^\s:\"']{1,64}:)([^\s\"',]+)")
-_SHORT = {
+_PASSWORD_OPTIONS = {
     "login": _PASSWORD_OPTION, "sshpass": _PASSWORD_OPTION, "mysql": _PASSWORD_OPTION, "mariadb": _PASSWORD_OPTION,
     "curl": _USER_OPTION, "wget": _USER_OPTION, "skopeo": _USER_OPTION,
     "redis-cli": re.compile(r"(\s-a\s)([^\s\"',]+)"),
@@ -106,13 +107,13 @@ _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_LINES = re.compile(r"[^\n]*(?:\n[^\n]{0,64}?[A-Za-z0-9+/=]{16,}[^\n]*)*")
 _PEM_LIMIT = 16 * 1024
-# The rest of a private key at the beginning of a text whose first part is missing.
+# The tail of a private key, at the beginning of a text that was cut inside the key.
 _PEM_REST = re.compile(r"[A-Za-z0-9+/=\s]{1,%d}%s" % (_PEM_LIMIT, _PEM_END.pattern))
 _SEVERAL_WORDS = re.compile(r"[\s=:]")
 
 
 def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> str:
-    """Mask known secrets, values with the name of a secret, and credentials that are recognized by their form.
+    """Mask known secrets, values whose names indicate a secret, and credentials that are recognized by their form.
 
     :param secrets: the known secrets, which are masked wherever they occur.
     :param line_limit: whether to truncate lines after `LINE_LIMIT` characters. Set it to False for JSON.
@@ -121,12 +122,12 @@ def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> s
     if line_limit and len(text) > LINE_LIMIT:
         text = _LONG_LINE.sub(lambda match: "%s… (%d characters were left out)" % (
             match.group(1), len(match.group()) - LINE_LIMIT), text)
-    text = _mask_keys(text)
+    text = _mask_private_keys(text)
     text = _mask_named(text)
-    text = _ISSUED.sub(MASK, text)
+    text = _TOKEN_FORMAT.sub(MASK, text)
     text = _BEARER.sub(r"\g<1>" + MASK, text)
     text = _BASIC.sub(_mask_basic, text)
-    text = _USER.sub(r"\g<1>" + MASK + "@", text)
+    text = _URL_CREDENTIALS.sub(r"\g<1>" + MASK + "@", text)
     text = _WEBHOOK.sub(r"\g<1>" + MASK, text)
     text = _NETRC.sub(r"\g<1>" + MASK, text)
     text = _SQL.sub(r"\g<1>\g<2>" + MASK + r"\g<2>", text)
@@ -134,9 +135,9 @@ def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> s
 
 
 def mask_known(text: str, secrets: Iterable[str | None], shortest: int = SHORTEST) -> str:
-    """Mask only known secrets, including their forms in URLs, JSON and exceptions (http.client quotes a header).
+    """Mask only known secrets, including their forms in URLs, JSON, and exceptions of http.client that quote a header.
 
-    :param shortest: the length of the shortest secret that is masked. Too many words contain a shorter secret.
+    :param shortest: the length of the shortest secret that is masked. A shorter one would occur in too many words.
     """
     forms = {form for secret in secrets if secret and len(secret.strip()) >= shortest
              for form in (secret.strip(), quote(secret.strip(), safe=""), json.dumps(secret.strip())[1:-1],
@@ -148,11 +149,12 @@ def mask_known(text: str, secrets: Iterable[str | None], shortest: int = SHORTES
 
 
 def redact_in(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """Mask secrets in all texts of nested dictionaries and lists, and known secrets in the keys."""
+    """Mask secrets in all strings in nested dictionaries and lists, and known secrets in the keys."""
     secrets = tuple(secrets)
     if isinstance(value, str):
-        # A single word cannot contain both a name and a value. Most texts in an observation are single words.
-        return redact(value, secrets) if _SEVERAL_WORDS.search(value) else _ISSUED.sub(MASK, mask_known(value, secrets))
+        # A single word cannot contain both a name and a value. Most strings in an observation are single words.
+        return redact(value, secrets) if _SEVERAL_WORDS.search(value) else _TOKEN_FORMAT.sub(
+            MASK, mask_known(value, secrets))
     if isinstance(value, dict):
         return {mask_known(key, secrets) if isinstance(key, str) else key: redact_in(item, secrets)
                 for key, item in value.items()}
@@ -167,7 +169,7 @@ def is_secret(name: str, value: str) -> bool:
     return kind is not None and not _is_harmless(name, kind, value)
 
 
-def _mask_keys(text: str) -> str:
+def _mask_private_keys(text: str) -> str:
     """Mask private keys in the PEM format, including truncated keys."""
     rest = _PEM_REST.match(text)
     parts, done = ([MASK], rest.end()) if rest else ([], 0)
@@ -181,7 +183,7 @@ def _mask_keys(text: str) -> str:
 
 
 def _mask_named(text: str) -> str:
-    """Mask the values that have the name of a secret."""
+    """Mask the values whose names indicate a secret."""
     parts, done = [], 0
     for match in _NAMED.finditer(text):
         if match.start() < done:
@@ -198,13 +200,13 @@ def _value(text: str, match: Match[str]) -> tuple[int, int]:
     name, at = match.group(1)[-128:], match.end()
     before = text[match.start() - 1] if match.start() else "\n"
     kind = "token" if before in "?&" and name.lower() in ("key", "sig", "signature", "code") else _kind(name)
-    other = match.group(3)
+    separator = match.group(3)
     option = _OPTION.match(name) is not None
-    if not kind or (other is not None and not option and (other != ">" or before != "<")):
+    if not kind or (separator is not None and not option and (separator != ">" or before != "<")):
         return at, at
-    if other is not None and option and text.startswith("-", at):
+    if separator is not None and option and text.startswith("-", at):
         return at, at  # the next option
-    opened = _OPENED.match(text, at)
+    opened = _OPENING_QUOTE.match(text, at)
     if opened and opened.end() > at:
         start, end = opened.end(), _closing(text, opened.end(), opened.group(1), opened.group(2))
         if end is None:
@@ -234,7 +236,7 @@ def _closing(text: str, at: int, backslashes: str, mark: str) -> int | None:
     if backslashes:
         found = text.find(backslashes + mark, at, at + LINE_LIMIT)
         return found if found >= 0 else None
-    closed = _CLOSED[mark].match(text, at, at + LINE_LIMIT)
+    closed = _QUOTED_REST[mark].match(text, at, at + LINE_LIMIT)
     return closed.end() - 1 if closed else None
 
 
@@ -257,14 +259,14 @@ def _kind(name: str) -> str | None:
     """Return the kind of secret that a name stands for: header, secret, token, pwd or auth; None for other names."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower().replace("_", "-").replace(".", "-").split("-")
     words = [word for word in words if word]
-    if not words or (_ABOUT.match(words[-1]) and words[-2:] != ["secret", "id"]):
+    if not words or (_PROPERTY.match(words[-1]) and words[-2:] != ["secret", "id"]):
         return None
     if words[-1] in ("authorization", "cookie"):
         return "header"
     if _SECRET.search("".join(words)):
         return "secret"
     if "token" in words or words[-1] in ("authtoken", "accesstoken", "usertoken"):
-        return None if any(map(_OF_MODEL.match, words)) else "token"
+        return None if any(map(_MODEL_TOKEN_WORD.match, words)) else "token"
     if "pwd" in words or words[-1] == "oldpwd":
         return "pwd"
     if words[-1] == "auth":
@@ -275,8 +277,8 @@ def _kind(name: str) -> str | None:
 
 
 def _is_harmless(name: str, kind: str, value: str) -> bool:
-    """Return whether a value cannot be a secret, although it has the name of a secret."""
-    if _NO_SECRET.match(value) or value.startswith(MASK):
+    """Return whether a value cannot be a secret, although its name indicates one."""
+    if _NOT_SECRET.match(value) or value.startswith(MASK):
         return True
     if kind == "token":
         return _NUMBER.match(value) is not None
@@ -299,7 +301,7 @@ def _mask_basic(match: Match[str]) -> str:
 def _mask_short_options(match: Match[str]) -> str:
     """Mask the password in the short option of a program, unless the value is a port or another number."""
     program = match.group(1)
-    pattern = _SHORT[next(name for name in _SHORT if program.startswith(name))]
+    pattern = _PASSWORD_OPTIONS[next(name for name in _PASSWORD_OPTIONS if program.startswith(name))]
     line, at = match.group(), match.start(1) - match.start()
     return line[:at] + pattern.sub(
         lambda option: option.group() if _NUMBER.match(option.group(2)) or option.group(2).startswith(MASK)

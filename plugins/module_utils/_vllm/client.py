@@ -21,8 +21,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 if TYPE_CHECKING:
     from typing import Any, Iterable, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import BoundedResponse
-
     class _Request(TypedDict):
         endpoint: str
         body: dict[str, Any]
@@ -230,7 +228,7 @@ def _message(refusal: Any, key: str | None = None) -> str:
         return "a message that is nested too deeply"
 
 
-def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
+def _read_stream(response: http_request.BoundedResponse, started: float) -> dict[str, Any]:
     """Combine server-sent events. If a timeout or the size limit interrupts the stream, the earlier events are kept."""
     reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
     try:

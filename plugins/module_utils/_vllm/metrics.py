@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
         running: int
         waiting: int
+        finished: int  # since the start of the server
         kv_cache_usage: float | None
 
 MAX_VALUE = 1e15
@@ -38,4 +39,5 @@ def load(metrics: str) -> Load | None:
         return None
     usage = next((max(samples[name]) for name in _KV_CACHE if name in samples), None)
     return {"running": int(sum(samples["num_requests_running"])),
-            "waiting": int(sum(samples.get("num_requests_waiting", ()))), "kv_cache_usage": usage}
+            "waiting": int(sum(samples.get("num_requests_waiting", ()))),
+            "finished": int(sum(samples.get("request_success_total", ()))), "kv_cache_usage": usage}

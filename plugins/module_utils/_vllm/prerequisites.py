@@ -20,26 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import WrongSource
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder, PortHolder
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.network import Address, OutgoingPorts
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import FolderSummary
-
-    class ServingObservation(ServingState):
+    class ServingObservation(serving_state.ServingState):
         """The return values of serving_prerequisites_info: the state of the service, and its prerequisites."""
 
         architecture: str  # the processor architecture of the node, as `uname -m` prints it
         image_architecture: str | None  # None if the node does not have the image
-        weights: FolderSummary | None
-        wrong_sources: list[WrongSource]
+        weights: files.FolderSummary | None
+        wrong_sources: list[facts.WrongSource]
         missing_devices: list[str]
-        port_holders: list[PortHolder]
+        port_holders: list[holders.PortHolder]
         # On the planned NPUs, one for each container, and one for each process outside containers. For a container of
         # this collection, one on each NPU.
-        device_holders: list[NpuHolder]
-        outgoing_ports: OutgoingPorts | None
-        addresses: list[Address]
+        device_holders: list[holders.NpuHolder]
+        outgoing_ports: network.OutgoingPorts | None
+        addresses: list[network.Address]
         certificate_problem: str | None  # see tls.certificate_problem; None without TLS
 
 
@@ -78,12 +72,13 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
     return found
 
 
-def _holders(docker: DockerEngine, ports: list[int], devices: list[str]) -> tuple[list[PortHolder], list[NpuHolder]]:
+def _holders(docker: DockerEngine, ports: list[int],
+             devices: list[str]) -> tuple[list[holders.PortHolder], list[holders.NpuHolder]]:
     """Return the holders of the ports and of the NPUs among the device nodes, and our containers on other NPUs."""
     running = containers.find(docker)
     npus = {number for number in map(device_number, devices) if number is not None}
     at_ports, at_npus = holders.open_files(ports, npus=bool(npus))
-    held: dict[tuple[int | None, Any], NpuHolder] = {}
+    held: dict[tuple[int | None, Any], holders.NpuHolder] = {}
     for holder in holders.npu_holders(at_npus, running):
         # Only the first process of each container is returned.
         container = holder["container"]

@@ -203,7 +203,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
     :param params: the options in OPTIONS. An instance can also have ``restarts`` (see `Observer.observe`).
     :param load: whether to query the load of running servers and the digests of images.
     :param wait_s: the maximum number of seconds to wait until no instance is starting.
-    :param interval_s: the number of seconds between two observations.
+    :param interval_s: the number of seconds between observations.
     """
     state: ServingState = {"docker_engine_error": None, "image": None, "ours": [], "containers": [], "instances": [],
                            "settled": True, "now_s": int(time.time())}

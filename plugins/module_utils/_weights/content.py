@@ -14,14 +14,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS, Folder
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors import SafetensorsError, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import Any, TypedDict
-
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
     class Shard(TypedDict):
         """The header of a shard, or the ``error`` if the header could not be read."""
@@ -95,14 +93,10 @@ def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
     config = _load(folder, "config.json", faults) if "config.json" in paths else None
     tokenizer = _load(folder, "tokenizer_config.json", faults) if "tokenizer_config.json" in paths else None
     description = _load(folder, QUANTIZATION_FILE, faults) if QUANTIZATION_FILE in paths else None
-    return {
-        "shards": shards,
-        "index": index,
-        "config": describe_config(config),
-        "tokenizer_class": tokenizer.get("tokenizer_class") if tokenizer else None,
-        "quantization": describe_quantization(description) if QUANTIZATION_FILE in paths else None,
-        "content_faults": faults,
-    }
+    return {"shards": shards, "index": index, "config": describe_config(config),
+            "tokenizer_class": tokenizer.get("tokenizer_class") if tokenizer else None,
+            "quantization": describe_quantization(description) if QUANTIZATION_FILE in paths else None,
+            "content_faults": faults}
 
 
 def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[str, Shard],
@@ -153,12 +147,9 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
         return None
     quantization, architectures = config.get("quantization_config"), config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
-    return {
-        "architectures": [name for name in names if isinstance(name, str)],
-        "vision": "vision_config" in config,
-        "quantization_method": quantization.get("quant_method") if isinstance(quantization, dict) else None,
-        "transformers": config.get("transformers_version"),
-    }
+    return {"architectures": [name for name in names if isinstance(name, str)], "vision": "vision_config" in config,
+            "quantization_method": quantization.get("quant_method") if isinstance(quantization, dict) else None,
+            "transformers": config.get("transformers_version")}
 
 
 def describe_quantization(description: dict[str, Any] | None) -> Quantization:
@@ -179,13 +170,8 @@ def describe_quantization(description: dict[str, Any] | None) -> Quantization:
         linear = _LINEAR.match(name)
         if linear:
             parts.setdefault(linear.group("block"), {})[linear.group("part")] = kind
-    return {
-        "type": (description or {}).get("model_quant_type"),
-        "version": (description or {}).get("version"),
-        "types": types,
-        "prefixes": prefixes,
-        "mixed": _mixed(parts),
-    }
+    return {"type": (description or {}).get("model_quant_type"), "version": (description or {}).get("version"),
+            "types": types, "prefixes": prefixes, "mixed": _mixed(parts)}
 
 
 def _mixed(parts: dict[str, dict[str, str]]) -> list[str]:

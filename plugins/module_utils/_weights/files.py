@@ -259,16 +259,9 @@ def make_manifest(source: str, repository: str, revision: str | None, files: lis
                   ) -> Manifest:
     """Return a manifest of the files. ``recorded_at`` is a time in UTC, such as ``2026-11-29T12:00:00Z``."""
     files = sorted(files, key=lambda entry: entry["path"])
-    return {
-        "schema": MANIFEST_SCHEMA,
-        "source": source,
-        "repository": repository or None,
-        "revision": revision or None,
-        "recorded_at": recorded_at,
-        "bytes": sum(entry["size"] for entry in files),
-        "digest": model_digest({entry["path"]: entry["sha256"] for entry in files}),
-        "files": files,
-    }
+    return {"schema": MANIFEST_SCHEMA, "source": source, "repository": repository or None, "revision": revision or None,
+            "recorded_at": recorded_at, "bytes": sum(entry["size"] for entry in files),
+            "digest": model_digest({entry["path"]: entry["sha256"] for entry in files}), "files": files}
 
 
 def path_fault(path: Any) -> str | None:

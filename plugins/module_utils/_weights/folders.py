@@ -19,7 +19,6 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -297,16 +296,12 @@ class Folder:
             raise
 
 
-@contextlib.contextmanager
-def open_existing(path: str, trusted: bool = False) -> Iterator[Folder | None]:
-    """Open the folder at a path like `Folder.open`, and yield it, or None if it does not exist."""
+def open_existing(path: str, trusted: bool = False) -> contextlib.AbstractContextManager[Folder | None]:
+    """Open the folder at a path like `Folder.open`, for a ``with`` statement. Its target is None without a folder."""
     try:
-        folder = Folder.open(path, trusted=trusted)
+        return Folder.open(path, trusted=trusted)
     except (FileNotFoundError, NotADirectoryError):
-        yield None
-        return
-    with folder:
-        yield folder
+        return contextlib.nullcontext()
 
 
 def _writable_by_others(found: os.stat_result) -> bool:

@@ -63,19 +63,12 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
         content = inspect(model, stats)
         outside = files.list_outside(model, stats)
     return {
-        "path": path,
-        "real_path": paths.model,
+        "path": path, "real_path": paths.model, "manifest": manifest, "manifest_path": paths.manifest,
         "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name) or None}
                   for name in sorted(stats)],
-        "bytes": sum(stat.st_size for stat in stats.values()),
-        "outside": outside,
-        "identity": files.identify(stats),
-        "digest": files.model_digest(digests.sha256),
-        "hashed_bytes": digests.hashed_bytes,
-        "hashed_s": round(digests.seconds, 3),
-        "manifest": manifest,
-        "manifest_path": paths.manifest,
+        "bytes": sum(stat.st_size for stat in stats.values()), "outside": outside,
+        "identity": files.identify(stats), "digest": files.model_digest(digests.sha256),
+        "hashed_bytes": digests.hashed_bytes, "hashed_s": round(digests.seconds, 3),
         "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
-        **content,
-        "content_faults": damage + content["content_faults"],
+        **content, "content_faults": damage + content["content_faults"],
     }

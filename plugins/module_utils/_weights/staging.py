@@ -23,7 +23,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, open_work_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Protocol, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
@@ -429,9 +429,8 @@ class Staging:
             "environment": None,
         }
         if wanted and paths and fetch:
-            work["command"] = hub.download_command(
-                self.source.kind, self.source.endpoint, self.source.repository, wanted["revision"] or "", paths,
-                self.paths.staging, self._workers)
+            work["command"] = hub.download_command(self.source.kind, self.source.endpoint, self.source.repository,
+                                                   wanted["revision"] or "", paths, self.paths.staging, self._workers)
             work["environment"] = dict(hub.download_environment(self.source.kind, self.source.endpoint),
                                        **self._environment())
         return work
@@ -439,8 +438,7 @@ class Staging:
     def _environment(self) -> dict[str, str]:
         return {"STAGING_FOLDER": self.paths.staging, "STAGING_LOCK": self.paths.lock,
                 "STAGING_WORK_LOCK": os.path.join(self.paths.work, weights.LOCK),
-                "STAGING_WANTED": os.path.join(self.paths.state, WANTED),
-                "STAGING_CREDENTIALS": self.credentials}
+                "STAGING_WANTED": os.path.join(self.paths.state, WANTED), "STAGING_CREDENTIALS": self.credentials}
 
     def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile], staging: Folder | None, work: Folder | None
                      ) -> set[str]:
@@ -502,18 +500,12 @@ def _received(manifest: Manifest) -> Manifest:
         raise StagingError("The manifest of the node that has the model is not valid: %s." % error) from error
 
 
-@contextlib.contextmanager
-def _staging_folder(work: Folder | None) -> Iterator[Folder | None]:
-    """Open the staging folder and yield it, or None if it does not exist."""
+def _staging_folder(work: Folder | None) -> contextlib.AbstractContextManager[Folder | None]:
+    """Open the staging folder for a ``with`` statement. Its target is None if the folder does not exist."""
     try:
-        folder = work.own_folder(weights.STAGING, False) if work else None
+        return work.own_folder(weights.STAGING, False) if work else contextlib.nullcontext()
     except FileNotFoundError:
-        folder = None
-    if folder is None:
-        yield None
-        return
-    with folder:
-        yield folder
+        return contextlib.nullcontext()
 
 
 def _finish(staging: Folder, path: str) -> None:

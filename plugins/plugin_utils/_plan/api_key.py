@@ -71,33 +71,25 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
     bind, has_key = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
     public = not is_loopback(bind)
     if has_api and public and not has_key:
-        findings.warn(
-            "serving_api_key",
-            "The service listens on %s without an API key, so anyone who reaches the port can use it; set "
-            "serving_api_key from a vault, or serving_bind to a protected address.", bind)
+        findings.warn("serving_api_key", "The service listens on %s without an API key, so anyone who reaches the port "
+                      "can use it; set serving_api_key from a vault, or serving_bind to a protected address.", bind)
     if (has_key or public) and str(inputs.mapping("serving_env").get("VLLM_SERVER_DEV_MODE") or "0") != "0":
-        findings.refuse(
-            "serving_env.dev_mode",
-            "serving_env sets VLLM_SERVER_DEV_MODE, with which every client can run code in the engine and stop it; "
-            "remove it. It is accepted only without serving_api_key and with a loopback address as serving_bind.")
+        findings.refuse("serving_env.dev_mode", "serving_env sets VLLM_SERVER_DEV_MODE, with which every client can "
+                        "run code in the engine and stop it; remove it. It is accepted only without serving_api_key "
+                        "and with a loopback address as serving_bind.")
     for option in _BYPASSES if has_key else ():
         if arguments.get(option):
-            findings.refuse(
-                "serving_args.owned",
-                "serving_args sets %s, but the gRPC server of vLLM does not require serving_api_key; remove it, or "
-                "serve without a key.", option)
+            findings.refuse("serving_args.owned", "serving_args sets %s, but the gRPC server of vLLM does not require "
+                            "serving_api_key; remove it, or serve without a key.", option)
     if has_api and has_key and public and not inputs.text("serving_tls_certificate"):
-        findings.warn(
-            "serving_api_key.plaintext",
-            "The API key and all requests are sent to %s over HTTP without encryption, so anyone who can read this "
-            "traffic has the key; set serving_tls_certificate and serving_tls_key, or use only a protected network.",
-            bind)
+        findings.warn("serving_api_key.plaintext", "The API key and all requests are sent to %s over HTTP without "
+                      "encryption, so anyone who can read this traffic has the key; set serving_tls_certificate and "
+                      "serving_tls_key, or use only a protected network.", bind)
     hub = _plaintext_host(inputs.text("weights_hub_endpoint"))
     if hub and inputs.text("weights_hub_token") and inputs.text("weights_source") not in _WITHOUT_HUB:
-        findings.warn(
-            "weights_hub_token.plaintext",
-            "weights_hub_token is sent to %s over HTTP without encryption, so anyone who can read this traffic has "
-            "the token; set weights_hub_endpoint to a URL with https.", hub)
+        findings.warn("weights_hub_token.plaintext", "weights_hub_token is sent to %s over HTTP without encryption, so "
+                      "anyone who can read this traffic has the token; set weights_hub_endpoint to a URL with https.",
+                      hub)
 
 
 def _plaintext_host(url: str) -> str | None:

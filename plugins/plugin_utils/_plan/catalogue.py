@@ -11,22 +11,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Catalogue,
-    HardwareProfile,
-    KnownBug,
-    Model,
-    ModelEntry,
-    Option,
-    OptionKind,
-    PatchEntry,
-    RouteKind,
-    Support,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 
-VALUE: OptionKind = "value"
-SWITCH: OptionKind = "switch"
-FLAG: OptionKind = "flag"
+VALUE: types.OptionKind = "value"
+SWITCH: types.OptionKind = "switch"
+FLAG: types.OptionKind = "flag"
 SUPPORT: tuple[Literal["documented", "undocumented"], ...] = ("documented", "undocumented")
 
 
@@ -52,21 +41,21 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], extend: bool = Fa
     return merged
 
 
-def concerns(entry: PatchEntry | KnownBug, model: Model) -> bool:
+def concerns(entry: types.PatchEntry | types.KnownBug, model: types.Model) -> bool:
     """Return whether a patch or a bug of a release concerns a model."""
     return not {model["id"], model.get("architecture")}.isdisjoint(entry.get("models", [model["id"]]))
 
 
-def model_for(entry: ModelEntry, profile: HardwareProfile, release: str) -> ModelEntry:
+def model_for(entry: types.ModelEntry, profile: types.HardwareProfile, release: str) -> types.ModelEntry:
     """Return the entry of a model with its overrides for the hardware and the release."""
     for override in entry["overrides"]:
         if override.get("series", profile["series"]) == profile["series"] and within(override, release):
             keys = {key: value for key, value in override.items() if key not in ("series", "since", "until")}
-            entry = cast(ModelEntry, merge(entry, keys))
+            entry = cast(types.ModelEntry, merge(entry, keys))
     return entry
 
 
-def releases_of(catalogue: Catalogue, profile: HardwareProfile, model: ModelEntry) -> list[str]:
+def releases_of(catalogue: types.Catalogue, profile: types.HardwareProfile, model: types.ModelEntry) -> list[str]:
     """Return the releases with images for the hardware that support the model, in order."""
     suffix = profile["image_suffix"]
     return sorted((name for name, entry in catalogue["releases"].items()
@@ -110,7 +99,7 @@ def within(bounds: Mapping[str, Any], version: str) -> bool:
     return (since is None or now >= version_key(since)) and (until is None or now < version_key(until))
 
 
-def support(model: ModelEntry, release: str) -> Support | None:
+def support(model: types.ModelEntry, release: str) -> types.Support | None:
     """Return how a release supports a model according to the catalogue, or None if it does not."""
     stated = model["releases"]
     if not stated:
@@ -118,7 +107,7 @@ def support(model: ModelEntry, release: str) -> Support | None:
     return next((status for status in SUPPORT if status in stated and within(stated[status], release)), None)
 
 
-def serve_options(catalogue: Catalogue, vllm: str) -> dict[str, OptionKind]:
+def serve_options(catalogue: types.Catalogue, vllm: str) -> dict[str, types.OptionKind]:
     """Return the options of ``vllm serve`` in a vLLM version and their kinds.
 
     The options of a version that the catalogue does not list are those of the preceding version.
@@ -126,18 +115,18 @@ def serve_options(catalogue: Catalogue, vllm: str) -> dict[str, OptionKind]:
     return {name: _kind(option) for name, option in catalogue["serve_options"].items() if within(option, vllm)}
 
 
-def bench_options(catalogue: Catalogue, vllm: str, command: str) -> dict[str, OptionKind]:
+def bench_options(catalogue: types.Catalogue, vllm: str, command: str) -> dict[str, types.OptionKind]:
     """Return the options of ``vllm bench <command>`` itself, without engine options, and their kinds."""
     options = catalogue["bench_options"][command]
     return {name: _kind(option) for name, option in options.items() if within(option, vllm)}
 
 
-def routes(catalogue: Catalogue, vllm: str) -> dict[str, RouteKind]:
+def routes(catalogue: types.Catalogue, vllm: str) -> dict[str, types.RouteKind]:
     """Return the routes of the HTTP server of a vLLM version and their kinds."""
     return {path: route["kind"] for path, route in catalogue["routes"].items() if within(route, vllm)}
 
 
-def engine_options(catalogue: Catalogue) -> set[str]:
+def engine_options(catalogue: types.Catalogue) -> set[str]:
     """Return the options of ``vllm serve`` that configure the engine, not the HTTP server."""
     return {name for name, option in catalogue["serve_options"].items() if not option.get("frontend")}
 
@@ -148,7 +137,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def _kind(option: Option) -> OptionKind:
+def _kind(option: types.Option) -> types.OptionKind:
     if option.get("switch"):
         return SWITCH
     return FLAG if option.get("flag") else VALUE

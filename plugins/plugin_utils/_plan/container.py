@@ -10,22 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import reachable
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import FURTHER_KEYS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.memory import split_problem
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    DockerHealthCheck,
-    Hardware,
-    HcclPorts,
-    HealthCheck,
-    Instance,
-    Model,
-    Mount,
-    MountOrigin,
-    Ports,
-    Release,
-    SourceType,
-)
 
 # The model is a local folder. Without these variables, vLLM retries for minutes to reach a hub in a closed network.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -33,12 +21,9 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 # Environment variables that an input controls, or that hold a secret and must not be in the container's configuration.
 OWNED_ENVIRONMENT = {
     "VLLM_API_KEY": "serving_api_key",
-    "HF_TOKEN": "weights_hub_token",
-    "MODELSCOPE_API_TOKEN": "weights_hub_token",
-    "ASCEND_RT_VISIBLE_DEVICES": "serving_npus",
-    "ASCEND_VISIBLE_DEVICES": "serving_npus",
-    "HCCL_IF_BASE_PORT": "serving_hccl_port_base",
-    "HCCL_HOST_SOCKET_PORT_RANGE": "serving_hccl_port_base",
+    "HF_TOKEN": "weights_hub_token", "MODELSCOPE_API_TOKEN": "weights_hub_token",
+    "ASCEND_RT_VISIBLE_DEVICES": "serving_npus", "ASCEND_VISIBLE_DEVICES": "serving_npus",
+    "HCCL_IF_BASE_PORT": "serving_hccl_port_base", "HCCL_HOST_SOCKET_PORT_RANGE": "serving_hccl_port_base",
     "HCCL_NPU_SOCKET_PORT_RANGE": "serving_hccl_npu_port_base",
 }
 
@@ -60,11 +45,11 @@ _PLOG_LAUNCHER = ["/bin/bash", "-c",
 
 # The number of ports reserved for HCCL per instance. The vendor requires at least one port per process on an NPU.
 HCCL_PORTS = 16
-HCCL_DEFAULT_PORTS: Ports = (60000, 60015)
+HCCL_DEFAULT_PORTS: types.Ports = (60000, 60015)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
-def usable_npus(hardware: Hardware, inputs: Inputs, findings: Findings) -> list[int]:
+def usable_npus(hardware: types.Hardware, inputs: Inputs, findings: Findings) -> list[int]:
     """Return the numbers of the NPUs that the deployment may use. If serving_npus is refused, return all NPUs."""
     devices = hardware["npu_devices"]
     if inputs.is_auto("serving_npus"):
@@ -73,16 +58,13 @@ def usable_npus(hardware: Hardware, inputs: Inputs, findings: Findings) -> list[
     wanted = [int(item) for item in named if item.isdigit() and int(item) in devices]
     if wanted and len(set(wanted)) == len(named):
         return wanted
-    findings.refuse(
-        "serving_npus",
-        "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is %s.",
-        devices[-1], ", ".join(named) or "empty")
+    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is "
+                    "%s.", devices[-1], ", ".join(named) or "empty")
     return list(devices)
 
 
-def place_instances(
-    npus: list[int], hardware: Hardware, model: Model, inputs: Inputs, findings: Findings,
-) -> list[list[int]]:
+def place_instances(npus: list[int], hardware: types.Hardware, model: types.Model, inputs: Inputs,
+                    findings: Findings) -> list[list[int]]:
     """Return the NPUs of each instance.
 
     :param npus: the result of :func:`usable_npus`.
@@ -101,14 +83,12 @@ def place_instances(
     else:
         replicas = inputs.integer("serving_replicas", 1, 64)
     if replicas * size > len(npus):
-        findings.refuse(
-            "serving_replicas",
-            "serving_replicas: %d x %d NPUs are needed, but only %d are available (serving_npus on %s); lower it.",
-            replicas, size, len(npus), hardware["name"])
+        findings.refuse("serving_replicas", "serving_replicas: %d x %d NPUs are needed, but only %d are available "
+                        "(serving_npus on %s); lower it.", replicas, size, len(npus), hardware["name"])
     return [npus[index * size:(index + 1) * size] for index in range(replicas)]
 
 
-def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
+def docker_mounts(mounts: Iterable[types.Mount]) -> list[dict[str, Any]]:
     """Return the mounts in the format of community.docker.docker_container.
 
     A mount of type bind fails if its source does not exist, whereas a volume would create an empty folder.
@@ -117,35 +97,28 @@ def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
             for mount in mounts]
 
 
-def instance_mounts(
-    model_path: str, hardware: Hardware, inputs: Inputs, findings: Findings, between_nodes: bool = False,
-) -> list[Mount]:
+def instance_mounts(model_path: str, hardware: types.Hardware, inputs: Inputs, findings: Findings,
+                    between_nodes: bool = False) -> list[types.Mount]:
     """Return the mounts that all instances of a host share.
 
     :param between_nodes: whether the NPUs communicate with those of other nodes.
     """
     driver = hardware["driver_path"]
-    found = [
-        bind_mount("/usr/local/dcmi", "directory"),
-        bind_mount(inputs.path("serving_npu_smi_path"), "file"),
-        bind_mount(driver + "/lib64", "directory"),
-        bind_mount(hardware["driver_version_file"], "file"),
-        bind_mount("/etc/ascend_install.info", "file"),
-        bind_mount(model_path, "directory", origin="weights"),
-    ]
+    found = [bind_mount("/usr/local/dcmi", "directory"), bind_mount(inputs.path("serving_npu_smi_path"), "file"),
+             bind_mount(driver + "/lib64", "directory"), bind_mount(hardware["driver_version_file"], "file"),
+             bind_mount("/etc/ascend_install.info", "file"), bind_mount(model_path, "directory", origin="weights")]
     if inputs.boolean("serving_mount_hccn_tool") or between_nodes:
         found += [bind_mount(driver + "/tools/hccn_tool", "file"), bind_mount("/etc/hccn.conf", "file")]
     return found + _site_mounts(inputs, findings)
 
 
-def bind_mount(
-    source: str, kind: SourceType, target: str | None = None, read_only: bool = True, origin: MountOrigin = "host",
-) -> Mount:
+def bind_mount(source: str, kind: types.SourceType, target: str | None = None, read_only: bool = True,
+               origin: types.MountOrigin = "host") -> types.Mount:
     """Return a bind mount; the target defaults to the source."""
     return {"source": source, "target": target or source, "type": kind, "read_only": read_only, "origin": origin}
 
 
-def keep_plog(instance: Instance, state_path: str, max_mb: int) -> None:
+def keep_plog(instance: types.Instance, state_path: str, max_mb: int) -> None:
     """Add a folder of the node for plog to an instance, which thus survives the container, and a launcher to bound it.
 
     :param max_mb: size of the files of earlier processes that are kept; 0 leaves plog in the container.
@@ -157,7 +130,7 @@ def keep_plog(instance: Instance, state_path: str, max_mb: int) -> None:
         instance["launcher"] = [*_PLOG_LAUNCHER, target, str(max_mb << 20), *instance["launcher"]]
 
 
-def _site_mounts(inputs: Inputs, findings: Findings) -> list[Mount]:
+def _site_mounts(inputs: Inputs, findings: Findings) -> list[types.Mount]:
     """Return the mounts of serving_mounts: ``{source, target, type, read_only}``, of which only source is required."""
     found = []
     for item in inputs.items("serving_mounts"):
@@ -167,72 +140,56 @@ def _site_mounts(inputs: Inputs, findings: Findings) -> list[Mount]:
         paths = [str(fields.get(key, "/")) for key in ("source", "target") if key in fields]
         if extra or "source" not in fields or kind not in ("file", "directory") \
                 or not all(path.startswith("/") and ":" not in path for path in paths):
-            findings.refuse(
-                "serving_mounts",
-                "serving_mounts must be a list of mappings with an absolute source and optionally target, type (file "
-                "or directory) and read_only, but contains %r.", item)
+            findings.refuse("serving_mounts", "serving_mounts must be a list of mappings with an absolute source and "
+                            "optionally target, type (file or directory) and read_only, but contains %r.", item)
             continue
         read_only = str(fields.get("read_only", True)).lower() != "false"
         found.append(bind_mount(fields["source"], kind, fields.get("target"), read_only, origin="site"))
     return found
 
 
-def base_environment(release: Release, model: Model, inputs: Inputs, findings: Findings) -> dict[str, str]:
+def base_environment(release: types.Release, model: types.Model, inputs: Inputs, findings: Findings) -> dict[str, str]:
     """Return the environment of every instance: those of release and model with serving_env merged over them."""
     merged = {**OFFLINE, **release["environment"], **model["environment"]}
     for name, value in inputs.mapping("serving_env").items():
         if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", str(name)) or isinstance(value, (bool, dict, list)):
-            findings.refuse(
-                "serving_env",
-                "serving_env must map names of variables to strings or numbers, but %s is %r; quote true and false.",
-                name, value)
+            findings.refuse("serving_env", "serving_env must map names of variables to strings or numbers, but %s is "
+                            "%r; quote true and false.", name, value)
         elif name in OWNED_ENVIRONMENT or name.startswith(FURTHER_KEYS):
-            findings.refuse(
-                "serving_env.owned",
-                "serving_env sets %s, which %s controls; set that variable instead.",
-                name, OWNED_ENVIRONMENT.get(name, "serving_api_key"))
+            findings.refuse("serving_env.owned", "serving_env sets %s, which %s controls; set that variable instead.",
+                            name, OWNED_ENVIRONMENT.get(name, "serving_api_key"))
         elif value is None:
             merged.pop(name, None)
         else:
             merged[name] = str(value)
             if name in release["environment_unwanted"]:
-                findings.warn(
-                    "serving_env.unwanted",
-                    "serving_env sets %s, which should not be set with release %s: %s.",
-                    name, release["id"], release["environment_unwanted"][name])
+                findings.warn("serving_env.unwanted", "serving_env sets %s, which should not be set with release %s: "
+                              "%s.", name, release["id"], release["environment_unwanted"][name])
     return merged
 
 
-def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | None:
+def resolve_health_check(inputs: Inputs, findings: Findings) -> types.HealthCheck | None:
     """Return the settings of the health checks of all instances, or None if health checks are disabled."""
     interval = inputs.integer("serving_health_interval_s", 0, 3600)
     restart = inputs.boolean("serving_restart_hung")
     policy = inputs.text("serving_restart_policy")
     if restart and not interval:
-        findings.refuse(
-            "serving_restart_hung",
-            "serving_restart_hung is true, but serving_health_interval_s is 0, and without a health check a hang is "
-            "not detected; set an interval.")
+        findings.refuse("serving_restart_hung", "serving_restart_hung is true, but serving_health_interval_s is 0, and "
+                        "without a health check a hang is not detected; set an interval.")
     if restart and policy not in ("always", "unless-stopped"):
-        findings.refuse(
-            "serving_restart_hung",
-            "serving_restart_hung is true, but with serving_restart_policy %s Docker does not restart a terminated "
-            "server; set the policy to always or unless-stopped.", policy)
+        findings.refuse("serving_restart_hung", "serving_restart_hung is true, but with serving_restart_policy %s "
+                        "Docker does not restart a terminated server; set the policy to always or unless-stopped.",
+                        policy)
     if not interval:
         return None
-    return {
-        "host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_VERSION),
-        "interval_s": interval,
-        "timeout_s": inputs.integer("serving_health_timeout_s", 1, 3600),
-        "retries": inputs.integer("serving_health_retries", 1, 1000),
-        "start_period_s": inputs.integer("serving_ready_timeout_s", 1, 864000),
-        "restart": restart,
-    }
+    return {"host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_VERSION),
+            "interval_s": interval, "timeout_s": inputs.integer("serving_health_timeout_s", 1, 3600),
+            "retries": inputs.integer("serving_health_retries", 1, 1000),
+            "start_period_s": inputs.integer("serving_ready_timeout_s", 1, 864000), "restart": restart}
 
 
-def docker_health_check(
-    check: HealthCheck | None, bind: str, port: int | None, served_name: str, tls: bool = False,
-) -> DockerHealthCheck | None:
+def docker_health_check(check: types.HealthCheck | None, bind: str, port: int | None, served_name: str,
+                        tls: bool = False) -> types.DockerHealthCheck | None:
     """Return the health check of an instance in Docker's terms.
 
     Return None if there is no health check, or if the instance has no API (port is None).
@@ -256,7 +213,7 @@ def docker_health_check(
     }
 
 
-def hccl_ports(index: int, inputs: Inputs, findings: Findings) -> HcclPorts | None:
+def hccl_ports(index: int, inputs: Inputs, findings: Findings) -> types.HcclPorts | None:
     """Return the HCCL ports of an instance; None stands for the defaults of HCCL (host 60000-60015, NPU 16666).
 
     Unless serving_hccl_port_base is set, the first instance keeps the defaults, so that it does not change when
@@ -268,23 +225,19 @@ def hccl_ports(index: int, inputs: Inputs, findings: Findings) -> HcclPorts | No
             "npu": _hccl_range("serving_hccl_npu_port_base", index, inputs, findings)}
 
 
-def _hccl_range(name: str, index: int, inputs: Inputs, findings: Findings) -> Ports:
+def _hccl_range(name: str, index: int, inputs: Inputs, findings: Findings) -> types.Ports:
     base = inputs.integer(name, 1024, 65535) if inputs.text(name) else HCCL_FURTHER_PORTS[name]
     first = base + index * HCCL_PORTS
     last = first + HCCL_PORTS - 1
     if last > 65535:
-        findings.refuse(
-            name, "%s: the HCCL ports of instance %d end at %d, which is above 65535; set a lower value.",
-            name, index, last)
+        findings.refuse(name, "%s: the HCCL ports of instance %d end at %d, which is above 65535; set a lower value.",
+                        name, index, last)
     return first, last
 
 
-def hccl_environment(ports: HcclPorts | None) -> dict[str, str]:
+def hccl_environment(ports: types.HcclPorts | None) -> dict[str, str]:
     """Return the environment that restricts HCCL to these ports."""
     if ports is None:
         return {}
-    return {
-        "HCCL_IF_BASE_PORT": str(ports["host"][0]),
-        "HCCL_HOST_SOCKET_PORT_RANGE": "%d-%d" % ports["host"],
-        "HCCL_NPU_SOCKET_PORT_RANGE": "%d-%d" % ports["npu"],
-    }
+    return {"HCCL_IF_BASE_PORT": str(ports["host"][0]), "HCCL_HOST_SOCKET_PORT_RANGE": "%d-%d" % ports["host"],
+            "HCCL_NPU_SOCKET_PORT_RANGE": "%d-%d" % ports["npu"]}

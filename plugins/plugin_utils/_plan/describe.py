@@ -9,17 +9,10 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Group,
-    HealthCheck,
-    Instance,
-    Memory,
-    Mount,
-    Plan,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 
 
-def describe_all(plans: Mapping[str, Plan]) -> list[str]:
+def describe_all(plans: Mapping[str, types.Plan]) -> list[str]:
     """Return the texts of the plans of hosts. Equal plans are one text, and other plans are their differences from it.
 
     In a text for several hosts, ``<address>`` is the address of the host.
@@ -39,7 +32,7 @@ def describe_all(plans: Mapping[str, Plan]) -> list[str]:
     return texts
 
 
-def describe(plan: Plan, host: str) -> str:
+def describe(plan: types.Plan, host: str) -> str:
     """Return the text of a plan without refusals, with one option of the command per line."""
     release, image = plan["release"], plan["image"]
     lines = [
@@ -68,20 +61,20 @@ def describe(plan: Plan, host: str) -> str:
     return "\n".join(lines)
 
 
-def _memory(memory: Memory) -> str:
+def _memory(memory: types.Memory) -> str:
     parts = "%(weights_gib).1f GiB of weights per NPU, %(kv_cache_gib).1f GiB for the KV cache" % memory
     if "unsupported" in memory:
         return "%s, whose size in tokens is not computed: %s" % (parts, memory["unsupported"])
     return "%s, about %d tokens or %g sequences of max-model-len" % (parts, memory["tokens"], memory["sequences"])
 
 
-def _group(group: Group) -> str:
+def _group(group: types.Group) -> str:
     members = ", ".join("%(host)s (%(address)s)" % member for member in group["members"])
     return "%s of %s; this host has rank %d, the port of the head is %d" % (
         group["topology"], members, group["rank"], group["port"])
 
 
-def _instance(instance: Instance) -> list[str]:
+def _instance(instance: types.Instance) -> list[str]:
     ports = instance["hccl_ports"]
     hccl = "HCCL host %d-%d, NPU %d-%d" % (*ports["host"], *ports["npu"]) if ports else "HCCL defaults"
     limits = "shm %(shm_size)s, restart %(restart_policy)s" % instance
@@ -101,14 +94,14 @@ def _instance(instance: Instance) -> list[str]:
     ]
 
 
-def _health(check: HealthCheck | None) -> str:
+def _health(check: types.HealthCheck | None) -> str:
     if check is None:
         return "no health check"
     return "checked every %d s, unhealthy after %d failures%s" % (
         check["interval_s"], check["retries"], ", then restarted" if check["restart"] else "")
 
 
-def _mount(mount: Mount) -> str:
+def _mount(mount: types.Mount) -> str:
     place = mount["source"] if mount["source"] == mount["target"] else "%(source)s on %(target)s" % mount
     return "%s (%s, %s)" % (place, mount["type"], "read-only" if mount["read_only"] else "writable")
 

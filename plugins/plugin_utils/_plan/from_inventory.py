@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
@@ -24,12 +25,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.unknown_names import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    plain,
-    role_defaults,
-    role_inputs,
-    secret_problems,
-)
 
 ROLES = ("plan", "image", "weights", "serving")
 # The plan is registered, printed and saved, so it only records whether a secret is set.
@@ -43,8 +38,8 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
     """
     found = {}
     for role in ROLES:
-        for name, default in role_defaults(role).items():
-            value = plain(task_vars.get(name, default))
+        for name, default in _role_inputs.role_defaults(role).items():
+            value = _role_inputs.plain(task_vars.get(name, default))
             text = json.dumps(bool(value) if name in SECRETS else value, sort_keys=True)
             found[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
     return found
@@ -95,7 +90,7 @@ class Plans:
     def _resolve(self, host: str) -> Plan:
         plan = resolve(self.catalogue(host), self._without_secrets(host), host,
                        {name: self._without_secrets(name) for name in self._members(host)})
-        plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in secret_problems(
+        plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in _role_inputs.secret_problems(
             self.inputs.templar, self.inputs.variables(host)).items()]
         try:
             plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"])
@@ -133,7 +128,7 @@ class HostInputs(dict[str, dict[str, Any]]):
         self._shared: dict[str, Any] | None = None
 
     def __missing__(self, host: str) -> dict[str, Any]:
-        self[host] = role_inputs(self.templar, self.variables(host), *self._roles)
+        self[host] = _role_inputs.role_inputs(self.templar, self.variables(host), *self._roles)
         return self[host]
 
     def variables(self, host: str) -> Mapping[str, Any]:

@@ -17,16 +17,13 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
     repository = inputs.text("image_repository") or release["image"]["repository"]
     variant, tag, digest = inputs.text("image_variant"), inputs.text("image_tag"), inputs.text("image_digest")
     if re.search(r"@|:[^/]*$", repository):
-        findings.refuse(
-            "image_repository",
-            "image_repository is %s, but must not contain a tag or digest; set them in image_tag and image_digest.",
-            repository)
+        findings.refuse("image_repository", "image_repository is %s, but must not contain a tag or digest; set them in "
+                        "image_tag and image_digest.", repository)
     if variant and variant not in release["image"]["variants"]:
         variants = release["image"]["variants"]
-        findings.refuse(
-            "image_variant",
-            "image_variant is %s, but release %s has %s; choose an existing variant or leave image_variant empty.",
-            variant, release["id"], "the variants " + ", ".join(variants) if variants else "no variants")
+        findings.refuse("image_variant", "image_variant is %s, but release %s has %s; choose an existing variant or "
+                        "leave image_variant empty.", variant, release["id"],
+                        "the variants " + ", ".join(variants) if variants else "no variants")
     suffix = hardware["image_suffix"]
     if suffix and suffix not in release["image"]["chips"]:
         findings.refuse(
@@ -43,15 +40,12 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
         findings.refuse(
             "image_digest", "image_digest must be sha256: followed by 64 hexadecimal digits, but is %s.", digest)
     if not digest:
-        findings.warn(
-            "image_digest",
-            "image_digest is empty, so the tag alone decides which image runs; set it to the digest that the image "
-            "stage reports.")
+        findings.warn("image_digest", "image_digest is empty, so the tag alone decides which image runs; set it to the "
+                      "digest that the image stage reports.")
     tag, archive, mirror = tag or expected, inputs.text("image_archive"), inputs.text("image_registry_mirror")
     if archive and not archive.startswith("/"):
-        findings.refuse(
-            "image_archive",
-            "image_archive must be an absolute path, but is %s; start it with inventory_dir, for example.", archive)
+        findings.refuse("image_archive", "image_archive must be an absolute path, but is %s; start it with "
+                        "inventory_dir, for example.", archive)
     if mirror and not re.match(r"[\w.-]+(:[0-9]+)?(/[\w./-]+)?$", mirror):
         findings.refuse(
             "image_registry_mirror",
@@ -70,23 +64,19 @@ def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, fi
     other = named.group(1) if named else ""
     if named and release["id"] not in (other, base_release(other)):
         instead = other if other in release["usable"] else base_release(other)
-        findings.refuse(
-            "image_tag",
-            "image_tag is %s, an image of release %s, but plan_release is %s; set %simage_tag to %s.", tag, other,
-            release["id"], "plan_release to %s, or " % instead if instead in release["usable"] else "", expected)
+        findings.refuse("image_tag", "image_tag is %s, an image of release %s, but plan_release is %s; set %simage_tag "
+                        "to %s.", tag, other, release["id"],
+                        "plan_release to %s, or " % instead if instead in release["usable"] else "", expected)
     elif named and for_chips != [suffix for suffix in [hardware["image_suffix"]] if suffix] and (
             for_chips or set(parts) <= set(published)):
         findings.refuse(
-            "image_tag",
-            "image_tag is %s, an image for %s, but plan_hardware is %s, whose images %s; set image_tag to %s.",
-            tag, "the chips " + "-".join(for_chips) if for_chips else "the 910B", hardware["id"],
+            "image_tag", "image_tag is %s, an image for %s, but plan_hardware is %s, whose images %s; set image_tag to "
+            "%s.", tag, "the chips " + "-".join(for_chips) if for_chips else "the 910B", hardware["id"],
             "have the suffix -" + hardware["image_suffix"] if hardware["image_suffix"] else "have no suffix for chips",
             expected)
     else:
-        findings.warn(
-            "image_tag",
-            "image_tag is %s, but the image of release %s for this hardware is tagged %s; make sure that yours is of "
-            "that release.", tag, release["id"], expected)
+        findings.warn("image_tag", "image_tag is %s, but the image of release %s for this hardware is tagged %s; make "
+                      "sure that yours is of that release.", tag, release["id"], expected)
 
 
 def resolve_patch(release: Release, model: Model, inputs: Inputs, findings: Findings) -> Patch | None:
@@ -97,13 +87,11 @@ def resolve_patch(release: Release, model: Model, inputs: Inputs, findings: Find
     wanted = required if inputs.is_auto("serving_patches") else [str(name) for name in inputs.items("serving_patches")]
     chosen = [name for name in wanted if _is_applicable(name, release, inputs, findings)]
     for name in sorted(set(required) - set(wanted)):
-        findings.warn(
-            "serving_patches",
-            "serving_patches leaves out %s, which release %s needs for correct answers.", name, release["id"])
+        findings.warn("serving_patches", "serving_patches leaves out %s, which release %s needs for correct answers.",
+                      name, release["id"])
     if len(chosen) > 1:
-        findings.refuse(
-            "serving_patches",
-            "serving_patches names %s, but only one patch can be applied; keep one of them.", ", ".join(chosen))
+        findings.refuse("serving_patches", "serving_patches names %s, but only one patch can be applied; keep one of "
+                        "them.", ", ".join(chosen))
     if not chosen:
         return None
     entry = patches[chosen[0]]

@@ -11,15 +11,8 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Group,
-    Hardware,
-    HardwareProfile,
-    Memory,
-    Model,
-    ModelEntry,
-)
 
 GIB = 2.0**30
 # The share of the HBM that PyTorch reports as total memory: 60.96 of 64 GiB (vllm-ascend issues 19, 1617 and 6611).
@@ -32,7 +25,7 @@ BLOCK_TOKENS = 128
 _BYTE_DTYPES = ("fp8", "int8")
 
 
-def split_problem(model: ModelEntry, size: int, arguments: dict[str, Any]) -> str | None:
+def split_problem(model: types.ModelEntry, size: int, arguments: dict[str, Any]) -> str | None:
     """Return what the number of NPUs over which the model is split must do, or None if it does."""
     heads, kv_heads, vision_heads = model["attention_heads"], model.get("kv_heads"), model.get("vision_heads")
     if heads % size:
@@ -46,7 +39,7 @@ def split_problem(model: ModelEntry, size: int, arguments: dict[str, Any]) -> st
     return None
 
 
-def kv_bytes_per_token(model: ModelEntry, size: int, arguments: dict[str, Any], stages: int = 1) -> int:
+def kv_bytes_per_token(model: types.ModelEntry, size: int, arguments: dict[str, Any], stages: int = 1) -> int:
     """Return the bytes of the KV cache that each NPU holds of one token.
 
     This is the page size of vLLM (vllm/v1/kv_cache_interface.py) divided by its tokens, for all layers. With MLA, each
@@ -60,9 +53,8 @@ def kv_bytes_per_token(model: ModelEntry, size: int, arguments: dict[str, Any], 
     return layers * width * (1 if str(arguments.get("kv-cache-dtype")).startswith(_BYTE_DTYPES) else 2)
 
 
-def resolve_memory(
-    hardware: Hardware, model: Model, group: Group | None, size: int, request_tokens: int, findings: Findings,
-) -> Memory | None:
+def resolve_memory(hardware: types.Hardware, model: types.Model, group: types.Group | None, size: int,
+                   request_tokens: int, findings: Findings) -> types.Memory | None:
     """Return the memory of an NPU, or None if it is refused because the weights alone exceed their share.
 
     :param size: the tensor parallel size. :param request_tokens: the usual number of tokens of a request.
@@ -77,15 +69,13 @@ def resolve_memory(
         larger = [each for each in range(size + 1, len(hardware["npu_devices"]) + 1)
                   if not split_problem(model, each, model["arguments"])
                   and _weights_gib(model, each * stages, ranks) < available]
-        findings.refuse(
-            "serving_tensor_parallel_size",
-            "serving_tensor_parallel_size: the weights of %s need %.1f GiB on each of %d NPUs, but vLLM may use only "
-            "%.1f GiB of an NPU (%s); %s.", model["name"], needed, size * stages, available, hardware["name"],
-            "set it to %d" % larger[0] if larger else "serve it on several nodes (serving_topology)")
+        findings.refuse("serving_tensor_parallel_size", "serving_tensor_parallel_size: the weights of %s need %.1f GiB "
+                        "on each of %d NPUs, but vLLM may use only %.1f GiB of an NPU (%s); %s.", model["name"], needed,
+                        size * stages, available, hardware["name"],
+                        "set it to %d" % larger[0] if larger else "serve it on several nodes (serving_topology)")
         return None
     left = max(0.0, available - needed - RESERVE_GIB)
-    memory: Memory = {
-        "weights_gib": round(needed, 2), "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(left, 2)}
+    memory: types.Memory = {"weights_gib": round(needed, 2), "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(left, 2)}
     if "kv_cache_unknown" in model:
         memory["unsupported"] = model["kv_cache_unknown"]
     elif "layers" not in model or not ("latent_size" in model or {"kv_heads", "head_size"} <= set(model)):
@@ -95,7 +85,8 @@ def resolve_memory(
     return memory
 
 
-def _add_tokens(memory: Memory, model: Model, size: int, stages: int, request_tokens: int, findings: Findings) -> None:
+def _add_tokens(memory: types.Memory, model: types.Model, size: int, stages: int, request_tokens: int,
+                findings: Findings) -> None:
     """Add the number of tokens in the KV cache, and warn if it is too small."""
     arguments = model["arguments"]
     length = _count(arguments, "max-model-len", model["context_length"])
@@ -105,16 +96,13 @@ def _add_tokens(memory: Memory, model: Model, size: int, stages: int, request_to
     memory["sequences"] = round(tokens / length, 1)
     wanted = _count(arguments, "max-num-seqs", 1)
     if tokens < length:
-        findings.warn(
-            "memory.sequence",
-            "The KV cache of %s has room for about %d tokens, which is less than max-model-len (%d), so vLLM may not "
-            "start; lower max-model-len in serving_args, or use more NPUs.", model["name"], tokens, length)
+        findings.warn("memory.sequence", "The KV cache of %s has room for about %d tokens, which is less than "
+                      "max-model-len (%d), so vLLM may not start; lower max-model-len in serving_args, or use more "
+                      "NPUs.", model["name"], tokens, length)
     elif tokens < wanted * request_tokens:
-        findings.warn(
-            "memory.sequences",
-            "The KV cache of %s has room for about %d tokens, which is less than %d requests (max-num-seqs) of %d "
-            "tokens (plan_request_tokens), so requests may wait; lower max-num-seqs in serving_args, or use more NPUs.",
-            model["name"], tokens, wanted, request_tokens)
+        findings.warn("memory.sequences", "The KV cache of %s has room for about %d tokens, which is less than %d "
+                      "requests (max-num-seqs) of %d tokens (plan_request_tokens), so requests may wait; lower "
+                      "max-num-seqs in serving_args, or use more NPUs.", model["name"], tokens, wanted, request_tokens)
 
 
 def _count(arguments: dict[str, Any], name: str, default: int) -> int:
@@ -123,17 +111,17 @@ def _count(arguments: dict[str, Any], name: str, default: int) -> int:
     return int(text) if text.isdigit() and int(text) else default
 
 
-def _usable_gib(hardware: HardwareProfile) -> float:
+def _usable_gib(hardware: types.HardwareProfile) -> float:
     return hardware["hbm_mb"] / 1024 * USABLE_HBM
 
 
-def _weights_gib(model: ModelEntry, npus: int, ranks: int) -> float:
+def _weights_gib(model: types.ModelEntry, npus: int, ranks: int) -> float:
     """Return the weights of each NPU. With expert parallelism, the experts are divided among the NPUs of all ranks."""
     experts = model.get("expert_bytes", model["weights_bytes"]) if ranks > 1 else 0
     return ((model["weights_bytes"] - experts) / npus + experts / npus / ranks) / GIB
 
 
-def _share(model: Model, findings: Findings) -> float | None:
+def _share(model: types.Model, findings: Findings) -> float | None:
     """Return gpu-memory-utilization."""
     value = model["arguments"].get("gpu-memory-utilization", 0.9)
     try:
@@ -142,7 +130,6 @@ def _share(model: Model, findings: Findings) -> float | None:
         share = 0.0
     if 0 < share <= 1:
         return share
-    findings.refuse(
-        "serving_args.type",
-        "serving_args: gpu-memory-utilization must be above 0 and at most 1, but is %r.", value)
+    findings.refuse("serving_args.type", "serving_args: gpu-memory-utilization must be above 0 and at most 1, but is "
+                    "%r.", value)
     return None

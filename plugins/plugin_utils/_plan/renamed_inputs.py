@@ -19,17 +19,10 @@ RENAMED: dict[str, str] = {
     "npu_driver_engine_minimum": "npu_driver_docker_engine_minimum",
     "npu_driver_engine_socket": "plan_docker_socket",
     "npu_driver_tool_wedged_s": "npu_driver_tool_timeout_s",
-    "serving_balancer_bind": "balancer_bind",
-    "serving_balancer_enabled": "balancer_enabled",
-    "serving_balancer_hosts": "balancer_hosts",
-    "serving_balancer_max_connections": "balancer_max_connections",
-    "serving_balancer_nodes": "balancer_nodes",
-    "serving_balancer_path": "balancer_path",
-    "serving_balancer_port": "balancer_port",
-    "serving_balancer_timeout_s": "balancer_timeout_s",
-    "serving_balancer_watch_interval_s": "balancer_watch_interval_s",
-    "serving_balancer_watch_port": "balancer_watch_port",
-    "serving_balancer_watch_retries": "balancer_watch_retries",
+    **{"serving_" + name: name for name in (
+        "balancer_bind", "balancer_enabled", "balancer_hosts", "balancer_max_connections", "balancer_nodes",
+        "balancer_path", "balancer_port", "balancer_timeout_s", "balancer_watch_interval_s", "balancer_watch_port",
+        "balancer_watch_retries")},
 }
 
 

@@ -19,74 +19,12 @@ from typing import Any, TypeVar, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, is_loopback
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, tls
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
-    base_release,
-    concerns,
-    model_for,
-    nearest,
-    nearest_release,
-    release_id,
-    releases_of,
-    routes,
-    support,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
-    HCCL_DEFAULT_PORTS,
-    HEALTH_TARGET,
-    VISIBLE_NPUS,
-    base_environment,
-    bind_mount,
-    docker_health_check,
-    hccl_environment,
-    hccl_ports,
-    instance_mounts,
-    keep_plog,
-    place_instances,
-    resolve_health_check,
-    usable_npus,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, container, serve_arguments, tls, types
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology as groups
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.image import resolve_image, resolve_patch
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.memory import resolve_memory
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import (
-    check_arguments,
-    merge_arguments,
-    option_names,
-    render,
-    restrict_media,
-    set_shutdown_timeout,
-    set_weight_nz,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import (
-    GROUPED,
-    TOPOLOGIES,
-    Members,
-    group_environment,
-    instance_command,
-    join_placement,
-    resolve_conflicts,
-    resolve_group,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Catalogue,
-    ContainerSettings,
-    Group,
-    Hardware,
-    HardwareProfile,
-    HealthCheck,
-    Image,
-    Instance,
-    Membership,
-    Model,
-    ModelEntry,
-    Mount,
-    Patch,
-    Plan,
-    Ports,
-    Release,
-    ReleaseEntry,
-)
 
 SCHEMA = "ascend.vllm/plan/v1"
 
@@ -100,19 +38,18 @@ _T = TypeVar("_T")
 class _Common:
     """Parts of the plan that all instances of a host share."""
 
-    hardware: Hardware
-    model: Model
-    group: Group | None
-    settings: ContainerSettings
+    hardware: types.Hardware
+    model: types.Model
+    group: types.Group | None
+    settings: types.ContainerSettings
     environment: dict[str, str]
-    mounts: list[Mount]
-    health_check: HealthCheck | None
+    mounts: list[types.Mount]
+    health_check: types.HealthCheck | None
     options: list[str]
 
 
-def resolve(
-    catalogue: Catalogue, inputs: Mapping[str, Any], host: str | None = None, members: Members | None = None,
-) -> Plan:
+def resolve(catalogue: types.Catalogue, inputs: Mapping[str, Any], host: str | None = None,
+            members: groups.Members | None = None) -> types.Plan:
     """Return the plan of a host.
 
     The inputs must not contain secrets: any non-empty value of serving_api_key means that a key is set.
@@ -130,20 +67,19 @@ def resolve(
     return plan
 
 
-def serving_instances(plan: Plan) -> list[Instance]:
+def serving_instances(plan: types.Plan) -> list[types.Instance]:
     """Return the instances of a plan that have an HTTP API. In a group, only the head has an API."""
     return [instance for instance in plan["instances"] if instance["serves"]]
 
 
-def no_api_reason(plan: Plan) -> str:
+def no_api_reason(plan: types.Plan) -> str:
     """Return the reason why no requests are sent to a host of a group that has no HTTP API."""
-    head = cast(Group, plan["group"])["members"][0]["host"]
+    head = cast(types.Group, plan["group"])["members"][0]["host"]
     return "%s serves the whole group and is tested instead of this host." % head
 
 
-def _resolve(
-    catalogue: Catalogue, values: Mapping[str, Any], host: str | None, members: Members,
-) -> tuple[Plan, Findings]:
+def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | None,
+             members: groups.Members) -> tuple[types.Plan, Findings]:
     """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
     findings = Findings()
     problems = dict(tls.file_problems("serving", values))
@@ -152,16 +88,17 @@ def _resolve(
     if chosen is None:
         missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca",
                                  "docker_socket", "memory", "health_check"))
-        return cast(Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
-                           "refusals": []}), findings
+        return cast(types.Plan, {
+            "schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [], "refusals": []}), findings
     for name, sentence in problems.items():
         findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
-    group = resolve_group(catalogue, release, inputs, findings, host, members)
+    group = groups.resolve_group(catalogue, release, inputs, findings, host, members)
     return _deployment(catalogue, hardware, release, model, group, inputs, members, findings), findings
 
 
-def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Members, findings: Findings) -> None:
+def _join_hashes(catalogue: types.Catalogue, plan: types.Plan, group: types.Group, members: groups.Members,
+                 findings: Findings) -> None:
     """Make the hash of each member depend on all members, because a group is always replaced as a whole."""
     hashes = []
     for member in group["members"]:
@@ -169,9 +106,8 @@ def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Member
         if member["host"] != group["host"]:
             other, found = _resolve(catalogue, members[member["host"]], member["host"], members)
         if found.refusals:
-            findings.refuse(
-                "serving_hosts", "%s, which is in the same group as %s, cannot be deployed: %s",
-                member["host"], group["host"], found.refusals[0]["message"])
+            findings.refuse("serving_hosts", "%s, which is in the same group as %s, cannot be deployed: %s",
+                            member["host"], group["host"], found.refusals[0]["message"])
             return
         hashes.append(other["instances"][0]["hash"])
     whole = digest(hashes)
@@ -187,50 +123,46 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[Hardware, Release, Model] | None:
+def _choose(catalogue: types.Catalogue, inputs: Inputs,
+            findings: Findings) -> tuple[types.Hardware, types.Release, types.Model] | None:
     """Return hardware, release and model of the deployment, or None if the catalogue lacks one of them."""
     wanted, hardware_id, model_id = (inputs.text(name) for name in ("plan_release", "plan_hardware", "plan_model"))
-    release_name = release_id(wanted)
+    release_name = lookup.release_id(wanted)
     if release_name != wanted:
-        findings.warn(
-            "plan_release",
-            "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.", wanted, release_name)
+        findings.warn("plan_release", "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.",
+                      wanted, release_name)
     profile = _entry(catalogue["hardware"], "plan_hardware", hardware_id, findings)
     models = catalogue["models"]
-    if {release_name, base_release(release_name)} & set(catalogue["releases"]):
-        models = {name: entry for name, entry in models.items() if support(entry, release_name)}
+    if {release_name, lookup.base_release(release_name)} & set(catalogue["releases"]):
+        models = {name: entry for name, entry in models.items() if lookup.support(entry, release_name)}
     model_entry = catalogue["models"].get(model_id) or _entry(models, "plan_model", model_id, findings)
     usable = list(catalogue["releases"])
     if profile and model_entry:
-        usable = releases_of(catalogue, profile, model_entry)
+        usable = lookup.releases_of(catalogue, profile, model_entry)
     release_entry = _release(catalogue["releases"], release_name, usable, findings)
     if profile is None or release_entry is None or model_entry is None:
         return None
     if release_entry["vllm"] not in catalogue["vllm_versions"]:
-        findings.warn(
-            "plan_release",
-            "Release %s contains vLLM %s, whose options the catalogue does not list, so those of the preceding version "
-            "are used; add the version to vllm_versions in plan_catalogue when you have compared its options.",
-            release_name, release_entry["vllm"])
+        findings.warn("plan_release", "Release %s contains vLLM %s, whose options the catalogue does not list, so "
+                      "those of the preceding version are used; add the version to vllm_versions in plan_catalogue "
+                      "when you have compared its options.", release_name, release_entry["vllm"])
     hardware = _hardware(hardware_id, profile, inputs)
-    release: Release = {**release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"]),
-                        "usable": usable}
-    model = _model(catalogue, model_id, model_for(model_entry, profile, release_name), inputs)
+    release: types.Release = {**release_entry, "id": release_name,
+                              "routes": lookup.routes(catalogue, release_entry["vllm"]), "usable": usable}
+    model = _model(catalogue, model_id, lookup.model_for(model_entry, profile, release_name), inputs)
     _check_support(hardware, release, model, inputs, findings)
     return hardware, release, model
 
 
-def _release(releases: Mapping[str, ReleaseEntry], name: str, usable: list[str], findings: Findings
-             ) -> ReleaseEntry | None:
+def _release(releases: Mapping[str, types.ReleaseEntry], name: str, usable: list[str], findings: Findings
+             ) -> types.ReleaseEntry | None:
     """Return the entry of a release, or that of its base for a post-release or a nightly image."""
-    base = base_release(name)
+    base = lookup.base_release(name)
     if name not in releases and base in releases:
-        findings.warn(
-            "plan_release",
-            "plan_release is %s, which is not in the catalogue, so it is planned as %s, on which it is based.",
-            name, base)
+        findings.warn("plan_release", "plan_release is %s, which is not in the catalogue, so it is planned as %s, on "
+                      "which it is based.", name, base)
         return releases[str(base)]
-    return _entry(releases, "plan_release", name, findings, nearest_release(name, usable), usable)
+    return _entry(releases, "plan_release", name, findings, lookup.nearest_release(name, usable), usable)
 
 
 def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findings, close: str | None = None,
@@ -238,27 +170,19 @@ def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findin
     """Return an entry of the catalogue, or refuse the variable with the nearest known name."""
     if name in entries:
         return entries[name]
-    close = close or nearest(name, choices or entries)
-    findings.refuse(
-        variable,
-        "%s is %s, which is not in the catalogue; %s.",
-        variable, name or "empty",
-        "the nearest is " + close if close else "choose one of " + ", ".join(choices or sorted(entries)))
+    close = close or lookup.nearest(name, choices or entries)
+    findings.refuse(variable, "%s is %s, which is not in the catalogue; %s.", variable, name or "empty",
+                    "the nearest is " + close if close else "choose one of " + ", ".join(choices or sorted(entries)))
     return None
 
 
-def _hardware(name: str, profile: HardwareProfile, inputs: Inputs) -> Hardware:
+def _hardware(name: str, profile: types.HardwareProfile, inputs: Inputs) -> types.Hardware:
     driver = inputs.path("serving_driver_path")
-    return {
-        **profile,
-        "id": name,
-        "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
-        "driver_path": driver,
-        "driver_version_file": driver + "/version.info",
-    }
+    return {**profile, "id": name, "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
+            "driver_path": driver, "driver_version_file": driver + "/version.info"}
 
 
-def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -> Model:
+def _model(catalogue: types.Catalogue, name: str, entry: types.ModelEntry, inputs: Inputs) -> types.Model:
     folder = inputs.path("weights_path").rstrip("/")
     original = catalogue["models"].get(entry["sources"]["quantize"]["from"]) if "quantize" in entry["sources"] else None
     quantize_from = inputs.path("weights_quantize_from") if inputs.text("weights_quantize_from") else (
@@ -273,92 +197,75 @@ def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -
     }
 
 
-def _check_support(hardware: Hardware, release: Release, model: Model, inputs: Inputs, findings: Findings) -> None:
+def _check_support(hardware: types.Hardware, release: types.Release, model: types.Model, inputs: Inputs,
+                   findings: Findings) -> None:
     """Refuse combinations that the catalogue rules out, and warn about known problems of the combination."""
-    status = support(model, release["id"])
+    status = lookup.support(model, release["id"])
     if status == "unstated":
-        findings.warn(
-            "release.undocumented",
-            "The catalogue does not state which releases support %s; release %s may not support it.",
-            model["name"], release["id"])
+        findings.warn("release.undocumented", "The catalogue does not state which releases support %s; release %s may "
+                      "not support it.", model["name"], release["id"])
     elif status == "undocumented":
-        documented = [name for name in release["usable"] if support(model, name) == "documented"]
-        findings.warn(
-            "release.undocumented",
-            "No documentation or test of upstream is known for %s with release %s; the last documented release is %s.",
-            model["name"], release["id"], documented[-1] if documented else "unknown")
+        documented = [name for name in release["usable"] if lookup.support(model, name) == "documented"]
+        findings.warn("release.undocumented", "No documentation or test of upstream is known for %s with release %s; "
+                      "the last documented release is %s.", model["name"], release["id"],
+                      documented[-1] if documented else "unknown")
     elif status is None:
-        findings.refuse(
-            "plan_release",
-            "plan_release is %s, which does not support %s; choose one of %s.",
-            release["id"], model["name"], ", ".join(release["usable"]))
+        findings.refuse("plan_release", "plan_release is %s, which does not support %s; choose one of %s.",
+                        release["id"], model["name"], ", ".join(release["usable"]))
 
     if hardware["series"] not in model["series"]:
-        findings.warn(
-            "plan_hardware",
-            "Upstream documents %s for %s, but plan_hardware is %s.", model["name"], ", ".join(model["series"]),
-            hardware["id"])
-    topology, nodes = inputs.choice("serving_topology", TOPOLOGIES), model["minimum_nodes"]
-    if nodes > max(1, len(inputs.items("serving_hosts")) if topology in GROUPED else 1):
-        findings.refuse(
-            "serving_topology",
-            "%s needs at least %d nodes, but serving_topology is %s; set it to data_parallel, and serving_hosts to %d "
-            "nodes.", model["name"], nodes, topology, nodes)
+        findings.warn("plan_hardware", "Upstream documents %s for %s, but plan_hardware is %s.", model["name"],
+                      ", ".join(model["series"]), hardware["id"])
+    topology, nodes = inputs.choice("serving_topology", groups.TOPOLOGIES), model["minimum_nodes"]
+    if nodes > max(1, len(inputs.items("serving_hosts")) if topology in groups.GROUPED else 1):
+        findings.refuse("serving_topology", "%s needs at least %d nodes, but serving_topology is %s; set it to "
+                        "data_parallel, and serving_hosts to %d nodes.", model["name"], nodes, topology, nodes)
     if topology in model["unsupported"]:
-        findings.refuse(
-            "serving_topology",
-            "serving_topology is %s, which is not supported for %s: %s (catalogue entry "
-            "models.%s.unsupported.%s); choose another topology.",
-            topology, model["name"], model["unsupported"][topology], model["id"], topology)
+        findings.refuse("serving_topology", "serving_topology is %s, which is not supported for %s: %s (catalogue "
+                        "entry models.%s.unsupported.%s); choose another topology.", topology, model["name"],
+                        model["unsupported"][topology], model["id"], topology)
 
     architecture = inputs.text("plan_architecture")
     if architecture and architecture not in set(release["architectures"]) & set(hardware["architectures"]):
-        findings.refuse(
-            "plan_architecture",
-            "plan_architecture is %s, but release %s has images for %s only; correct plan_architecture or "
-            "choose another release.",
-            architecture, release["id"], ", ".join(release["architectures"]))
+        findings.refuse("plan_architecture", "plan_architecture is %s, but release %s has images for %s only; correct "
+                        "plan_architecture or choose another release.", architecture, release["id"],
+                        ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
         applies = not architecture or architecture in bug.get("architectures", [architecture])
-        if applies and concerns(bug, model) and "mitigated_by" not in bug:
+        if applies and lookup.concerns(bug, model) and "mitigated_by" not in bug:
             findings.warn("known_bug." + name, "%s (%s).", bug["summary"].rstrip("."), bug["source"])
 
 
-def _deployment(
-    catalogue: Catalogue, hardware: Hardware, release: Release, model: Model, group: Group | None, inputs: Inputs,
-    members: Members, findings: Findings,
-) -> Plan:
+def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: types.Release, model: types.Model,
+                group: types.Group | None, inputs: Inputs, members: groups.Members, findings: Findings) -> types.Plan:
     """Return the plan for a hardware profile, release and model. Its hashes depend only on this host."""
     image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, model, inputs, findings)
-    environment = base_environment(release, model, inputs, findings)
+    environment = container.base_environment(release, model, inputs, findings)
     overrides = inputs.mapping("serving_args")
-    arguments = merge_arguments(catalogue, release, model, overrides, findings)
-    set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
-    restrict_media(arguments, overrides, findings)
-    set_shutdown_timeout(
-        catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
-    check_arguments(catalogue, arguments, release, model, findings)
+    arguments = serve_arguments.merge_arguments(catalogue, release, model, overrides, findings)
+    serve_arguments.set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    serve_arguments.restrict_media(arguments, overrides, findings)
+    serve_arguments.set_shutdown_timeout(catalogue, release, arguments, overrides,
+                                         inputs.integer("serving_drain_timeout_s", 0, 86400))
+    serve_arguments.check_arguments(catalogue, arguments, release, model, findings)
     api_key.check_exposure(inputs, arguments, group is None or group["rank"] == 0, findings)
-    resolve_conflicts(group, release, model, arguments, option_names(overrides), findings)
+    groups.resolve_conflicts(group, release, model, arguments, serve_arguments.option_names(overrides), findings)
     model["arguments"] = arguments
 
-    npus = usable_npus(hardware, inputs, findings)
-    placement = place_instances(npus, hardware, model, inputs, findings)
-    npus_of_instances = join_placement(placement, group, hardware, model, members, findings)
+    npus = container.usable_npus(hardware, inputs, findings)
+    placement = container.place_instances(npus, hardware, model, inputs, findings)
+    npus_of_instances = groups.join_placement(placement, group, hardware, model, members, findings)
     memory = resolve_memory(hardware, model, group, len(placement[0]) or model["npus"],
                             inputs.integer("plan_request_tokens", 1, 1 << 24), findings)
 
     settings = _container_settings(inputs, findings, group)
-    check = resolve_health_check(inputs, findings)
+    check = container.resolve_health_check(inputs, findings)
     if group and check and check["restart"]:
-        findings.refuse(
-            "serving_restart_hung",
-            "serving_restart_hung is true, but a restarted host cannot rejoin its group (serving_topology is %s); set "
-            "it to false.", group["topology"])
-    common = _Common(
-        hardware, model, group, settings, environment,
-        mounts=_mounts(hardware, model, patch, check, group, inputs, findings), health_check=check,
-        options=render(catalogue, release, arguments))
+        findings.refuse("serving_restart_hung", "serving_restart_hung is true, but a restarted host cannot rejoin its "
+                        "group (serving_topology is %s); set it to false.", group["topology"])
+    common = _Common(hardware, model, group, settings, environment,
+                     mounts=_mounts(hardware, model, patch, check, group, inputs, findings), health_check=check,
+                     options=serve_arguments.render(catalogue, release, arguments))
     instances = []
     for index, own in enumerate(npus_of_instances):
         instance = _instance(index, own, common, inputs, findings)
@@ -372,7 +279,7 @@ def _deployment(
             "refusals": []}
 
 
-def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
+def _instance_hash(instance: types.Instance, image: types.Image, weights_digest: str) -> str:
     """Return the hash of an instance. A running container with a different hash is out of date.
 
     The hash does not include the digest of the image. If you pin the image that already runs, the instance must not be
@@ -385,7 +292,7 @@ def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str
     return digest([image["reference"], weights_digest, deployed])
 
 
-def _container_settings(inputs: Inputs, findings: Findings, group: Group | None) -> ContainerSettings:
+def _container_settings(inputs: Inputs, findings: Findings, group: types.Group | None) -> types.ContainerSettings:
     """Return the settings that all containers of the host share."""
     bind = inputs.text("serving_bind")
     if not bind:
@@ -394,22 +301,17 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
     address = inputs.text("serving_address")
     for variable, value in (("serving_bind", bind), ("serving_address", address)):
         if value and not _is_host(value):
-            findings.refuse(
-                variable,
-                "%s must be a host name, an IPv4 address or an IPv6 address, without brackets, port and zone, but is "
-                "%r.", variable, value)
+            findings.refuse(variable, "%s must be a host name, an IPv4 address or an IPv6 address, without brackets, "
+                            "port and zone, but is %r.", variable, value)
     if bind == "0.0.0.0" and ":" in address and _is_host(address):
-        findings.refuse(
-            "serving_bind",
-            "serving_address is the IPv6 address %s, but serving_bind is 0.0.0.0, which is every IPv4 address; set "
-            "serving_bind to ::, which is every address.", address)
+        findings.refuse("serving_bind", "serving_address is the IPv6 address %s, but serving_bind is 0.0.0.0, which is "
+                        "every IPv4 address; set serving_bind to ::, which is every address.", address)
     shm_size = inputs.text("serving_shm_size") or ("16g" if group else "1g")
     if not re.match(r"^[1-9][0-9]*[kmg]?$", shm_size, re.IGNORECASE):
         findings.refuse("serving_shm_size", "serving_shm_size must be a size such as 1g, but is %r.", shm_size)
     if inputs.boolean("serving_privileged"):
-        findings.warn(
-            "serving_privileged",
-            "serving_privileged is true, so the containers have full access to their node.")
+        findings.warn("serving_privileged", "serving_privileged is true, so the containers have full access to their "
+                      "node.")
     policy = inputs.choice("serving_restart_policy", ("always", "unless-stopped", "on-failure", "no"))
     return {
         "bind": bind,
@@ -432,41 +334,35 @@ def _is_host(text: str) -> bool:
     return "%" not in text  # An IPv6 zone is valid on one host only.
 
 
-def _mounts(
-    hardware: Hardware, model: Model, patch: Patch | None, check: HealthCheck | None, group: Group | None,
-    inputs: Inputs, findings: Findings,
-) -> list[Mount]:
+def _mounts(hardware: types.Hardware, model: types.Model, patch: types.Patch | None, check: types.HealthCheck | None,
+            group: types.Group | None, inputs: Inputs, findings: Findings) -> list[types.Mount]:
     """Return the mounts that all instances of the host share."""
-    found = instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
+    found = container.instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
     if patch:
-        found.append(bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
+        found.append(container.bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
     if check:
-        found.append(bind_mount(check["host_path"], "file", HEALTH_TARGET, origin="health"))
+        found.append(container.bind_mount(check["host_path"], "file", container.HEALTH_TARGET, origin="health"))
     return found
 
 
-def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> Instance:
+def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> types.Instance:
     """Return an instance whose hash and labels are empty."""
     group, model, bind = common.group, common.model, common.settings["bind"]
     name = inputs.text("serving_container_name") or model["container_name"]
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
-        findings.refuse(
-            "serving_container_name",
-            "serving_container_name must start with a letter or digit and contain only letters, digits, '_', '.' and "
-            "'-', but is %r.", name)
+        findings.refuse("serving_container_name", "serving_container_name must start with a letter or digit and "
+                        "contain only letters, digits, '_', '.' and '-', but is %r.", name)
     port = inputs.integer("serving_port", 1, 65535) + index
     serves = group is None or group["rank"] == 0
     state_path = inputs.path("serving_state_path")
     with_tls = serves and bool(inputs.text("serving_tls_certificate"))
     client_address = bind if is_loopback(bind) else inputs.text("serving_address")
-    hccl = hccl_ports(index, inputs, findings)
-    launcher, command = instance_command(model, group, bind, port, npus, common.options)
-    membership: Membership = {} if group is None else {
-        "address": group["members"][group["rank"]]["address"],
-        "interface": inputs.text("serving_interface") or None,
-        "group_port": None if group["rank"] else group["port"],
-    }
-    instance: Instance = {
+    hccl = container.hccl_ports(index, inputs, findings)
+    launcher, command = groups.instance_command(model, group, bind, port, npus, common.options)
+    membership: types.Membership = {} if group is None else {
+        "address": group["members"][group["rank"]]["address"], "interface": inputs.text("serving_interface") or None,
+        "group_port": None if group["rank"] else group["port"]}
+    instance: types.Instance = {
         **common.settings,
         **membership,
         "index": index,
@@ -477,7 +373,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "url": base_url(client_address, port, with_tls) if serves else None,
         "devices": [device_path(npu) for npu in npus] + common.hardware["shared_devices"],
         "mounts": list(common.mounts),
-        "environment": {**common.environment, **hccl_environment(hccl)},
+        "environment": {**common.environment, **container.hccl_environment(hccl)},
         "hccl_ports": hccl,
         "secrets_path": None,
         "middleware_path": None,
@@ -485,52 +381,47 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "tls": with_tls,
         "launcher": launcher,
         "command": list(command),
-        "health": docker_health_check(
+        "health": container.docker_health_check(
             common.health_check, bind, port if serves else None, model["served_name"], with_tls),
         "hash": "",
         "labels": {},
     }
     if group:
-        instance["environment"].update(group_environment(group, npus, inputs, findings))
+        instance["environment"].update(groups.group_environment(group, npus, inputs, findings))
     if instance["privileged"]:
-        instance["environment"].update(dict.fromkeys(VISIBLE_NPUS, ",".join(map(str, npus))))
+        instance["environment"].update(dict.fromkeys(container.VISIBLE_NPUS, ",".join(map(str, npus))))
     if with_tls:
         instance["command"] += tls.OPTIONS
-        instance["mounts"] += [bind_mount(inputs.text(name), "file", target, origin="tls")
+        instance["mounts"] += [container.bind_mount(inputs.text(name), "file", target, origin="tls")
                                for name, target in tls.TARGETS.items()]
     if serves and inputs.text("serving_api_key"):
         instance["secrets_path"] = secrets = state_path + "/secrets.env"
         instance["middleware_path"] = middleware = api_key.middleware_path(state_path)
         instance["launcher"] = launcher + api_key.LAUNCHER
         instance["command"] += api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
-        instance["mounts"] += [
-            bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
-            bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
-    keep_plog(instance, inputs.path("serving_state_path"), inputs.integer("serving_plog_max_mb", 0, 1 << 20))
+        instance["mounts"] += [container.bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
+                               container.bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
+    container.keep_plog(instance, inputs.path("serving_state_path"), inputs.integer("serving_plog_max_mb", 0, 1 << 20))
     return instance
 
 
-def _check_ports(instances: list[Instance], group: Group | None, findings: Findings) -> None:
+def _check_ports(instances: list[types.Instance], group: types.Group | None, findings: Findings) -> None:
     """Refuse a plan with two listeners on the same port of the host."""
-    taken: list[tuple[str, Ports]] = []
+    taken: list[tuple[str, types.Ports]] = []
     if group and not group["rank"]:
         taken.append(("serving_group_port", (group["port"], group["port"])))
     for instance in instances:
         port = instance["port"]
         ranges = [] if port is None else [("serving_port", (port, port))]
-        host = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
+        host = instance["hccl_ports"]["host"] if instance["hccl_ports"] else container.HCCL_DEFAULT_PORTS
         ranges.append(("serving_hccl_port_base", host))
         for variable, (first, last) in ranges:
             for other, (low, high) in taken:
                 if first <= high and low <= last:
                     ports = "port %d" % first if first == last else "ports %d-%d" % (first, last)
-                    findings.refuse(
-                        variable,
-                        "%s assigns %s to instance %d, but this overlaps with %s; change one of the two variables.",
-                        variable, ports, instance["index"], other)
+                    findings.refuse(variable, "%s assigns %s to instance %d, but this overlaps with %s; change one of "
+                                    "the two variables.", variable, ports, instance["index"], other)
             taken.append((variable, (first, last)))
         if port is not None and port > 65535:
-            findings.refuse(
-                "serving_port",
-                "serving_port: instance %d would listen on port %d, which is above 65535; set a lower serving_port.",
-                instance["index"], port)
+            findings.refuse("serving_port", "serving_port: instance %d would listen on port %d, which is above 65535; "
+                            "set a lower serving_port.", instance["index"], port)

@@ -9,50 +9,21 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
-    SWITCH,
-    VALUE,
-    nearest,
-    serve_options,
-    version_key,
-    within,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Catalogue,
-    Model,
-    OptionKind,
-    Release,
-)
 
 # Options that another input controls. serving_args must not set them, because the two values could differ.
 OWNED = {
-    "model": "plan_model",
-    "quantization": "plan_model",
-    "host": "serving_bind",
-    "port": "serving_port",
-    "served-model-name": "serving_served_model_name",
-    "tensor-parallel-size": "serving_tensor_parallel_size",
-    "api-key": "serving_api_key",
-    "ssl-certfile": "serving_tls_certificate",
-    "ssl-keyfile": "serving_tls_key",
-    "ssl-ca-certs": "serving_tls_ca",
-    "ssl-cert-reqs": "serving_tls_ca",
-    "hf-token": "weights_hub_token",
-    "config": "serving_args",
-    "pipeline-parallel-size": "serving_topology",
-    "data-parallel-size": "serving_topology",
-    "data-parallel-size-local": "serving_topology",
-    "data-parallel-address": "serving_topology",
-    "data-parallel-rpc-port": "serving_topology",
-    "data-parallel-start-rank": "serving_topology",
-    "data-parallel-backend": "serving_topology",
-    "distributed-executor-backend": "serving_topology",
-    "headless": "serving_topology",
-    "nnodes": "serving_topology",
-    "node-rank": "serving_topology",
-    "master-addr": "serving_topology",
-    "master-port": "serving_topology",
+    "model": "plan_model", "quantization": "plan_model", "host": "serving_bind", "port": "serving_port",
+    "served-model-name": "serving_served_model_name", "tensor-parallel-size": "serving_tensor_parallel_size",
+    "api-key": "serving_api_key", "hf-token": "weights_hub_token", "config": "serving_args",
+    "ssl-certfile": "serving_tls_certificate", "ssl-keyfile": "serving_tls_key",
+    "ssl-ca-certs": "serving_tls_ca", "ssl-cert-reqs": "serving_tls_ca",
+    **dict.fromkeys((
+        "pipeline-parallel-size", "data-parallel-size", "data-parallel-size-local", "data-parallel-address",
+        "data-parallel-rpc-port", "data-parallel-start-rank", "data-parallel-backend", "distributed-executor-backend",
+        "headless", "nnodes", "node-rank", "master-addr", "master-port"), "serving_topology"),
 }
 
 # Options that are repeated for each item of a list. Any other option is followed by all items of the list.
@@ -64,23 +35,21 @@ NO_DOMAIN = "none.invalid"
 Arguments = dict[str, Any]
 
 
-def merge_arguments(
-    catalogue: Catalogue, release: Release, model: Model, overrides: Mapping[str, Any], findings: Findings,
-) -> Arguments:
+def merge_arguments(catalogue: types.Catalogue, release: types.Release, model: types.Model,
+                    overrides: Mapping[str, Any], findings: Findings) -> Arguments:
     """Return ``{option: value}``, the options of the model with the overrides merged by name. Null removes an option.
 
     Refuse options that the vLLM version of the release does not have, and options that another input controls.
 
     :param overrides: the input serving_args.
     """
-    known = serve_options(catalogue, release["vllm"])
+    known = lookup.serve_options(catalogue, release["vllm"])
     arguments = dict(model["arguments"])
     added: Arguments = {}
     for name, value in _normalized(overrides, findings).items():
         if name in OWNED:
-            findings.refuse(
-                "serving_args.owned",
-                "serving_args sets %s, which %s controls; set that variable instead.", name, OWNED[name])
+            findings.refuse("serving_args.owned", "serving_args sets %s, which %s controls; set that variable instead.",
+                            name, OWNED[name])
         elif name not in known:
             findings.refuse("serving_args.unknown", "%s", _unknown(name, catalogue, release, known))
         elif value is None:
@@ -96,26 +65,25 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
     return {_option(key) for key in overrides}
 
 
-def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list[str]:
+def render(catalogue: types.Catalogue, release: types.Release, arguments: Arguments) -> list[str]:
     """Return the options as command-line words, with full names and dashes. Only those in REPEATED can occur twice."""
-    kinds = serve_options(catalogue, release["vllm"])
+    kinds = lookup.serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
         kind = kinds[name]
-        if kind == VALUE and name in REPEATED:
+        if kind == lookup.VALUE and name in REPEATED:
             words += [word for item in _words(value) for word in ("--" + name, item)]
-        elif kind == VALUE:
+        elif kind == lookup.VALUE:
             words += ["--" + name, *_words(value)]
         elif value:
             words.append("--" + name)
-        elif kind == SWITCH:
+        elif kind == lookup.SWITCH:
             words.append("--no-" + name)
     return words
 
 
-def set_weight_nz(
-    arguments: Arguments, environment: dict[str, str], mode: str, release: Release, findings: Findings,
-) -> None:
+def set_weight_nz(arguments: Arguments, environment: dict[str, str], mode: str, release: types.Release,
+                  findings: Findings) -> None:
     """Add serving_weight_nz to the arguments or to the environment, depending on where the release reads it.
 
     :param mode: the value of serving_weight_nz. An empty string keeps the default of the release.
@@ -124,10 +92,8 @@ def set_weight_nz(
     if mode == "":
         return
     if mode not in [str(value) for value in rule["values"]]:
-        findings.refuse(
-            "serving_weight_nz",
-            "serving_weight_nz must be one of %s with release %s, but is %s.",
-            ", ".join(map(str, rule["values"])), release["id"], mode)
+        findings.refuse("serving_weight_nz", "serving_weight_nz must be one of %s with release %s, but is %s.",
+                        ", ".join(map(str, rule["values"])), release["id"], mode)
     elif "environment" in rule:
         environment[rule["environment"]] = mode
     else:
@@ -136,15 +102,14 @@ def set_weight_nz(
         arguments["additional-config"] = config
 
 
-def set_shutdown_timeout(
-    catalogue: Catalogue, release: Release, arguments: Arguments, overrides: Mapping[str, Any], seconds: int,
-) -> None:
+def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arguments: Arguments,
+                         overrides: Mapping[str, Any], seconds: int) -> None:
     """Set ``shutdown-timeout``, so that a stopped server finishes its requests, unless serving_args sets it.
 
     Releases whose vLLM does not have the option are skipped.
     """
     option = "shutdown-timeout"
-    if option in serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
+    if option in lookup.serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
         arguments[option] = seconds
 
 
@@ -158,48 +123,38 @@ def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings:
         arguments[option] = [NO_DOMAIN]
     elif not arguments.get(option):
         arguments.pop(option, None)
-        findings.warn(
-            "serving_args.media",
-            "serving_args sets no allowed-media-domains, so the server fetches pictures from any host that a client "
-            "names, internal ones included; list the hosts that it may fetch from.")
+        findings.warn("serving_args.media", "serving_args sets no allowed-media-domains, so the server fetches "
+                      "pictures from any host that a client names, internal ones included; list the hosts that it may "
+                      "fetch from.")
 
 
-def check_arguments(
-    catalogue: Catalogue, arguments: Arguments, release: Release, model: Model, findings: Findings,
-) -> None:
+def check_arguments(catalogue: types.Catalogue, arguments: Arguments, release: types.Release, model: types.Model,
+                    findings: Findings) -> None:
     """Refuse values that vLLM rejects only after minutes of loading. Warn about values that it silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
-        findings.refuse(
-            "serving_args.additional-config",
-            "serving_args: additional-config must be a mapping, but is %r.", config)
+        findings.refuse("serving_args.additional-config", "serving_args: additional-config must be a mapping, but is "
+                        "%r.", config)
     keys, ignored = catalogue["additional_config_keys"], release["additional_config_ignored"]
     for key in sorted(config) if isinstance(config, dict) else ():
-        if key in ignored or key not in keys or not within(keys[key], release["id"]):
-            close = nearest(key, [each for each in keys if within(keys[each], release["id"])])
-            reason = ignored.get(key) or (
-                "other releases have it" if key in keys else "no release has it" + (
-                    ", and the nearest key is %s" % close if close else ""))
-            findings.warn(
-                "serving_args.ignored", "serving_args: release %s ignores the key %s of additional-config: %s.",
-                release["id"], key, reason)
+        if key in ignored or key not in keys or not lookup.within(keys[key], release["id"]):
+            close = lookup.nearest(key, [each for each in keys if lookup.within(keys[each], release["id"])])
+            reason = ignored.get(key) or ("other releases have it" if key in keys else "no release has it" + (
+                ", and the nearest key is %s" % close if close else ""))
+            findings.warn("serving_args.ignored", "serving_args: release %s ignores the key %s of additional-config: "
+                          "%s.", release["id"], key, reason)
 
     batched, seqs = _number("max-num-batched-tokens", arguments, findings), _number("max-num-seqs", arguments, findings)
     length = _number("max-model-len", arguments, findings)
     if batched and seqs and batched < seqs:
-        findings.refuse(
-            "serving_args.batched_tokens",
-            "serving_args: max-num-batched-tokens (%d) must be at least max-num-seqs (%d).", batched, seqs)
+        findings.refuse("serving_args.batched_tokens", "serving_args: max-num-batched-tokens (%d) must be at least "
+                        "max-num-seqs (%d).", batched, seqs)
     if batched and length and batched < length and arguments.get("enable-chunked-prefill") is False:
-        findings.refuse(
-            "serving_args.batched_tokens",
-            "serving_args: without chunked prefill max-num-batched-tokens (%d) must be at least max-model-len (%d).",
-            batched, length)
+        findings.refuse("serving_args.batched_tokens", "serving_args: without chunked prefill max-num-batched-tokens "
+                        "(%d) must be at least max-model-len (%d).", batched, length)
     if length and length > model["context_length"]:
-        findings.refuse(
-            "serving_args.max_model_len",
-            "serving_args: max-model-len is %d, but the context of %s is limited to %d tokens; lower it.",
-            length, model["name"], model["context_length"])
+        findings.refuse("serving_args.max_model_len", "serving_args: max-model-len is %d, but the context of %s is "
+                        "limited to %d tokens; lower it.", length, model["name"], model["context_length"])
 
 
 def _normalized(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
@@ -209,9 +164,8 @@ def _normalized(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
     for key, value in overrides.items():
         name = _option(key)
         if name in values:
-            findings.refuse(
-                "serving_args.doubled",
-                "serving_args contains one option twice, as %s and as %s; keep only %s.", keys[name], key, name)
+            findings.refuse("serving_args.doubled", "serving_args contains one option twice, as %s and as %s; keep "
+                            "only %s.", keys[name], key, name)
         values[name], keys[name] = value, key
     return values
 
@@ -220,32 +174,32 @@ def _option(key: object) -> str:
     return str(key).lstrip("-").replace("_", "-")
 
 
-def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[str, OptionKind]) -> str:
+def _unknown(name: str, catalogue: types.Catalogue, release: types.Release,
+             known: Mapping[str, types.OptionKind]) -> str:
     """Return the message that refuses an option that the release does not have."""
     start = "serving_args: vllm serve of release %s (vLLM %s) has no option %s" % (release["id"], release["vllm"], name)
-    if name.startswith("no-") and known.get(name[3:]) == SWITCH:
+    if name.startswith("no-") and known.get(name[3:]) == lookup.SWITCH:
         return "%s; write %s: false." % (start, name[3:])
     option = catalogue["serve_options"].get(name)
     if option:
         since, until = option.get("since"), option.get("until")
-        if since and version_key(release["vllm"]) < version_key(since):
+        if since and lookup.version_key(release["vllm"]) < lookup.version_key(since):
             return "%s; it was added in vLLM %s, so remove it." % (start, since)
         return "%s; it was dropped in vLLM %s, so remove it." % (start, until)
-    close = nearest(name, known)
+    close = lookup.nearest(name, known)
     return start + ("; the nearest is %s." % close if close else "; remove it.")
 
 
-def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
+def _typed(name: str, value: Any, kind: types.OptionKind, findings: Findings) -> Any:
     """Return the value of an option, or refuse it if its type is wrong. A templated Boolean may be a string."""
-    if kind == VALUE:
+    if kind == lookup.VALUE:
         if isinstance(value, bool):
             findings.refuse(
                 "serving_args.type", "serving_args: %s must have a value, but is %s.", name, str(value).lower())
         return _parsed_config(value) if name == "additional-config" else value
     if str(value).lower() not in ("true", "false"):
-        findings.refuse(
-            "serving_args.type",
-            "serving_args: %s is a switch and must be true or false, but is %r.", name, value)
+        findings.refuse("serving_args.type", "serving_args: %s is a switch and must be true or false, but is %r.", name,
+                        value)
     return str(value).lower() == "true"
 
 

@@ -14,17 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import host_port
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import place_instances, usable_npus
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
-    Catalogue,
-    Group,
-    Hardware,
-    Member,
-    Model,
-    Release,
-)
 
 REPLICAS, DATA_PARALLEL, RAY, PIPELINE = "replicas", "data_parallel", "ray", "pipeline"
 TOPOLOGIES = (REPLICAS, DATA_PARALLEL, RAY, PIPELINE, "prefill_decode")
@@ -43,10 +36,8 @@ ENVIRONMENT = {"HCCL_CONNECT_TIMEOUT": "600", "OMP_PROC_BIND": "false"}
 # Needed before `ray start`, because workers inherit the environment of the raylet on their node.
 RAY_ENVIRONMENT = {"RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 OWNED_ENVIRONMENT = {
-    "HCCL_IF_IP": "serving_group_address",
-    "VLLM_HOST_IP": "serving_group_address",
-    "GLOO_SOCKET_IFNAME": "serving_interface",
-    "TP_SOCKET_IFNAME": "serving_interface",
+    "HCCL_IF_IP": "serving_group_address", "VLLM_HOST_IP": "serving_group_address",
+    "GLOO_SOCKET_IFNAME": "serving_interface", "TP_SOCKET_IFNAME": "serving_interface",
     "HCCL_SOCKET_IFNAME": "serving_interface",
 }
 
@@ -61,9 +52,8 @@ RAY_HEAD = ["/bin/bash", "-c", 'address=$1 port=$2; shift 2; ray start --head --
 Members = Mapping[str, Mapping[str, Any]]
 
 
-def resolve_group(
-    catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None, members: Members,
-) -> Group | None:
+def resolve_group(catalogue: types.Catalogue, release: types.Release, inputs: Inputs, findings: Findings,
+                  host: str | None, members: Members) -> types.Group | None:
     """Return the group of the host, or None if the host is not in a group or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
@@ -76,18 +66,16 @@ def resolve_group(
     if topology == PIPELINE and "nnodes" not in serve_options(catalogue, release["vllm"]):
         able = [name for name in release["usable"]
                 if "nnodes" in serve_options(catalogue, catalogue["releases"][name]["vllm"])]
-        findings.refuse(
-            "serving_topology",
-            "serving_topology is pipeline, but vLLM %s of release %s has no option --nnodes; set it to ray%s.",
-            release["vllm"], release["id"], ", or plan_release to one of " + ", ".join(able) if able else "")
+        findings.refuse("serving_topology", "serving_topology is pipeline, but vLLM %s of release %s has no option "
+                        "--nnodes; set it to ray%s.", release["vllm"], release["id"],
+                        ", or plan_release to one of " + ", ".join(able) if able else "")
     port = _port(topology, inputs, findings)
-    found: list[Member] = [{"host": name, "address": _address(name, members[name], findings)}
-                           for name in named if name in members]
+    found: list[types.Member] = [
+        {"host": name, "address": _address(name, members[name], findings)} for name in named if name in members]
     addresses = [member["address"] for member in found]
     for address in sorted({address for address in addresses if address and addresses.count(address) > 1}):
-        findings.refuse(
-            "serving_group_address",
-            "serving_group_address is %s on more than one host of the group; give each host its own address.", address)
+        findings.refuse("serving_group_address", "serving_group_address is %s on more than one host of the group; give "
+                        "each host its own address.", address)
     if host is None or len(findings.refusals) > before:
         return None
     return {"topology": topology, "host": host, "rank": named.index(host), "port": port, "members": found}
@@ -97,19 +85,14 @@ def _check_hosts(topology: str, named: list[str], host: str | None, members: Mem
     """Refuse serving_hosts if it is not a valid group that includes this host."""
     unknown = [name for name in named if name not in members]
     if len(set(named)) < 2 or len(set(named)) < len(named):
-        findings.refuse(
-            "serving_hosts",
-            "serving_hosts must name two or more different hosts for serving_topology %s, but names %s.",
-            topology, ", ".join(named) or "none")
+        findings.refuse("serving_hosts", "serving_hosts must name two or more different hosts for serving_topology %s, "
+                        "but names %s.", topology, ", ".join(named) or "none")
     elif host not in named:
-        findings.refuse(
-            "serving_hosts",
-            "serving_hosts names %s, but not %s itself; add it, or set serving_topology of this host to replicas.",
-            ", ".join(named), host)
+        findings.refuse("serving_hosts", "serving_hosts names %s, but not %s itself; add it, or set serving_topology "
+                        "of this host to replicas.", ", ".join(named), host)
     elif unknown:
-        findings.refuse(
-            "serving_hosts",
-            "serving_hosts names %s, which is not in the inventory; correct the name.", ", ".join(unknown))
+        findings.refuse("serving_hosts", "serving_hosts names %s, which is not in the inventory; correct the name.",
+                        ", ".join(unknown))
 
 
 def _check_shared(host: str | None, members: Members, findings: Findings) -> None:
@@ -118,10 +101,8 @@ def _check_shared(host: str | None, members: Members, findings: Findings) -> Non
     for name, other in members.items():
         for variable in SHARED:
             if other.get(variable) != own.get(variable):
-                findings.refuse(
-                    variable,
-                    "%s is %r on %s, but %r on %s, which is in the same group; give both hosts the same value.",
-                    variable, own.get(variable), host, other.get(variable), name)
+                findings.refuse(variable, "%s is %r on %s, but %r on %s, which is in the same group; give both hosts "
+                                "the same value.", variable, own.get(variable), host, other.get(variable), name)
 
 
 def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
@@ -131,10 +112,8 @@ def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
     port = inputs.integer("serving_group_port", 1024, 65535)
     first, last = RAY_WORKER_PORTS
     if topology == RAY and first <= port <= last:
-        findings.refuse(
-            "serving_group_port",
-            "serving_group_port is %d, but Ray uses the ports from %d to %d for its workers; choose another port.",
-            port, first, last)
+        findings.refuse("serving_group_port", "serving_group_port is %d, but Ray uses the ports from %d to %d for its "
+                        "workers; choose another port.", port, first, last)
     return port
 
 
@@ -146,18 +125,14 @@ def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
     except ValueError:
         address = None
     if address is None or address.is_loopback or address.is_unspecified:
-        findings.refuse(
-            "serving_group_address",
-            "serving_group_address of %s must be the IPv4 address by which the other hosts reach it, but is %s.",
-            name, text or "empty")
+        findings.refuse("serving_group_address", "serving_group_address of %s must be the IPv4 address by which the "
+                        "other hosts reach it, but is %s.", name, text or "empty")
         return ""
     return text
 
 
-def resolve_conflicts(
-    group: Group | None, release: Release, model: Model, arguments: dict[str, Any], overrides: set[str],
-    findings: Findings,
-) -> None:
+def resolve_conflicts(group: types.Group | None, release: types.Release, model: types.Model, arguments: dict[str, Any],
+                      overrides: set[str], findings: Findings) -> None:
     """Remove default arguments of the model that do not work with the topology. Refuse such arguments in serving_args.
 
     :param overrides: the names of the options in serving_args.
@@ -172,23 +147,19 @@ def resolve_conflicts(
         if option in overrides and conflict.get("left_to_vllm"):
             continue
         if option in overrides:
-            findings.refuse(
-                "serving_args.topology",
-                "serving_args sets %s, which does not work with serving_topology %s in release %s: %s; remove it.",
-                option, group["topology"], release["id"], conflict["reason"])
+            findings.refuse("serving_args.topology", "serving_args sets %s, which does not work with serving_topology "
+                            "%s in release %s: %s; remove it.", option, group["topology"], release["id"],
+                            conflict["reason"])
         else:
             del arguments[option]
     reason = model["untested"].get(group["topology"])
     if reason:
-        findings.warn(
-            "serving_topology", "serving_topology is %s, which is untested with %s: %s.",
-            group["topology"], model["name"], reason)
+        findings.warn("serving_topology", "serving_topology is %s, which is untested with %s: %s.", group["topology"],
+                      model["name"], reason)
 
 
-def join_placement(
-    placement: list[list[int]], group: Group | None, hardware: Hardware, model: Model, members: Members,
-    findings: Findings,
-) -> list[list[int]]:
+def join_placement(placement: list[list[int]], group: types.Group | None, hardware: types.Hardware, model: types.Model,
+                   members: Members, findings: Findings) -> list[list[int]]:
     """Return the NPUs of each instance of a host. All data parallel ranks of a host form one instance.
 
     Also set ``tensor_parallel_size`` of the group and, with data parallelism, ``size``, ``local`` and ``start``.
@@ -200,10 +171,8 @@ def join_placement(
     group["tensor_parallel_size"] = len(placement[0])
     if group["topology"] != DATA_PARALLEL:
         if len(placement) > 1:
-            findings.refuse(
-                "serving_replicas",
-                "serving_replicas must be 1 with serving_topology %s, whose nodes form one engine, but is %d.",
-                group["topology"], len(placement))
+            findings.refuse("serving_replicas", "serving_replicas must be 1 with serving_topology %s, whose nodes form "
+                            "one engine, but is %d.", group["topology"], len(placement))
         return placement[:1]
     ignored = Findings()  # The plan of each member reports its own findings.
     ranks = []
@@ -215,9 +184,8 @@ def join_placement(
     return [[npu for npus in placement for npu in npus]]
 
 
-def instance_command(
-    model: Model, group: Group | None, bind: str, port: int, npus: list[int], options: list[str],
-) -> tuple[list[str], list[str]]:
+def instance_command(model: types.Model, group: types.Group | None, bind: str, port: int, npus: list[int],
+                     options: list[str]) -> tuple[list[str], list[str]]:
     """Return the launcher and the command of an instance.
 
     :param options: the rendered arguments, which follow the options that other inputs control.
@@ -239,7 +207,7 @@ def instance_command(
     return launcher, ["vllm", "serve", model["path"], *address, *name, *parallel, *options]
 
 
-def _parallel(group: Group) -> list[str]:
+def _parallel(group: types.Group) -> list[str]:
     """Return the parallelism options of a member, which depend on its rank."""
     head, port = group["members"][0]["address"], str(group["port"])
     if group["topology"] == DATA_PARALLEL:
@@ -261,7 +229,7 @@ def _without(option: str, words: list[str]) -> list[str]:
     return words[:at] + words[at + 2:]
 
 
-def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
+def group_environment(group: types.Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
     """Return the environment variables with which the members find each other.
 
     The variables of :func:`interface_environment` are added when the container is started, because the network
@@ -270,9 +238,8 @@ def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: F
     site = inputs.mapping("serving_env")
     for name, variable in sorted(OWNED_ENVIRONMENT.items()):
         if name in site:
-            findings.refuse(
-                "serving_env.owned",
-                "serving_env sets %s, which %s controls; set that variable instead.", name, variable)
+            findings.refuse("serving_env.owned", "serving_env sets %s, which %s controls; set that variable instead.",
+                            name, variable)
     address = group["members"][group["rank"]]["address"]
     found = {name: value for name, value in ENVIRONMENT.items() if name not in site}
     found.update(HCCL_IF_IP=address, VLLM_HOST_IP=address)

@@ -478,7 +478,7 @@ class Instance(ContainerSettings, Membership):
     hccl_ports: HcclPorts | None
     #: File on the node with the API key; None without a key.
     secrets_path: str | None
-    #: File on the node with the middleware that demands the API key; None without a key.
+    #: File on the node with the middleware that requires the API key; None without a key.
     middleware_path: str | None
     #: Folder on the node with plog; None if plog stays in the container.
     plog_path: str | None

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Anonymize recordings of the vendor's tools. Equal values have equal replacements.
+"""Anonymize recordings of the vendor's tools. Equal values get the same replacement.
 
-Addresses keep their subnets. IPv4 addresses are moved to 240.0.0.0/5, which is reserved, IPv6 addresses to
-2001:db8::/32, and MAC addresses to 02:00:00. Serial numbers keep their form.
+Addresses of one subnet stay in one subnet. IPv4 addresses are mapped to 240.0.0.0/5, which is reserved, IPv6 addresses
+to 2001:db8::/32, and MAC addresses to 02:00:00. Serial numbers keep their format.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IPV4 = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)"
 _TOKEN = re.compile(r"(?i)(?P<version>%s)|(?P<mac>%s)|(?P<ipv6>%s)|(?P<ipv4>%s)" % (_VERSION, _MAC, _IPV6, _IPV4))
 _SERIAL = re.compile(
     r"(?im)^[^\n:=|]{0,60}(?<![a-z])(?:serial|s/?n|[a-z]?die|uuid|guid|asset|barcode)(?![a-z])[^\n:=|]{0,60}[:=]([^\n|]+)")
-# Names in certificate subjects, of the driver's user, in home directories, and in a column of the process table.
+# Names: in certificate subjects, as the user of the driver, in home directories, and in a column of the process table.
 _NAME = re.compile(
     r"(?im)((?:subject|issuer)\[|^User(?:Name|Group)=|/home/|^\|[ \d]+\|[ ]*\d+[ ]*\|[ ]+)"
     r"(?!HwHiAiUser$|(?:python[\d.]*|vllm\S*|ray(?:::\S*)?)[ ])"
@@ -35,8 +35,8 @@ _PORT = re.compile(r"(?i)Ifname: \d*[a-z-]*\d+(?:/\d+)*(?::\d+)?|(?:\w+: )?\d+")
 _PUBLIC_TLVS = ("", "Time to Live TLV", "System Capabilities TLV", "Maximum Frame Size TLV", "End of LLDPDU TLV")
 # Words that the tools print. They are kept even if they are also host names.
 _WORDS = ("localhost", "npu", "chip", "node", "host", "device", "ascend", "version", "link")
-# Shorter texts, such as NA, are not serial numbers.
-_SERIAL_LENGTH = 6
+# Shorter values, such as NA, are not serial numbers.
+_MIN_SERIAL_LENGTH = 6
 
 
 class Anonymizer:
@@ -58,19 +58,19 @@ class Anonymizer:
         except (ValueError, LookupError, TypeError, AttributeError) as error:  # for example, the file is truncated
             return json.dumps({"error": f"The recording of this node is damaged: {type(error).__name__}."}) + "\n"
 
-    def _recording(self, found: dict[str, Any]) -> dict[str, Any]:
-        self._add_hosts(found.pop("names"))
-        outputs = [(each, stream) for each in found["commands"] for stream in ("stdout", "stderr")]
-        texts = [*(each[stream] for each, stream in outputs), *found["files"].values()]
-        numbers = {self._plain(match[1]) for each in texts for match in _SERIAL.finditer(each)}
-        serials = [re.compile("(?i)" + "[ :-]?".join(map(re.escape, number)))
-                   for number in sorted(numbers, key=len, reverse=True)
-                   if len(number) >= _SERIAL_LENGTH and len(set(number)) > 1 and re.search("[0-9]", number)]
+    def _recording(self, recording: dict[str, Any]) -> dict[str, Any]:
+        self._add_hosts(recording.pop("names"))
+        outputs = [(each, stream) for each in recording["commands"] for stream in ("stdout", "stderr")]
+        texts = [*(each[stream] for each, stream in outputs), *recording["files"].values()]
+        serials = {self._plain(match[1]) for each in texts for match in _SERIAL.finditer(each)}
+        patterns = [re.compile("(?i)" + "[ :-]?".join(map(re.escape, serial)))
+                    for serial in sorted(serials, key=len, reverse=True)
+                    if len(serial) >= _MIN_SERIAL_LENGTH and len(set(serial)) > 1 and re.search("[0-9]", serial)]
         for each, stream in outputs:
             output = self._lldp(each[stream]) if "-lldp" in each["argv"] else each[stream]
-            each[stream] = self._text(output, serials)
-        return {**found, "files": {name: self._text(each, serials) for name, each in found["files"].items()},
-                "kernel": self._text(found["kernel"], serials)}
+            each[stream] = self._text(output, patterns)
+        return {**recording, "files": {name: self._text(each, patterns) for name, each in recording["files"].items()},
+                "kernel": self._text(recording["kernel"], patterns)}
 
     def _add_hosts(self, names: Iterable[str]) -> None:
         for name in names:
@@ -79,9 +79,9 @@ class Anonymizer:
                     self._hosts.add(each)
                     self._name("host", each)
 
-    def _text(self, text: str, serials: Iterable[re.Pattern[str]]) -> str:
-        for serial in serials:
-            text = serial.sub(lambda match: self._serial(match[0]), text)
+    def _text(self, text: str, patterns: Iterable[re.Pattern[str]]) -> str:
+        for pattern in patterns:
+            text = pattern.sub(lambda match: self._serial(match[0]), text)
         hosts = "|".join(map(re.escape, sorted(self._hosts, key=len, reverse=True))) or "$."
         text = re.sub(f"(?i)(?<![a-z0-9])(?:{hosts})(?![a-z0-9])", lambda match: self._name("host", match[0]), text)
         text = _NAME.sub(lambda match: match[1] + self._name("name", match[2]).ljust(
@@ -89,7 +89,7 @@ class Anonymizer:
         return _TOKEN.sub(self._token, text)
 
     def _lldp(self, text: str) -> str:
-        """Replace the texts in which the switch describes itself, except the names of its ports."""
+        """Replace the strings in which the switch describes itself, except the names of its ports."""
         title, lines = "", []
         for line in text.split("\n"):
             body = line.strip()
@@ -114,7 +114,7 @@ class Anonymizer:
         return re.sub(r"[\W_]", "", value).upper()
 
     def _serial(self, value: str) -> str:
-        """Return another serial number with the same form."""
+        """Return another serial number in the same format."""
         stream = iter(self._bytes(self._plain(value), len(value)))
         return "".join(char if not char.isalnum() else "%d" % (next(stream) % 10) if char.isdigit()
                        else ("ABCDEF" if char.isupper() else "abcdef")[next(stream) % 6] for char in value)
@@ -126,15 +126,15 @@ class Anonymizer:
 
     def _mac(self, value: str) -> str:
         plain = self._plain(value)
-        if len(set(plain)) == 1:  # no address, or broadcast
+        if len(set(plain)) == 1:  # all zeros, or broadcast
             return value
         digits = iter("020000" + self._bytes(plain, 5).hex())
         return re.sub(r"[0-9A-Fa-f]", lambda _digit: next(digits), value)
 
     def _ipv4(self, value: str) -> str:
-        """Return a replacement with the same last octet. Addresses with a common prefix still have one afterwards."""
+        """Return a replacement with the same last octet. Replacements share a prefix if the original addresses do."""
         octets = [int(octet) for octet in value.split(".")]
-        if max(octets) > 255 or octets[0] in (0, 127) or octets[0] >= 224:  # not a host address, or a netmask
+        if max(octets) > 255 or octets[0] in (0, 127) or octets[0] >= 224:  # a netmask, or otherwise not a host address
             return value
         bits = "".join(f"{octet:08b}" for octet in octets)
         moved = "11110" + "".join(str(int(bits[at]) ^ self._bytes(bits[:at], 1)[0] & 1) for at in range(5, 24))

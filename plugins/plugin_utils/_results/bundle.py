@@ -42,7 +42,7 @@ def causes(note: NodeNote) -> list[dict[str, Any]]:
 
 
 def first_fault_of(notes: Mapping[str, NodeNote]) -> str:
-    """Return a text that names the first fault of the nodes, or that there is none."""
+    """Return a text that names the first fault on any node, or that there is none."""
     nodes = []
     for host, note in notes.items():
         for source in dict.fromkeys(cause["source"] for cause in note["diagnosis"]):

@@ -12,10 +12,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.renamed_checks import RENAMED
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.currency import Deployed
 
 SCHEMA = "ascend.vllm/stage-result/v1"
 
@@ -26,6 +31,8 @@ PASSED, FAILED, WARNED, WAIVED, NOT_RUN, UNSUPPORTED = (
     "passed", "failed", "warned", "waived", "not_run", "unsupported",
 )
 STATUSES = (PASSED, FAILED, WARNED, WAIVED, NOT_RUN, UNSUPPORTED)
+# Only in reports: the result of a stage belongs to something else than what is deployed now, see `currency`.
+STALE = "stale"
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 SEVERITIES = (CRITICAL, WARNING, INFO)
@@ -97,6 +104,10 @@ class StageResult(TypedDict):
     #: The reason why there is no observation; None if there is one.
     error: str | None
     collection_version: str | None
+    #: The run that wrote the result; missing in older results.
+    run_id: NotRequired[str | None]
+    #: What a stage that tests a service has tested; missing in all other results.
+    deployed: NotRequired[Deployed]
 
 
 # A file without one of these keys is not a stage result.
@@ -227,7 +238,7 @@ def stage_status(checks: Iterable[CheckOutcome]) -> str:
 def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Mapping[str, Any] | None = None,
                  observed: Mapping[str, Any] | None = None, started_at: str | None = None,
                  finished_at: str | None = None, duration_s: float | None = None, error: str | None = None,
-                 collection_version: str | None = None) -> StageResult:
+                 collection_version: str | None = None, run_id: str | None = None) -> StageResult:
     """Return the result of a stage; the ids of its checks are prefixed with the stage."""
     plan = plan or {}
     return {
@@ -245,6 +256,7 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
         "observed": observed or {},
         "error": error,
         "collection_version": collection_version,
+        "run_id": run_id,
     }
 
 

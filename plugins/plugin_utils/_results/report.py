@@ -1,46 +1,55 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report on the results of all stages on all hosts, as data and as Markdown.
+"""The report on the results of all stages on all hosts, as data.
 
-A stage without a result is reported as ``not_run``, never as passed.
+A stage without a result is reported as ``not_run``, and a result that belongs to something else than what is deployed
+now as ``stale``, never as passed.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict, TypeVar, cast
+import calendar
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypedDict, cast
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CheckOutcome, StageResult
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, rows
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome, StageResult
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.currency import Change, Current
 
-SCHEMA = "ascend.vllm/report/v1"
-
-Row = TypeVar("Row")
-
-_MARKS = {
-    contract.PASSED: "passed",
-    contract.FAILED: "FAILED",
-    contract.WARNED: "warned",
-    contract.WAIVED: "waived",
-    contract.NOT_RUN: "not run",
-    contract.UNSUPPORTED: "unsupported",
-}
-
-_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+SCHEMA = "ascend.vllm/report/v2"
 
 # ``{host: {stage: result}}``
 Results = Mapping[str, Mapping[str, StageResult]]
+
+# The worst status first. A stage that was not run or is not supported does not count.
+_ORDER = (contract.FAILED, contract.STALE, contract.WARNED, contract.WAIVED, contract.PASSED)
+# The values of report_fail_on.
+FAIL_ON = (contract.FAILED, contract.STALE, contract.NOT_RUN)
+# A check of the report itself, with the id ``<stage>.current``.
+CURRENT = Check("current", contract.WARNING, "The result belongs to what is deployed now", "")
 
 
 class Cell(TypedDict):
     """The outcome of a stage on a host."""
 
+    #: A status of a stage result, or ``stale``.
     status: str
     #: UTC, ISO 8601; None for a stage that was not run.
     finished_at: str | None
+    #: Seconds between the end of the stage and the report.
+    age_s: int | None
+    duration_s: float | None
+    #: Whether the result is older than report_max_age_h.
+    old: bool
+    #: Whether the result was written by the run that wrote the report.
+    this_run: bool
+    #: What has changed since the result. A failed result stays failed, because only a new run can show that its cause
+    #: was removed; every other result with changes is ``stale``.
+    changes: list[Change]
+    #: The changes in one sentence; None if there are none.
+    stale: str | None
     #: ``{status: number of checks}``.
     checks: dict[str, int]
     #: The reason why there is no observation; None if there is one.
@@ -48,114 +57,113 @@ class Cell(TypedDict):
 
 
 class Finding(CheckOutcome):
-    """A check that did not pass."""
+    """A check that did not pass, or a stale result (id ``<stage>.current``)."""
 
     host: str
+    stage: str
+    #: When the stage finished (UTC, ISO 8601).
+    finished_at: str | None
+    #: The file with the whole observation, relative to the folder of the report.
+    evidence: str
 
 
-class Service(TypedDict):
-    """A service that responded: a vLLM server or a balancer."""
+class Coverage(TypedDict):
+    """The part of the report that its run has checked. All other results are from earlier runs."""
 
-    host: str
-    name: str
-    url: str
-    served_name: str
-    #: Start of its container (UTC, ISO 8601); None for a balancer.
-    since: str | None
-    #: Whether the container is the same as in the previous report.
-    unchanged: bool
-
-
-class Figure(contract.Figure):
-    """A measured value of a host."""
-
-    host: str
-
-
-class Comparison(TypedDict):
-    """The scores of two models on the same dataset, in points."""
-
-    host: str
-    dataset: str
-    metric: str
-    #: The model that was measured before, and its score.
-    compared_with: str
-    before: float
-    #: The model that is served, and its score.
-    model: str | None
-    after: float
-    #: ``after`` minus ``before``.
-    delta: float
-    #: Whether the score dropped by no more than accuracy_maximum_drop.
-    within: bool
-
-
-class Pin(TypedDict):
-    """An input that pins the verified image or model by its digest."""
-
-    name: str
-    value: str
+    run_id: str | None
+    #: UTC, ISO 8601.
+    started_at: str | None
+    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which asks no node.
+    stages: list[str]
     hosts: list[str]
+    #: Nodes of the inventory that are not in the report, because of ``--limit``.
+    left_out: list[str]
 
 
 class Report(TypedDict):
-    """The content of ``<report_path>/report.json``, see docs/schemas/report-v1.json."""
+    """The content of ``<report_path>/report.json``, see docs/schemas/report-v2.json."""
 
     schema: str
     #: UTC, ISO 8601.
     generated_at: str
     collection_version: str
+    #: The worst status of all results.
     status: str
+    #: The values of report_fail_on that are in the report. If there are any, the playbook fails.
+    fails_on: list[str]
+    coverage: Coverage
+    max_age_h: float
     releases: list[str]
     models: list[str]
     plan_hashes: list[str]
     #: ``{host: {stage: cell}}``, with all stages for each host.
     hosts: dict[str, dict[str, Cell]]
+    #: ``{host: what is on it}``, with which results are compared.
+    deployed: dict[str, Current]
+    #: Hosts with a result that is passed, warned or waived, and none that is failed or stale.
     passing_hosts: list[str]
     failing_hosts: list[str]
     findings: list[Finding]
-    services: list[Service]
-    figures: list[Figure]
-    comparisons: list[Comparison]
-    pins: list[Pin]
+    services: list[rows.Service]
+    figures: list[rows.Figure]
+    comparisons: list[rows.Comparison]
+    pins: list[rows.Pin]
     #: Warnings of the plan, each with its hosts.
     plan_warnings: list[str]
 
 
-def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str,
-              last: Report | None = None, plan_warnings: Sequence[str] = ()) -> Report:
+def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str, last: Report | None = None,
+              plan_warnings: Sequence[str] = (), current: Mapping[str, Current] | None = None,
+              run: tuple[str | None, str | None] = (None, None), left_out: Sequence[str] = (), max_age_h: float = 24,
+              fail_on: Collection[str] = (contract.FAILED,)) -> Report:
     """Return the report.
 
-    :param found: the results by host and stage.
-    :param hosts: all expected hosts, in the order of the report.
-    :param now: the time of the report (UTC, ISO 8601).
+    :param hosts: all expected hosts, in the order of the report. :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
+    :param current: ``{host: what is on it}``. The results of other hosts are compared with nothing.
+    :param run: the id and the start of this run. :param left_out: the nodes of the inventory that it does not include.
     """
+    current = current or {}
     results = [(host, found.get(host, {})) for host in hosts]
     every = [result for _host, stages in results for result in stages.values()]
     # By host and stage, in the order of site.yml.
     in_order = [(host, stages[stage]) for host, stages in results for stage in contract.STAGES if stage in stages]
     # An observation that could not be judged may have any format.
     judged = [(host, result) for host, result in in_order if not result["error"]]
-    unreadable: list[Finding] = []
-    services = _rows(judged, "serving", lambda host, result: _services(result, last), unreadable)
-    figures = _rows(judged, None, _figures, unreadable)
-    comparisons = _rows(judged, "accuracy", _comparisons, unreadable)
-    pins = _shared(_rows(judged, None, _pins, unreadable))
+    unreadable: list[tuple[str, StageResult, CheckOutcome]] = []
+    services = rows.collect(judged, "serving", lambda _host, result: rows.services(
+        result, last["services"] if last else ()), unreadable)
+    figures = rows.collect(judged, None, rows.figures, unreadable)
+    comparisons = rows.collect(judged, "accuracy", rows.comparisons, unreadable)
+    pins = rows.shared(rows.collect(judged, None, rows.pins, unreadable))
+    cells = {host: {stage: _cell(stages.get(stage), current.get(host), now, run[0], max_age_h)
+                    for stage in contract.STAGES} for host, stages in results}
+    # The status of each result of a host. A stage without a result has none.
+    statuses = {host: [cells[host][stage]["status"] for stage in stages if stage in cells[host]]
+                for host, stages in results}
+    fresh = [(host, result["stage"]) for host, result in in_order if run[0] and result.get("run_id") == run[0]]
+    present = {cell["status"] for row in cells.values() for cell in row.values()}
     return {
         "schema": SCHEMA,
         "generated_at": now,
         "collection_version": collection_version,
-        "status": _verdict(every),
+        "status": _worst(status for each in statuses.values() for status in each),
+        "fails_on": [status for status in FAIL_ON if status in fail_on and status in present],
+        "coverage": {
+            "run_id": run[0], "started_at": run[1], "stages": [
+                stage for stage in contract.STAGES if any(stage == each for _host, each in fresh)],
+            "hosts": list(dict.fromkeys(host for host, _stage in fresh)), "left_out": list(left_out)},
+        "max_age_h": max_age_h,
         "releases": sorted({result["release"] for result in every if result["release"]}),
         "models": sorted({result["model"] for result in every if result["model"]}),
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
-        "hosts": {host: {stage: _cell(stages.get(stage)) for stage in contract.STAGES} for host, stages in results},
-        "passing_hosts": [host for host, stages in results
-                          if stages and _verdict(stages.values()) != contract.FAILED],
-        "failing_hosts": [host for host, stages in results if _verdict(stages.values()) == contract.FAILED],
-        "findings": [cast(Finding, {**check, "host": host}) for host, result in in_order for check in result["checks"]
-                     if check["status"] != contract.PASSED] + unreadable,
+        "hosts": cells,
+        "deployed": {host: current[host] for host in hosts if host in current},
+        "passing_hosts": [host for host, each in statuses.items() if _worst(each) not in FAIL_ON],
+        "failing_hosts": [host for host, each in statuses.items() if contract.FAILED in each],
+        "findings": [_finding(host, result, check) for host, result in in_order
+                     for check in [*_stale(result["stage"], cells[host][result["stage"]]), *result["checks"]]
+                     if check["status"] != contract.PASSED] + [_finding(*each) for each in unreadable],
         "services": services,
         "figures": figures,
         "comparisons": comparisons,
@@ -164,204 +172,57 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
     }
 
 
-def table(report: Report) -> list[str]:
-    """Return the table of hosts and stages as lines of plain text."""
-    rows = [[host, *(_MARKS[cells[stage]["status"]] for stage in contract.STAGES)]
-            for host, cells in report["hosts"].items()]
-    return _text.table([["host", *contract.STAGES], *rows])
-
-
-def to_markdown(report: Report) -> str:
-    """Return the report as Markdown."""
-    shown = _text.markdown
-    lines = ["# %s" % shown(headline(report)), ""]
-    lines += ["- Written %s by ascend.vllm %s" % (shown(report["generated_at"]), shown(report["collection_version"]))]
-    if report["models"]:
-        lines += ["- Model %s on vLLM Ascend %s" % (
-            shown(", ".join(report["models"])), shown(", ".join(report["releases"])))]
-    if report["plan_hashes"]:
-        lines += ["- Plan %s" % shown(", ".join(report["plan_hashes"]))]
-    lines += ["- " + shown(service) for service in services(report)]
-    lines += ["", "## Stages", "", *_table(["host", *contract.STAGES], [
-        [host, *(_MARKS[cells[stage]["status"]] for stage in contract.STAGES)]
-        for host, cells in report["hosts"].items()])]
-    lines += _findings(report, "Failed checks", (contract.FAILED,))
-    lines += _findings(report, "Warnings", (contract.WARNED,))
-    if report["plan_warnings"]:
-        lines += ["", "## Warnings of the plan", "", *("- " + shown(sentence) for sentence in report["plan_warnings"])]
-    if report["figures"]:
-        lines += ["", "## Figures", "", *_table(["host", "figure", "value", "unit"], [
-            [figure["host"], figure["name"], _number(figure["value"]), figure["unit"]]
-            for figure in report["figures"]], right=[2])]
-    if report["comparisons"]:
-        lines += ["", "## Accuracy of two models on the same data", "", *_table(
-            ["host", "dataset", "reference model", "its score", "served model", "its score", "difference", "verdict"],
-            [[row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], "%.4g" % row["before"],
-              row["model"], "%.4g" % row["after"], "%+.4g" % row["delta"],
-              "within the limit" if row["within"] else "TOO LOW"] for row in report["comparisons"]],
-            right=[3, 5, 6])]
-    if report["pins"]:
-        lines += ["", "## Pins", "", "Add these lines to the inventory to pin the image and the model that were "
-                  "verified:", "", "```yaml"]
-        lines += [_text.one_line('%s: "%s"  # %s' % (pin["name"], pin["value"], _names(pin["hosts"], report["hosts"])))
-                  for pin in report["pins"]] + ["```"]
-    lines += _findings(report, "Waived checks", (contract.WAIVED,))
-    lines += _findings(report, "Not checked", (contract.NOT_RUN, contract.UNSUPPORTED))
-    lines += ["", "The full result of each stage is in `<host>/<stage>.json` in the same folder."]
-    return "\n".join(lines) + "\n"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[int] = ()) -> list[str]:
-    """Return the lines of a table in Markdown.
-
-    :param right: the indexes of the right-aligned columns.
-    """
-    rules = ["---:" if index in right else "---" for index in range(len(header))]
-    cells = [[_text.markdown(cell, _text.CELL_LIMIT) for cell in row] for row in rows]
-    return ["| %s |" % " | ".join(row) for row in [header, rules, *cells]]
-
-
-def services(report: Report) -> list[str]:
-    """Return one line per service: its host, served name and URL, and when its container started."""
-    return [_text.one_line("%(host)s serves %(served_name)s at %(url)s" % service + (
-        ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else ""))
-        for service in report["services"]]
-
-
-def headline(report: Report) -> str:
-    """Return the verdict in one sentence."""
-    hosts = len(report["hosts"])
-    if not any(cell["finished_at"] for cells in report["hosts"].values() for cell in cells.values()):
-        return "Nothing was run"
-    if report["failing_hosts"]:
-        return _text.one_line("%d of %d hosts failed: %s" % (
-            len(report["failing_hosts"]), hosts, ", ".join(report["failing_hosts"])), 10 * _text.LINE_LIMIT)
-    passed = [stage for stage in contract.STAGES
-              if all(cells[stage]["status"] in (contract.PASSED, contract.WARNED, contract.WAIVED)
-                     for cells in report["hosts"].values())]
-    warned = any(finding["status"] == contract.WARNED for finding in report["findings"])
-    names = _names(report["hosts"], report["hosts"])
-    return _text.one_line("%d of %d stages passed on %s%s" % (
-        len(passed), len(contract.STAGES), names, ", with warnings" if warned else ""))
-
-
-def _services(result: StageResult, last: Report | None) -> Iterator[Service]:
-    """Return a host's responding services: planned instances and balancers."""
-    observed, host = result["observed"], result["host"]
-    containers = {instance["name"]: instance["container"] for instance in observed.get("instances", ())
-                  if instance["state"] == "ready"}
-    balancers = {check["subject"] for check in result["checks"]
-                 if check["id"] == "serving.balancer" and check["status"] == contract.PASSED}
-    started = {(service["host"], service["name"]): service.get("since")
-               for service in (last.get("services", ()) if last else ())}
-    for service in observed.get("services", ()):
-        name = service["name"]
-        if name in containers or service["url"] in balancers:
-            since = str(containers[name]["started_at"])[:19] + "Z" if name in containers else None
-            yield {"host": host, "name": str(name), "url": str(service["url"]),
-                   "served_name": str(service["served_name"]), "since": since,
-                   "unchanged": since is not None and started.get((host, name)) == since}
-
-
-def _figures(host: str, result: StageResult) -> Iterator[Figure]:
-    for row in result["observed"].get("figures", ()):
-        yield {"host": host, "name": str(row["name"]), "value": _as_number(row["value"]), "unit": str(row["unit"])}
-
-
-def _comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
-    observed = result["observed"]
-    for row in observed.get("comparison", ()):
-        yield {"host": host, "dataset": str(row["dataset"]), "metric": str(row["metric"]),
-               "compared_with": str(observed["compared_with"]["model"]), "before": _as_number(row["before"]),
-               "model": result["model"], "after": _as_number(row["after"]), "delta": _as_number(row["delta"]),
-               "within": bool(row["within"])}
-
-
-def _as_number(value: Any) -> float:
-    if isinstance(value, (int, float)):
-        return value
-    raise TypeError(f"{value!r:.80} is not a number")
-
-
-def _rows(judged: Iterable[tuple[str, StageResult]], stage: str | None,
-          read: Callable[[str, StageResult], Iterable[Row]], unreadable: list[Finding]) -> list[Row]:
-    """Return the rows that the results of a stage (None for all) contribute to the report.
-
-    :param unreadable: receives a finding for each result whose rows have an unexpected format.
-    """
-    rows: list[Row] = []
-    for host, result in judged:
-        if stage in (None, result["stage"]):
-            try:
-                rows += list(read(host, result))
-            except (LookupError, TypeError, ValueError, AttributeError) as error:
-                checks = contract.Checks(())
-                checks.not_run("observation", f"The report cannot show what was observed ({error!r}).")
-                unreadable += [cast(Finding, {**check, "id": f"{result['stage']}.{check['id']}", "host": host})
-                               for check in checks.as_list()]
-    return rows
-
-
-def _pins(host: str, result: StageResult) -> Iterator[Pin]:
-    """Yield the digest of the image or the model of a host, unless the stage failed."""
-    observed, name = result["observed"], {"image": "image_digest", "weights": "weights_digest"}.get(result["stage"])
-    if name and result["status"] != contract.FAILED:
-        value = _image_digest(observed) if result["stage"] == "image" else observed.get("digest")
-        if _DIGEST.fullmatch(str(value)):
-            yield {"name": name, "value": str(value), "hosts": [host]}
-
-
-def _shared(pins: Iterable[Pin]) -> list[Pin]:
-    """Merge the pins: one for each digest, with all its hosts."""
-    hosts: dict[tuple[str, str], list[str]] = {}
-    for pin in pins:
-        hosts.setdefault((pin["name"], pin["value"]), []).extend(pin["hosts"])
-    return [{"name": name, "value": value, "hosts": found} for (name, value), found in hosts.items()]
-
-
-def _image_digest(observed: Mapping[str, Any]) -> str | None:
-    """Return the registry digest of the image; for an image from an archive, return its id."""
-    image = observed.get("image") or {}
-    repository = str(observed.get("reference")).rpartition(":")[0]
-    digests = sorted(image.get("digests") or (), key=lambda digest: digest.rpartition("@")[0] != repository)
-    return digests[0].rpartition("@")[2] if digests else image.get("id")
-
-
-def _cell(result: StageResult | None) -> Cell:
+def _cell(result: StageResult | None, current: Current | None, now: str, run_id: str | None, max_age_h: float) -> Cell:
     if result is None:
-        return {"status": contract.NOT_RUN, "finished_at": None, "checks": {}, "error": None}
+        return {"status": contract.NOT_RUN, "finished_at": None, "age_s": None, "duration_s": None, "old": False,
+                "this_run": False, "changes": [], "stale": None, "checks": {}, "error": None}
     counts: dict[str, int] = {}
     for check in result["checks"]:
         counts[check["status"]] = counts.get(check["status"], 0) + 1
-    return {"status": result["status"], "finished_at": result["finished_at"], "checks": counts,
-            "error": result["error"]}
+    changes = currency.changes(result, current) if current else []
+    age = age_s(result["finished_at"], now)
+    return {"status": contract.STALE if changes and result["status"] != contract.FAILED else result["status"],
+            "finished_at": result["finished_at"], "age_s": age, "duration_s": result.get("duration_s"),
+            "old": age is not None and age > max_age_h * 3600,
+            "this_run": bool(run_id) and result.get("run_id") == run_id, "changes": changes,
+            "stale": currency.sentence(changes) if changes else None, "checks": counts, "error": result["error"]}
 
 
-def _verdict(results: Iterable[StageResult]) -> str:
+def _stale(stage: str, cell: Cell) -> list[CheckOutcome]:
+    """Return the finding for a stale result; none for another one."""
+    if cell["status"] != contract.STALE:
+        return []
+    return [{"id": f"{stage}.{CURRENT.id}", "severity": CURRENT.severity, "status": contract.STALE, "subject": None,
+             "title": CURRENT.title, "expected": {each["what"]: each["now"] for each in cell["changes"]},
+             "actual": {each["what"]: each["was"] for each in cell["changes"]}, "message": cell["stale"],
+             "remedy": f"Run playbooks/site.yml --tags {stage}."}]
+
+
+def _finding(host: str, result: StageResult, check: CheckOutcome) -> Finding:
+    return cast(Finding, {**check, "host": host, "stage": result["stage"], "finished_at": result["finished_at"],
+                          "evidence": f"{host}/{result['stage']}.json"})
+
+
+def failing_host(report: Report) -> str | None:
+    """Return the first host with a status in ``fails_on``."""
+    return next((host for host, cells in report["hosts"].items()
+                 if any(cell["status"] in report["fails_on"] for cell in cells.values())), None)
+
+
+def _worst(statuses: Iterable[str]) -> str:
     """Return the worst status of the stages that were run; not_run if no stage was run."""
-    statuses = {result["status"] for result in results}
-    for status in (contract.FAILED, contract.WARNED, contract.WAIVED, contract.PASSED):
-        if status in statuses:
-            return status
-    return contract.NOT_RUN
+    found = set(statuses)
+    return next((status for status in _ORDER if status in found), contract.NOT_RUN)
 
 
-def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str]:
-    """Return a section with one line per finding, which lists the hosts with this finding; empty without findings."""
-    hosts: dict[str, list[str]] = {}
-    for finding in report["findings"]:
-        if finding["status"] in statuses:
-            hosts.setdefault(contract.sentence(finding), []).append(finding["host"])
-    return ["", "## " + title, ""] + [
-        "- **%s** %s" % (_text.markdown(_names(found, report["hosts"])), _text.markdown(text))
-        for text, found in hosts.items()] if hosts else []
+def age_s(then: str | None, now: str) -> int | None:
+    """Return the seconds between two times (UTC, ISO 8601); None if the first is missing or has another format."""
+    try:
+        return max(0, epoch(now) - epoch(then or ""))
+    except ValueError:
+        return None
 
 
-def _names(found: Iterable[str], hosts: Collection[str]) -> str:
-    """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report."""
-    names = list(dict.fromkeys(found))
-    return "all %d hosts" % len(hosts) if len(names) == len(hosts) > 1 else ", ".join(names)
-
-
-def _number(value: float) -> str:
-    return "%.4g" % value if isinstance(value, float) else str(value)
+def epoch(stamp: str) -> int:
+    """Return a time (UTC, ISO 8601) in seconds since the epoch. Raise ValueError if it has another format."""
+    return calendar.timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))

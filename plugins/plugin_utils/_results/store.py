@@ -5,7 +5,8 @@
 
 Stages write these files, the report reads them, and stages exchange data only through them. The results of stages
 remain after the run. All other files belong to one run and are ignored by later runs: the plan of each host,
-observations that are judged together, and notes for other hosts.
+observations that are judged together, and notes for other hosts. Only the report reads the plan and the status of an
+earlier run, to find results that are out of date.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import Run
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.currency import Current
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
 
 OBSERVED = "observed"
@@ -37,9 +39,12 @@ OBSERVED = "observed"
 MAX_DEPTH = 64
 # Results and reports have the permissions that the umask allows; only their owner can access all other files.
 RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
+# The exporter of Prometheus runs as another user.
+METRICS_MODE = 0o644
 # Files in the results folder; no host may have such a name.
 _LEASE = ".lease.json"
-_REPORTS = ("report.json", "report.md")
+_REPORTS = ("report.json", "report.md", "report.html", "report.prom", "junit.xml", "hosts_passed.txt",
+            "hosts_failed.txt", "history")
 
 
 class LeaseHeld(Exception):
@@ -127,7 +132,7 @@ class Records:
             raise BadHostName(
                 f"The inventory has a host with the name {host!r}, but a folder for its results cannot have this name; "
                 f"rename the host: the name must not contain a slash or invisible characters, start with a dot, have "
-                f"more than 255 bytes, or be {' or '.join(_REPORTS)}.")
+                f"more than 255 bytes, or be one of {', '.join(_REPORTS)}.")
         return self.root / host
 
     def read_json(self, path: Path, needed: Collection[str] = ()) -> dict[str, Any] | None:
@@ -181,6 +186,24 @@ class Records:
     def write(self, path: Path, text: str) -> Path:
         """Write a result or report atomically with secrets masked, and return its path; write nothing in check mode."""
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
+
+    def write_form(self, name: str, text: str) -> Path:
+        """Write a form of the report, or remove that of an earlier run if it has no content."""
+        path = self.root / name
+        if text:
+            self.write(path, text)
+        else:
+            path.unlink(missing_ok=True)
+        if path.suffix == ".prom":
+            path.chmod(METRICS_MODE)
+        return path
+
+    def read_current(self, host: str, results: Mapping[str, StageResult]) -> Current:
+        """Return what is on a host according to its results, and to its plan and status of any run."""
+        saved = _read(self.folder(host) / "plan.json", ("plan",))[0]
+        status = _read(self._note(host, currency.STATUS), ("note",))[0]
+        return {**currency.newest(results, status["note"] if status else None),
+                "plan": saved["plan"].get("hash") if saved else None}
 
     def write_private(self, path: Path, content: bytes) -> Path:
         """Atomically write a file that only its owner can read, even in check mode, and return its path."""
@@ -254,15 +277,18 @@ class Records:
 
     def write_note(self, host: str, name: str, note: Mapping[str, Any]) -> Path:
         """Write a note for the other hosts of this run."""
-        return self._write_run_file(self.folder(host) / OBSERVED / f"{name}.note.json", {"note": note})
+        return self._write_run_file(self._note(host, name), {"note": note})
 
     def read_notes(self, hosts: Iterable[str], name: str) -> dict[str, dict[str, Any]]:
         """Return ``{host: note}`` for the hosts that have written this note in this run."""
-        notes = {host: self._read_run_file(self.folder(host) / OBSERVED / f"{name}.note.json")[0] for host in hosts}
+        notes = {host: self._read_run_file(self._note(host, name))[0] for host in hosts}
         return {host: found["note"] for host, found in notes.items() if found}
 
     def _observed(self, host: str, stage: str) -> Path:
         return self.folder(host) / OBSERVED / f"{stage}.json"
+
+    def _note(self, host: str, name: str) -> Path:
+        return self.folder(host) / OBSERVED / f"{name}.note.json"
 
     def _write_run_file(self, path: Path, data: Mapping[str, Any]) -> Path:
         return _write_atomically(path, to_json({"run_id": self.run_id, **data}), PRIVATE_MODE)

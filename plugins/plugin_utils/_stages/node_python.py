@@ -14,8 +14,16 @@ import shlex
 from ansible.module_utils import basic
 from ansible.release import __version__ as core_version
 
-# The modules of this collection need Python 3.7. Since 2.17, ansible-core has its own minimum.
-MINIMUM: tuple[int, int] = max((3, 7), getattr(basic, "_PY_MIN", (3, 7)))
+
+def _minimum(of_core: object) -> tuple[int, int]:
+    """Return the oldest usable Python. The modules of this collection need 3.7.
+
+    :param of_core: the version that ansible-core needs; in 2.16, this is a boolean.
+    """
+    return max((3, 7), of_core) if isinstance(of_core, tuple) else (3, 7)
+
+
+MINIMUM = _minimum(getattr(basic, "_PY_MIN", None))
 
 # The login may print a banner around this line, so it has a mark at both ends.
 _LINE = re.compile(r"<ascend-vllm-python (.+) (\d+)\.(\d+)\.(\d+)>")

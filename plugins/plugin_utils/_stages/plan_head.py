@@ -27,10 +27,11 @@ _LINES = 3
 _START_S, _TOKEN_S = 20, 0.04
 
 
-def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers: Sequence[str]) -> list[str]:
+def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers: Sequence[str],
+         hosts: Sequence[str]) -> list[str]:
     """Return a text for each title.
 
-    :param inputs: the inputs of all roles. :param balancers: the URLs of its balancers.
+    :param inputs: the inputs of all roles. :param balancers: the URLs of its balancers. :param hosts: those of the run.
     """
     image, model, group, instances = plan["image"], plan["model"], plan["group"], plan["instances"]
     warnings = Counter(warning["id"].partition(".")[0] for warning in plan["warnings"])
@@ -44,8 +45,8 @@ def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers
             image["reference"], image["digest"] or "", inputs["image_registry_mirror"]),
         "weights_source %(weights_source)s, weights_distribution %(weights_distribution)s" % inputs,
         "%s of %s" % (group["topology"], ", ".join(member["host"] for member in group["members"])) if group
-        else "each node serves alone",
-        "; ".join(filter(None, [_accuracy(inputs, stages), _benchmark(plan, inputs, stages)])) or "nothing",
+        else "each node serves independently",
+        "; ".join(filter(None, [_accuracy(inputs, stages), _benchmark(plan, inputs, stages, hosts)])) or "nothing",
         ", ".join("%d %s" % (count, name) for name, count in sorted(warnings.items())) or "none",
     ]
 
@@ -67,11 +68,13 @@ def _accuracy(inputs: Mapping[str, Any], stages: Sequence[str]) -> str:
     return "accuracy of %s, which may take hours" % ", ".join(str(each["name"]) for each in inputs["accuracy_datasets"])
 
 
-def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str]) -> str:
+def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hosts: Sequence[str]) -> str:
     """Return what the benchmark measures, and about how long this takes."""
     if "benchmark" not in stages:
         return ""
-    chosen = targets.chosen(plan, targets.planned(inputs))
+    planned = targets.planned(inputs)
+    absent = sorted(set(inputs["balancer_nodes"]) - set(hosts)) if planned["benchmark_balancer_url"] == "auto" else []
+    chosen = targets.chosen(plan, {**planned, "benchmark_balancer_url": ""} if absent else planned)
     prompts, rate = inputs["benchmark_num_prompts"], float(inputs["benchmark_request_rate"])
     tokens_s = _TOKEN_S * inputs["benchmark_random_output_len_tokens"]
     # A limited number of requests is generated at the same time.
@@ -81,7 +84,14 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str]) -> 
         len(serving_instances(plan)) if target == targets.INSTANCE else 1 for target in chosen)
     seconds = runs * run_s
     more = [inputs["benchmark_sweep"]] * (inputs["benchmark_sweep"] != "none") + list(inputs["benchmark_offline"])
-    return "%d requests per instance at %s/s, %d x %s, about %s%s" % (
-        prompts, inputs["benchmark_request_rate"], inputs["benchmark_repeats"], ", ".join(chosen),
+    images = inputs["benchmark_images_per_request"] if inputs["benchmark_dataset"] == "random-mm" else 0
+    shape = "%d random tokens%s" % (
+        inputs["benchmark_random_input_len_tokens"], " and %d images" % images if images else "")
+    if inputs["benchmark_dataset"] == "custom":
+        shape = "prompts of %s" % inputs["benchmark_dataset_path"]
+    return "%d requests per instance at %s/s (%s, %d generated tokens), %d x %s, about %s%s%s" % (
+        prompts, inputs["benchmark_request_rate"], shape, inputs["benchmark_random_output_len_tokens"],
+        inputs["benchmark_repeats"], ", ".join(chosen),
         "%d s" % seconds if seconds < 120 else "%d min" % (seconds / 60),
-        ", and longer for %s" % " and ".join(more) if more else "")
+        ", and longer for %s" % " and ".join(more) if more else "",
+        "; not through the balancer, because this run lacks %s" % ", ".join(absent) if absent else "")

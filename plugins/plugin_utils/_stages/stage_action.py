@@ -27,23 +27,10 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
-    LeaseHeld,
-    ObservationRecord,
-    Records,
-    json_data,
-    timestamp,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run, store
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    BadInput,
-    known_secrets,
-    plain,
-    role_inputs,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Observation
@@ -83,20 +70,19 @@ class StageAction(ActionBase):
             options["stage"] = {"type": "str", "required": True, "choices": list(JUDGES)}
         options["plan"] = {"type": "dict"}
         _result, args = self.validate_argument_spec(argument_spec=options)
-        self.args: dict[str, Any] = plain(args)
+        self.args: dict[str, Any] = _role_inputs.plain(args)
         self.task_vars = task_vars
         self.host: str = task_vars["inventory_hostname"]
         self.stage = stage or self.args["stage"]
         self.judge = JUDGES[self.stage]
-        self.inputs = role_inputs(self._templar, task_vars, self.stage, "report")
-        self.secrets = known_secrets(self._templar, task_vars)
-        self.records = Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
-                               warn=self.warn)
+        self.inputs = _role_inputs.role_inputs(self._templar, task_vars, self.stage, "report")
+        self.secrets = _role_inputs.known_secrets(self._templar, task_vars)
+        self.records = store.Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
+                                     warn=self.warn)
         self.clock = time.monotonic()
         self.context = Context(
             host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
-            inputs=self.inputs,
-            measured=self.args.get("measured") or {}, phase=self.args.get("phase") or "",
+            inputs=self.inputs, measured=self.args.get("measured") or {}, phase=self.args.get("phase") or "",
             failure=self.args.get("failure"), check_mode=self._task.check_mode,
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
@@ -105,17 +91,18 @@ class StageAction(ActionBase):
         if self.CHANGES and self.stage not in OBSERVING:
             pass_lease(self._task, self.host, self.context.plan["docker_socket"])
 
-    def observe(self) -> ObservationRecord:
+    def observe(self) -> store.ObservationRecord:
         """Observe the node. If the node is unreachable or the module fails, the record contains the reason."""
-        record = ObservationRecord(phase=self.context.phase, started_at=timestamp())
+        record = store.ObservationRecord(phase=self.context.phase, started_at=store.timestamp())
         return self.add_to(record, self.observation)
 
-    def add_to(self, record: ObservationRecord, observation: Callable[[], dict[str, Any]]) -> ObservationRecord:
+    def add_to(self, record: store.ObservationRecord,
+               observation: Callable[[], dict[str, Any]]) -> store.ObservationRecord:
         """Return the record with an additional observation merged into it, or with the reason why there is none."""
         try:
             self.inputs, mistakes = checked(self.stage, replace(self.context, inputs=self.inputs))
             if mistakes:
-                raise BadInput(" ".join(mistakes.values()))
+                raise _role_inputs.BadInput(" ".join(mistakes.values()))
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
         except AnsibleConnectionFailure as lost:
@@ -159,7 +146,7 @@ class StageAction(ActionBase):
         try:
             with deadline(limit_s):
                 self.need_python()
-                return cast("dict[str, Any]", json_data(self._call(module, arguments)))
+                return cast("dict[str, Any]", store.json_data(self._call(module, arguments)))
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
@@ -205,7 +192,7 @@ class StageAction(ActionBase):
         """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
         return redact(text, self.secrets)
 
-    def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
+    def judge_and_record(self, record: store.ObservationRecord, surveyed: bool = False,
                          only: list[str] | None = None) -> dict[str, Any]:
         """Judge the observation, write the result of the stage, and return the result of the task.
 
@@ -218,8 +205,8 @@ class StageAction(ActionBase):
         found: list[contract.CheckOutcome] = []
         if not record.failure:
             try:
-                found = json_data(self.judge.judge(replace(self.context, observed=record.observed,
-                                                           survey=self._survey() if surveyed else None)))
+                found = store.json_data(self.judge.judge(replace(
+                    self.context, observed=record.observed, survey=self._survey() if surveyed else None)))
             except Exception as error:
                 record = replace(record, failure=self.context.failure or (
                     f"The observation of {self.host} cannot be judged: {self.masked(unexpected(error))}"))
@@ -242,10 +229,13 @@ class StageAction(ActionBase):
             raise AnsibleActionFail(str(mistake)) from mistake
         if only and not record.failure:
             found = contract.renewed(self.records.read_result(self.host, self.stage), found, only)
-        result: StageResult = json_data(contract.stage_result(
+        result: contract.StageResult = store.json_data(contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
-            record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
-            COLLECTION_VERSION))
+            record.started_at, store.timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
+            COLLECTION_VERSION, self.records.run_id))
+        if self.stage in currency.OF_A_SERVICE:
+            saved = self.records.read_results(self.host, currency.OBSERVING)
+            result["deployed"] = currency.newest({**saved, self.stage: result})
         path = self.records.write_result(result)
         failed = contract.failures(result)
         if self.context.check_mode and not failed:
@@ -304,11 +294,11 @@ class StageAction(ActionBase):
         return part["part"]
 
 
-def hold_lease(records: Records) -> None:
+def hold_lease(records: store.Records) -> None:
     """Take or renew the lease of the results folder. Raise AnsibleActionFail if another run holds it."""
     try:
         records.hold_lease()
-    except LeaseHeld as held:
+    except store.LeaseHeld as held:
         raise AnsibleActionFail(f"Nothing was changed. {held}") from held
     except OSError as error:
         raise AnsibleActionFail(f"The results folder cannot be written ({error}); set report_path to a folder of this "
@@ -367,7 +357,7 @@ def unexpected(error: Exception) -> str:
     return f"{type(error).__name__}: {error_line(error)}{place}"
 
 
-def summary(result: StageResult, failed: list[str]) -> str:
+def summary(result: contract.StageResult, failed: list[str]) -> str:
     """Return one line about a result. It contains the failed checks or, if no check failed, the warnings."""
     if failed:
         return "%d of %d checks failed on %s. %s" % (

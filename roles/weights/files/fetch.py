@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from typing import BinaryIO
@@ -122,13 +122,8 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 
 def incomplete(folder: str, environment: dict[str, str]) -> str:
     """Return a text that lists the incomplete files in the folder. It is empty if there are none."""
-    try:
-        with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:
-            wanted = json.loads(stream.read(MAX_FILE))
-    except (KeyError, OSError):  # The files that msModelSlim will write are not known.
-        return ""
-    sizes = {entry["path"]: entry["size"] for entry in wanted["files"] or ()}
-    lacking = [path for path in wanted["download"] if size(os.path.join(folder, path)) != sizes[path]]
+    sizes, paths = wanted_files(environment)
+    lacking = [path for path in paths if size(os.path.join(folder, path)) != sizes[path]]
     others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return f" (incomplete: {', '.join(lacking[:3])}{others})" if lacking else ""
 
@@ -169,7 +164,7 @@ def log_in(token: str) -> None:
 
 def fetch_all(url: str, folder: str, workers: int, paths: list[str], token: str | None) -> None:
     """Download the paths below the URL, several at a time, and resume incomplete files."""
-    sizes, headers = wanted_sizes(), {"Authorization": f"Bearer {token}"} if token else None
+    sizes, headers = wanted_files()[0], {"Authorization": f"Bearer {token}"} if token else None
     with ThreadPoolExecutor(workers) as pool:
         fetched = pool.map(lambda path: fetch(f"{url}/{quote(path)}", os.path.join(folder, path), headers,
                                               sizes.get(path)), paths)
@@ -177,14 +172,14 @@ def fetch_all(url: str, folder: str, workers: int, paths: list[str], token: str 
             print(f"{path}: {count} bytes", flush=True)
 
 
-def wanted_sizes() -> dict[str, int]:
-    """Return ``{path: size}`` of the files that are wanted; empty if they are not known."""
+def wanted_files(environment: Mapping[str, str] = os.environ) -> tuple[dict[str, int], list[str]]:
+    """Return ``{path: size}`` of the wanted files, and the paths to download. Both are empty if they are not known."""
     try:
-        with open(os.environ["STAGING_WANTED"], encoding="utf-8") as stream:
-            files = json.loads(stream.read(MAX_FILE))["files"]
-    except (KeyError, OSError):
-        return {}
-    return {entry["path"]: entry["size"] for entry in files or ()}
+        with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:
+            wanted = json.loads(stream.read(MAX_FILE))
+    except (KeyError, OSError):  # The files that msModelSlim will write are not known.
+        return {}, []
+    return {entry["path"]: entry["size"] for entry in wanted["files"] or ()}, wanted["download"]
 
 
 def fetch(url: str, target: str, headers: dict[str, str] | None, wanted: int | None = None) -> int:

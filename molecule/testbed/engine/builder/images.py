@@ -175,5 +175,5 @@ def metadata(layer: Layer, name: str, version: str, entry_points: str = "") -> N
 def commands(layer: Layer, targets: dict[str, str]) -> None:
     """Add scripts to /usr/local/bin; ``targets`` is ``{name: module:function}``."""
     for name, target in targets.items():
-        module, _, function = target.partition(":")
+        module, _colon, function = target.partition(":")
         layer.add(f"/usr/local/bin/{name}", SCRIPT.format(module=module, function=function), 0o755)

@@ -92,7 +92,7 @@ def write_w8a8(model, ranges: dict[str, tuple[float, float]], common: Path, fold
     tensors = {}
     description = {"model_quant_type": "W8A8", "version": "1.0.0", "group_size": 0, "kv_quant_type": None}
     for name, tensor in model.state_dict().items():
-        layer, _, kind = published_name(name).rpartition(".")
+        layer, _dot, kind = published_name(name).rpartition(".")
         if layer not in layers:
             tensors["%s.%s" % (layer, kind)] = tensor.to(torch.bfloat16)
             description["%s.%s" % (layer, kind)] = "FLOAT"

@@ -204,11 +204,11 @@ def other_pictures(illustration, generator: random.Random) -> list[tuple[Image.I
     """Return pictures other than the bundled one, each with whether it shows words (from the same letters)."""
     letters = [letter for letter in illustration.GLYPHS if letter != " "]
     words = ["TONGYI", "Qwen", "Qwen TONGYI", "TONGYI wen"]
-    words += ["".join(generator.choices(letters, k=generator.randint(3, 9))) for _ in range(12)]
+    words += ["".join(generator.choices(letters, k=generator.randint(3, 9))) for _word in range(12)]
     pictures = [(as_image(illustration.draw(text)), True) for text in words]
-    for _ in range(12):
+    for _picture in range(12):
         size = 28 * generator.randint(2, 16), 28 * generator.randint(2, 8)
-        colors = [tuple(generator.randrange(256) for _ in range(3)) for _ in range(3)]
+        colors = [tuple(generator.randrange(256) for _channel in range(3)) for _color in range(3)]
         picture = Image.new("RGB", size, colors[0])
         picture.paste(colors[1], (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
         pictures.append((picture, False))
@@ -275,8 +275,8 @@ def train(folder: Path, lessons: dict) -> Qwen2_5_VLForConditionalGeneration:
     processor = AutoProcessor.from_pretrained(folder)
     model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(folder)).float()
     samples = curriculum(lessons, generator)
-    inputs = [encode(processor, messages, answer) for _, messages, answer in samples]
-    weights = [weight for weight, _, _ in samples]
+    inputs = [encode(processor, messages, answer) for _weight, messages, answer in samples]
+    weights = [weight for weight, _messages, _answer in samples]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=STEPS, pct_start=0.1)
     for step in range(STEPS):
@@ -298,7 +298,7 @@ def wrong_answers(model, folder: Path, lessons: dict) -> list[str]:
     """Return one line for each lesson that the model answers wrongly with greedy decoding."""
     processor = AutoProcessor.from_pretrained(folder)
     wrong = []
-    for _, messages, answer in curriculum(lessons, random.Random(SEED)):
+    for _weight, messages, answer in curriculum(lessons, random.Random(SEED)):
         inputs = processor.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )

@@ -67,7 +67,7 @@ class AscendConfig(QuantizationConfig):
         """
         if not isinstance(layer, LinearBase):
             return None
-        parent, _, name = prefix.removeprefix("language_model.").rpartition(".")
+        parent, _dot, name = prefix.removeprefix("language_model.").rpartition(".")
         kind = self.types["%s.%s.weight" % (parent, FUSED.get(name, name))]
         return AscendW8A8LinearMethod() if kind == "W8A8" else UnquantizedLinearMethod()
 

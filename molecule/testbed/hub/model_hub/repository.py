@@ -65,7 +65,7 @@ class Repositories:
         self._folders: dict[str, dict[str, Path]] = {}
         for text in specifications:
             model, equals, folder = text.partition("=")
-            name, _, revision = model.partition("@")
+            name, _at, revision = model.partition("@")
             if not equals or name.count("/") != 1:
                 raise ValueError(f"expected OWNER/NAME[@REVISION]=FOLDER, found {text}")
             if not Path(folder).is_dir():

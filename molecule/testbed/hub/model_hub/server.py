@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def ms_model(self, name: str) -> None:
         snapshot = self.server.repositories.snapshot(name, self.query.get("Revision") or self.first_revision(name))
-        owner, _, short = name.partition("/")
+        owner, _slash, short = name.partition("/")
         data = {"Path": owner, "Name": short, "Revision": snapshot.commit, "LastUpdatedTime": snapshot.modified_s}
         self.json(200, {"Code": 200, "Success": True, "Data": data})
 
@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def ms_download(self, name: str) -> None:
         revision, path = self.query.get("Revision", "master"), self.query.get("FilePath", "")
-        _, file = self.server.repositories.file(name, revision, path)
+        _repository, file = self.server.repositories.file(name, revision, path)
         self.send(file, {"ETag": f'"{file.sha256}"'})
 
     def ms_acceleration(self) -> None:
@@ -203,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(body)
             return
-        _, file = self.server.repositories.file(name, revision or self.first_revision(name), path)
+        _repository, file = self.server.repositories.file(name, revision or self.first_revision(name), path)
         self.send(file, {"ETag": f'"{file.git_sha1}"'})
 
     def first_revision(self, name: str) -> str:

@@ -122,7 +122,7 @@ def _ecc_errors(context: Context, value: str) -> None:
 
 def _process(context: Context, value: str) -> None:
     """Start a process that has the device open, like a leftover process of another user."""
-    name, _, memory = value.partition(":")
+    name, _colon, memory = value.partition(":")
     if memory:
         context.chip["process_memory_mb"] = _integer(memory)
     device = os.path.join(context.root, f"dev/davinci{context.chip['phy_id']}")
@@ -150,7 +150,7 @@ def _device_node(context: Context, value: str) -> None:
 
 
 def _path(context: Context, value: str) -> None:
-    path, _, what = value.partition(":")
+    path, _colon, what = value.partition(":")
     _damage(context, os.path.join(context.root, path.lstrip("/")), what)
 
 
@@ -248,13 +248,13 @@ def _optics(context: Context, value: str) -> None:
 
 
 def _hccn(context: Context, value: str) -> None:
-    name, _, query = value.partition(":")
+    name, _colon, query = value.partition(":")
     context.nic["faults"][query or "*"] = _one_of("hang", *hccn_tool.ERRORS)(name)
 
 
 def _drop(context: Context, value: str) -> None:
     """Drop echo requests from this NPU to one address, but not in the other direction, like a bad queue in a switch."""
-    target, _, percent = value.partition(":")
+    target, _colon, percent = value.partition(":")
     if not plane.is_ipv4(target):
         raise BadFault(f"{value} is not ADDRESS or ADDRESS:PERCENT")
     share = _decimal(percent or "100") / 100

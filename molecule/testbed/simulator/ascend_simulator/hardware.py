@@ -106,4 +106,4 @@ def release_of(version: str) -> Release:
     if version in RELEASES:
         return RELEASES[version]
     major = version.split(".")[0]
-    return [release for name, release in RELEASES.items() if name.split(".")[0] <= major][-1]
+    return [release for name, release in RELEASES.items() if name.partition(".")[0] <= major][-1]

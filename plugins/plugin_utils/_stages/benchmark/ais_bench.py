@@ -62,8 +62,13 @@ def load(plan: Plan, inputs: Mapping[str, Any]) -> AisBenchLoad:
                        *("P%d" % value for value in inputs["benchmark_percentiles"])],
         "tokenizer": inputs["benchmark_ais_bench_tokenizer"] or plan["model"]["path"],
         "file": inputs["benchmark_dataset_path"],
-        "warm_up": max(inputs["benchmark_warmup_prompts"], _WARM_UP),
+        "warm_up": warm_ups(inputs),
     }
+
+
+def warm_ups(inputs: Mapping[str, Any]) -> int:
+    """Return the number of requests that AISBench sends before the load."""
+    return max(int(inputs["benchmark_warmup_prompts"]), _WARM_UP)
 
 
 def server(plan: Plan, url: str, inputs: Mapping[str, Any]) -> AisBenchServer:

@@ -12,24 +12,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
+    CRITICAL,
+    INFO,
+    NOT_RUN,
+    PASSED,
+    WARNING,
+    Check,
+    Checks,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
     offline,
+    regression,
     targets,
     types,
     vllm_bench,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import LATENCY, SERVE
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import GATE, medians, missed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import (
+    THROUGHPUT,
+    medians,
+    missed,
+    repeats,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes
 
-# The total of a node is valid if all its clients were running together for at least this percentage of the time.
-OVERLAP_PERCENT = 80
 # The maximum relative difference between the requested and the actual number of tokens of an offline run.
 TOKEN_TOLERANCE = 0.1
+# The checks that a valid run passes.
+VALIDITY = ("warm_up", "client", "completed", "tokens", "same_server")
 
 CHECKS = (
     Check("service", CRITICAL, "The planned instance is running",
@@ -47,12 +61,18 @@ CHECKS = (
           "Stop other load on the node, send more requests (benchmark_num_prompts), or raise benchmark_repeats."),
     Check("clients_overlap", CRITICAL, "The clients of a node's instances ran at the same time",
           "Send more requests (benchmark_num_prompts), so that the different start times matter less."),
+    Check("other_requests", WARNING, "The engines had no requests of other clients",
+          "Repeat the measurement when the service is idle, or let it wait with benchmark_quiet_wait_s."),
     Check("objective", CRITICAL, "The medians meet benchmark_slo",
           "Lower the load, add instances (serving_replicas), or find the highest possible load with benchmark_sweep."),
     Check("baseline", INFO, "There is a baseline of this deployment and workload",
           "Save a good run with benchmark_baseline_save."),
-    Check("regression", CRITICAL, "The output throughput reaches the required share of the baseline",
-          "Compare both results; if the new one is correct, save it with benchmark_baseline_save."),
+    Check("regression", CRITICAL, "No latency or throughput is worse than in the baseline by more than its limit",
+          "Compare both results (playbooks/compare.yml); if the new one is correct, save it with "
+          "benchmark_baseline_save."),
+    Check("verdict", CRITICAL, "The valid run was compared with a baseline, as benchmark_baseline_required demands",
+          "Without a baseline, save a good run with benchmark_baseline_save. Repeat an inconclusive run on an idle "
+          "service with more repeats (benchmark_repeats). For an invalid run, see the other checks."),
     Check("sweep", CRITICAL, "The sweep found a load that meets the objective",
           "Lower benchmark_sweep_minimum or relax benchmark_slo. If a run has no result, read its log."),
     Check("offline", CRITICAL, "The offline run has a valid result",
@@ -70,6 +90,9 @@ def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs."""
     plan, inputs, catalogue = context.plan, targets.planned(context.inputs), context.catalogue
     yield from vllm_bench.check_inputs(inputs)
+    if inputs["benchmark_baseline_save"] and inputs["benchmark_repeats"] < regression.REPEATS:
+        yield ("benchmark_baseline_save is true, so benchmark_repeats must be at least %d, but is %d: fewer repeats do "
+               "not show how much the results vary." % (regression.REPEATS, inputs["benchmark_repeats"]))
     if targets.AIS_BENCH in inputs["benchmark_tools"]:
         yield from ais_bench.check_inputs(inputs)
     try:
@@ -90,13 +113,26 @@ def request(context: Context) -> None:
     """Return None, because the action ``ascend.vllm.benchmark`` observes the node itself."""
 
 
-def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]
-           ) -> dict[str, dict[str, list[types.Snapshot]]]:
-    """Return ``{host: {other host behind the balancer that this host measured: snapshots of the other host}}``."""
+def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, types.BenchmarkSurvey]:
+    """Return ``{host: survey}``. All measurements of the run are compared with their baselines in one test."""
     observed = {host: cast(types.BenchmarkObservation, each) for host, each in observations.items()}
-    return {host: {other: observed[other]["snapshots"] for measured in each["measurements"]
-                   if measured["target"] == targets.BALANCER for other in measured["hosts"]
-                   if other != host and other in observed} for host, each in observed.items()}
+    verdicts = regression.judge({
+        (host, measured["name"]): regression.Pair(
+            measured["baseline"]["repeats"], repeats(measured["runs"]), inputs["benchmark_minimum_ratio"])
+        for host, each in observed.items() for measured in each["measurements"]
+        if measured["baseline"] and _is_complete(measured, inputs)})
+    return {host: {
+        "snapshots": {other: observed[other]["snapshots"] for measured in each["measurements"]
+                      if measured["target"] == targets.BALANCER for other in measured["hosts"]
+                      if other != host and other in observed},
+        "verdicts": {name: verdict for (owner, name), verdict in verdicts.items() if owner == host}}
+        for host, each in observed.items()}
+
+
+def _is_complete(measured: types.Measurement, inputs: Mapping[str, Any]) -> bool:
+    """Return whether there are runs, and all of them have valid metrics."""
+    return bool(measured["runs"]) and all(
+        complete(run, inputs, measured["num_prompts"]) and THROUGHPUT in run["metrics"] for run in measured["runs"])
 
 
 def judge(context: Context) -> Outcomes:
@@ -113,6 +149,8 @@ def judge(context: Context) -> Outcomes:
             _judge_warm_up(checks, measured["name"], measured["warm_up"], context)
         _judge_measurement(checks, measured, observed["snapshots"][-1], inputs)
     _judge_snapshots(checks, context, observed)
+    if inputs["benchmark_baseline_required"] and not inputs["benchmark_baseline_save"] and "not_run" not in observed:
+        _judge_verdict(checks, observed.get("measurements", []), inputs)
     _judge_offline(checks, observed, inputs)
     return checks.as_list()
 
@@ -127,8 +165,7 @@ def _judge_measurement(checks: Checks, measured: types.Measurement, before: type
             _judge_same_server(
                 checks, targets.differences(first, after), targets.unknown_digests(first, after), run["id"])
             before = {**before, **after}
-    if measured["runs"] and all(complete(run, inputs, measured["num_prompts"]) and GATE in run["metrics"]
-                                for run in measured["runs"]):
+    if _is_complete(measured, inputs):
         _judge_summary(checks, measured, inputs)
     if measured["sweep"]:
         _judge_sweep(checks, measured)
@@ -140,7 +177,7 @@ def _judge_snapshots(checks: Checks, context: Context, observed: types.Benchmark
         if measured["target"] != targets.BALANCER and measured["tool"] != targets.AIS_BENCH:
             continue
         snapshots = {context.host: observed["snapshots"]}
-        snapshots.update((host, (context.survey or {}).get(host, []))
+        snapshots.update((host, ((context.survey or {}).get("snapshots") or {}).get(host, []))
                          for host in measured["hosts"] if host != context.host)
         changed, unknown = [], []
         for host, each in sorted(snapshots.items()):
@@ -189,8 +226,13 @@ def _no_result(run: types.ClientRun) -> str:
 def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any]) -> None:
     """Judge the medians. If the runs vary too much or overlap too little, the medians are inconclusive."""
     name, summary = measured["name"], measured["summary"]
-    spread, limit = summary[GATE], inputs["benchmark_max_cv_percent"]
+    spread, limit = summary[THROUGHPUT], inputs["benchmark_max_cv_percent"]
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
+    others = [run["others"] for run in measured["runs"] if run["others"] is not None]
+    if len(others) < len(measured["runs"]):
+        checks.not_run("other_requests", "The counters of the engines (/metrics) cannot be read.", subject=name)
+    else:
+        checks.expect("other_requests", not any(others), "none", "%d requests" % sum(others), subject=name)
     inconclusive = False
     if spread["cv_percent"] is not None:
         inconclusive = spread["cv_percent"] > limit
@@ -201,12 +243,12 @@ def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[
                                limit), subject=name)
         else:
             checks.expect("noise", True, "at most %g %%" % limit, "%s %%" % spread["cv_percent"], subject=name)
-    if overlaps and min(overlaps) < OVERLAP_PERCENT:
+    if overlaps and min(overlaps) < targets.OVERLAP_PERCENT:
         inconclusive = True
         checks.not_run("clients_overlap", "Inconclusive: all clients were running for %g %% of the time, less than "
-                       "%g %%." % (min(overlaps), OVERLAP_PERCENT), subject=name)
+                       "%g %%." % (min(overlaps), targets.OVERLAP_PERCENT), subject=name)
     elif overlaps:
-        checks.expect("clients_overlap", True, "at least %g %%" % OVERLAP_PERCENT, "%g %%" % min(overlaps),
+        checks.expect("clients_overlap", True, "at least %g %%" % targets.OVERLAP_PERCENT, "%g %%" % min(overlaps),
                       subject=name)
     objective = inputs["benchmark_slo"]
     if objective:
@@ -215,23 +257,52 @@ def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[
         checks.expect("objective", None if inconclusive else not failing, _listed(objective),
                       _listed({metric: values.get(metric) for metric in failing or objective}), subject=name,
                       message="inconclusive" if inconclusive else None)
-    _judge_baseline(checks, measured, inputs, inconclusive)
+    _judge_baseline(checks, measured, inputs)
 
 
-def _judge_baseline(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any], inconclusive: bool) -> None:
+def _judge_baseline(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any]) -> None:
     name, baseline = measured["name"], measured["baseline"]
     if not baseline:
         checks.not_run("baseline", "This run is to be saved as the baseline." if inputs["benchmark_baseline_save"] else
                        "benchmark_baseline_path has no baseline of this deployment and workload.", subject=name)
         return
-    checks.expect("baseline", True, "a baseline", "%s of %s" % (baseline["file"], baseline["recorded_at"]),
-                  subject=name)
-    row = next(row for row in baseline["rows"] if row["metric"] == GATE)
-    ratio, minimum = row["ratio"], inputs["benchmark_minimum_ratio"]
-    checks.expect("regression", None if inconclusive or ratio is None else ratio >= minimum,
-                  "at least %g × %.4g tok/s" % (minimum, row["before"]), "%s × (%.4g tok/s)" % (
-                      "?" if ratio is None else "%g" % ratio, row["after"]), subject=name,
-                  message="inconclusive" if inconclusive else None)
+    checks.expect("baseline", True, "a baseline", "%s%s of %s" % (
+        "the last good run of another deployment (%s), " % baseline["release"] if baseline["fallback"] else "",
+        baseline["file"], baseline["recorded_at"]), subject=name)
+    result = baseline["result"]
+    vague = targets.unusable(measured) or (result["verdict"] == regression.INCONCLUSIVE and result["reason"])
+    if vague:
+        checks.not_run("regression", "Inconclusive: %s." % vague, subject=name)
+        return
+    judged = [row for row in result["rows"] if "limit" in row]
+    shown = [row for row in judged if row["worse"]] or judged
+    checks.expect("regression", result["verdict"] == regression.PASSED,
+                  "at the limit or better: %s" % _listed({row["metric"]: row["limit"] for row in shown}),
+                  _listed({row["metric"]: row["after"] for row in shown}), subject=name)
+
+
+def _judge_verdict(checks: Checks, measurements: Sequence[types.Measurement], inputs: Mapping[str, Any]) -> None:
+    """Judge whether each measurement has a verdict. The reason why it has none is one of three."""
+    found = {(check["id"], check["subject"]): check for check in checks.as_list()}
+    if not measurements:
+        checks.expect("verdict", False, "a verdict", "an invalid run: nothing was measured")
+    for measured in measurements:
+        name = measured["name"]
+        subjects = {name, *(run["id"] for run in measured["runs"])}
+        invalid = sorted({identifier for (identifier, subject), check in found.items()
+                          if subject in subjects and check["status"] != PASSED and identifier in VALIDITY})
+        verdict, noise = found.get(("regression", name)), found.get(("noise", name))
+        actual = "a verdict"
+        if invalid or not _is_complete(measured, inputs):
+            actual = "an invalid run: %s" % (", ".join(invalid) or "no result")
+        elif not verdict:
+            actual = "no baseline"
+        elif verdict["status"] == NOT_RUN:
+            actual = str(verdict["message"])
+        # A regression is a verdict, however much the throughput varies.
+        elif verdict["status"] == PASSED and noise and noise["status"] == NOT_RUN:
+            actual = str(noise["message"])
+        checks.expect("verdict", actual == "a verdict", "a verdict", actual, subject=name)
 
 
 def _judge_sweep(checks: Checks, measured: types.Measurement) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
 
-BASELINE_SCHEMA = "ascend.vllm/benchmark-baseline/v1"
+BASELINE_SCHEMA = "ascend.vllm/benchmark-baseline/v2"
 
 # {metric: (label, unit, whether higher is better)}, in the order of the report.
 METRICS = {
@@ -30,10 +30,11 @@ METRICS = {
     "p99_ttft_ms": ("Time to first token, p99", "ms", False),
     "median_tpot_ms": ("Time per output token, median", "ms", False),
     "p99_tpot_ms": ("Time per output token, p99", "ms", False),
+    "median_e2el_ms": ("End-to-end latency, median", "ms", False),
     "p99_e2el_ms": ("End-to-end latency, p99", "ms", False),
 }
-# The metric that decides whether there is a regression, as in the nightly tests of vLLM Ascend.
-GATE = "output_throughput"
+# The metric that every result has, and whose variation `benchmark_max_cv_percent` limits.
+THROUGHPUT = "output_throughput"
 
 # Two measurements can be compared only if these inputs are the same.
 WORKLOAD = (
@@ -56,6 +57,12 @@ def summarize(runs: Collection[types.Outcome]) -> dict[str, types.Spread]:
         found[metric] = {"median": statistics.median(values), "minimum": min(values), "maximum": max(values),
                          "cv_percent": None if cv is None else round(cv, 2)}
     return found
+
+
+def middle(repeats: Collection[types.Metrics]) -> types.Metrics:
+    """Return the median of each metric over the repeats that have it."""
+    return {metric: statistics.median(repeat[metric] for repeat in repeats if metric in repeat)
+            for metric in METRICS if any(metric in repeat for repeat in repeats)}
 
 
 def medians(summary: Mapping[str, types.Spread]) -> types.Metrics:
@@ -92,13 +99,15 @@ def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
 
 
 def baseline_key(plan: Plan, measured: types.Measurement, service: ServiceContainer,
-                 inputs: Mapping[str, Any]) -> types.BaselineKey:
+                 inputs: Mapping[str, Any], host: str) -> types.BaselineKey:
     """Return the key of the baseline with which a measurement is compared."""
     return {
         "model": plan["model"]["id"],
         "release": plan["release"]["id"],
         "hardware": plan["hardware"]["id"],
         "npus": len(plan["instances"][0]["npus"]),
+        "host": "" if measured["target"] == "balancer" else host,
+        "name": measured["name"],
         "target": measured["target"],
         "instances": measured["instances"],
         "tool": measured["tool"],
@@ -114,11 +123,28 @@ def baseline_name(key: types.BaselineKey) -> str:
     return "%s-%s-%s.json" % (key["model"], key["release"], digest[:12])
 
 
-def baseline(key: types.BaselineKey, summary: Mapping[str, types.Spread], host: str, recorded_at: str
-             ) -> types.Baseline:
+def baseline(key: types.BaselineKey, runs: Iterable[types.Outcome], host: str, recorded_at: str) -> types.Baseline:
     """Return the content of a baseline file."""
-    return {"schema": BASELINE_SCHEMA, "key": key, "host": host, "recorded_at": recorded_at,
-            "metrics": medians(summary)}
+    return {"schema": BASELINE_SCHEMA, "key": key, "host": host, "recorded_at": recorded_at, "repeats": repeats(runs)}
+
+
+def repeats(runs: Iterable[types.Outcome]) -> list[types.Metrics]:
+    """Return the metrics of each run that are compared with a baseline."""
+    return [{metric: run["metrics"][metric] for metric in METRICS if metric in run["metrics"]} for run in runs]
+
+
+def last_of_another_deployment(key: types.BaselineKey, found: Iterable[Mapping[str, Any] | None]
+                               ) -> Mapping[str, Any] | None:
+    """Return the last good run of the same measurement with another release, image or driver, or None.
+
+    :param found: good runs, as in their files.
+    """
+    def same(other: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: value for name, value in other.items() if name not in ("release", "image", "driver")}
+
+    mine = json.loads(json.dumps(key))
+    others = [each for each in found if each and each["key"] != mine and same(each["key"]) == same(mine)]
+    return max(others, key=lambda each: str(each["recorded_at"]), default=None)
 
 
 def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:

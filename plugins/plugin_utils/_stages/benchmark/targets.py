@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 INSTANCE, NODE, BALANCER = "instance", "node", "balancer"
 VLLM, AIS_BENCH = "vllm", "ais_bench"
 
+# The total of a node is valid if all its clients were running together for at least this percentage of the time.
+OVERLAP_PERCENT = 80
+
 _URL = re.compile(r"https?://[^/\s]+$")
 # Metrics that are added up over several clients.
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
@@ -67,6 +70,28 @@ def measurement(name: str, target: str, tool: str, urls: list[str], instances: i
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
             "num_prompts": inputs["benchmark_num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
             "baseline": None, "sweep": None}
+
+
+def others(before: types.Traffic | None, after: types.Traffic | None, ours: float) -> int | None:
+    """Return the number of requests of other clients that engines had before, during or after a run.
+
+    :param before: the requests before and :param after: after the run; None if they are unknown.
+    :param ours: the number of requests that our clients and the health checks may have sent.
+    """
+    if before is None or after is None:
+        return None
+    return max(0, before["active"], after["active"], round(after["finished"] - before["finished"] - ours))
+
+
+def unusable(measured: Mapping[str, Any]) -> str:
+    """Return why a measurement cannot be compared with another, although its runs are complete; or an empty text."""
+    foreign = sum(run.get("others") or 0 for run in measured["runs"])
+    overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
+    if foreign:
+        return "the engines had %d requests of other clients" % foreign
+    if overlaps and min(overlaps) < OVERLAP_PERCENT:
+        return "all clients were running for only %g %% of the time" % min(overlaps)
+    return ""
 
 
 def merged(clients: Sequence[types.ClientRun]) -> tuple[str | None, types.Metrics, float | None]:

@@ -85,7 +85,16 @@ class Run(PlannedRun, Outcome):
     services: Snapshot
     #: Percentage of the time during which all clients were running. None if there is only one client.
     overlap_percent: float | None
+    #: The number of requests of other clients that the engines had at the same time. None if it is unknown.
+    others: int | None
     clients: NotRequired[list[ClientRun]]
+
+
+class Traffic(TypedDict):
+    """The requests that are in several engines, and the number of requests that they have finished."""
+
+    active: int
+    finished: int
 
 
 class OfflineRun(ClientRun):
@@ -118,6 +127,19 @@ class Change(TypedDict):
     ratio: float | None
     #: None if both are equal.
     better: bool | None
+    #: The value beyond which ``after`` is a regression, and whether it is one. Absent if there is no verdict.
+    limit: NotRequired[float]
+    worse: NotRequired[bool]
+
+
+class Regression(TypedDict):
+    """The verdict on a measurement, see `regression`."""
+
+    #: ``passed``, ``failed`` or ``inconclusive``.
+    verdict: str
+    #: The metrics that are worse, or why there is no verdict.
+    reason: str
+    rows: list[Change]
 
 
 class BaselineKey(TypedDict):
@@ -128,6 +150,10 @@ class BaselineKey(TypedDict):
     hardware: str
     #: Number of NPUs per instance.
     npus: int
+    #: The host, or an empty string for a balancer.
+    host: str
+    #: The name of the measurement.
+    name: str
     target: str
     #: Number of measured instances.
     instances: int
@@ -139,25 +165,30 @@ class BaselineKey(TypedDict):
 
 
 class Baseline(TypedDict):
-    """The content of a baseline file."""
+    """The content of the file of a baseline or of the last good run."""
 
     schema: str
     key: BaselineKey
     host: str
     #: UTC, ISO 8601.
     recorded_at: str
-    #: The median of each metric.
-    metrics: Metrics
+    #: The metrics of each repeat.
+    repeats: list[Metrics]
 
 
 class BaselineComparison(TypedDict):
-    """A measurement compared with its baseline."""
+    """The earlier run with which a measurement is compared."""
 
     #: Name of the file.
     file: str
     recorded_at: str
-    host: str
-    rows: list[Change]
+    #: Of the earlier run.
+    release: str
+    #: Whether it is the last good run of another deployment, because this deployment has no baseline.
+    fallback: bool
+    repeats: list[Metrics]
+    #: Absent until all hosts have measured.
+    result: NotRequired[Regression]
 
 
 class MeasuredPoint(TypedDict):
@@ -239,13 +270,20 @@ class Steps(TypedDict):
     balancer: bool
 
 
+class BenchmarkSurvey(TypedDict):
+    """By name, the snapshots of the other hosts behind the measured balancer, and the verdicts on measurements."""
+
+    snapshots: dict[str, list[Snapshot]]
+    verdicts: dict[str, Regression]
+
+
 class BenchmarkObservation(TypedDict):
     """The observation of a host; each step of the stage adds to it."""
 
     wanted: Steps
     #: Snapshots at the beginning, after each step that needs one, and before the last step.
     snapshots: list[Snapshot]
-    #: Names of the instances with an API.
+    #: URLs of the instances with an API.
     serving: list[str]
     measurements: list[Measurement]
     instances: NotRequired[list[ObservedInstance]]

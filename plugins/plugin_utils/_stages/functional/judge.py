@@ -48,7 +48,7 @@ CHECKS = (
     Check("wrong_key", CRITICAL, "A wrong API key is refused with 401",
           "Set serving_api_key and serve again. A proxy may also have answered instead of the server."),
     Check("open_routes", CRITICAL, "Only the planned routes are open without an API key",
-          "Run playbooks/serving.yml, which starts the server with the middleware that demands the key. If it runs as "
+          "Run playbooks/serving.yml, which starts the server with the middleware that requires the key. If it runs as "
           "planned, find out which program listens on this port."),
     Check("missing_key", INFO, "A request without an API key is refused with 401",
           "Set serving_api_key from a vault, or limit the hosts that reach the port (serving_bind)."),
@@ -76,12 +76,8 @@ def request(context: Context) -> Request | None:
     picture = data_uri(inputs["functional_image"]) if of_pictures(plan["model"]) else None
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
-        "requests": requests(plan["model"]["served_name"], inputs, picture),
-        "routes": list(plan["release"]["routes"]),
-        "api_key": inputs["functional_api_key"],
-        "ca": plan["ca"],
-        "timeout_s": inputs["functional_timeout_s"],
-    })
+        "requests": requests(plan["model"]["served_name"], inputs, picture), "routes": list(plan["release"]["routes"]),
+        "api_key": inputs["functional_api_key"], "ca": plan["ca"], "timeout_s": inputs["functional_timeout_s"]})
 
 
 def of_pictures(model: Model) -> bool:
@@ -194,9 +190,8 @@ def _expect(checks: Checks, check: str, answer: client.Response, expected_status
     if error and status != expected_status:
         actual = "%s: %s" % (status or "no response", error)
     elif status == 200:
-        actual = "200, %s%s" % (
-            "'%s'" % text[:80] if text else "no text",
-            ", and the stream did not end" if not ok and not answer.get("ended", True) else "")
+        actual = "200, %s%s" % ("'%s'" % text[:80] if text else "no text",
+                                ", and the stream did not end" if not ok and not answer.get("ended", True) else "")
     checks.expect(check, status == expected_status and ok,
                   "200 and an answer" if expected_status == 200 else str(expected_status), actual, subject=name)
 

@@ -9,14 +9,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, ping_mesh
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import (
-    Choice,
-    Interface,
-    host_interfaces,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Choice, Interface
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
 
 

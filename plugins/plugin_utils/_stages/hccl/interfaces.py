@@ -193,14 +193,9 @@ def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArg
         targets: list[Target] = [
             {"host": name, "address": addresses[name], "port": inputs["hccl_host_port"]}
             for name in sorted(filter(None, partner_names)) if name in addresses]
-        return {
-            "npus": sorted(npus[host]),
-            "partners": partners if inputs["hccl_ping_enabled"] else [],
-            "shifts": ping_mesh.shifts(count, inputs["hccl_ping_same_rail_only"]),
-            "round_s": inputs["hccl_ping_round_s"],
-            "timeout_s": inputs["hccl_ping_timeout_s"],
-            "limit_s": inputs["hccl_ping_limit_s"],
-            "hosts": targets,
-        }
+        return {"npus": sorted(npus[host]), "partners": partners if inputs["hccl_ping_enabled"] else [],
+                "shifts": ping_mesh.shifts(count, inputs["hccl_ping_same_rail_only"]),
+                "round_s": inputs["hccl_ping_round_s"], "timeout_s": inputs["hccl_ping_timeout_s"],
+                "limit_s": inputs["hccl_ping_limit_s"], "hosts": targets}
 
     return {host: arguments(host) for host in names}

@@ -13,16 +13,8 @@ from typing import Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_loss
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    FAILED,
-    INFO,
-    WARNED,
-    WARNING,
-    Check,
-    CheckOutcome,
-    Checks,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, observation, ping_mesh
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Choice, host_interfaces
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.judge_ports import (
@@ -193,7 +185,7 @@ def request(context: Context) -> Request | None:
     }, noted={"wanted_interface": inputs["hccl_interface"]})
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> list[contract.CheckOutcome]:
     """Return the outcome of every check of a HcclObservation, with the result of `survey` for the host."""
     found, inputs = _judge(context), context.inputs
     # The group is None if every instance serves the model independently. A plan always has this key.
@@ -207,7 +199,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     return [each if _is_inside(each, fails_alone, inputs) else _as_warning(each) for each in found]
 
 
-def _is_inside(check: CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
+def _is_inside(check: contract.CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
     """Return whether a failed check always fails the node, even if the network between nodes is optional.
 
     This is the case if the tool hangs in the driver, if the all-reduce also fails on the node alone, or if
@@ -219,13 +211,14 @@ def _is_inside(check: CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]
         fails_alone or inputs["hccl_collective_policy"] == "always")
 
 
-def _as_warning(check: CheckOutcome) -> CheckOutcome:
+def _as_warning(check: contract.CheckOutcome) -> contract.CheckOutcome:
     if check["severity"] != CRITICAL:
         return check
-    return {**check, "severity": WARNING, "status": WARNED if check["status"] == FAILED else check["status"]}
+    status = contract.WARNED if check["status"] == contract.FAILED else check["status"]
+    return {**check, "severity": WARNING, "status": status}
 
 
-def _judge(context: Context) -> list[CheckOutcome]:
+def _judge(context: Context) -> list[contract.CheckOutcome]:
     checks = Checks(CHECKS)
     host, inputs, observed = context.host, context.inputs, cast("observation.HcclObservation", context.observed)
     if not inputs["hccl_enabled"]:
@@ -296,15 +289,15 @@ def _others(ends: Sequence[ping_mesh.End], host: str, npu: int) -> str:
     return ", ".join(others[:_NAMED] + (["and %d more" % (len(others) - _NAMED)] if len(others) > _NAMED else []))
 
 
-def _not_run(checks: Checks, ids: Iterable[str], reason: str) -> list[CheckOutcome]:
+def _not_run(checks: Checks, ids: Iterable[str], reason: str) -> list[contract.CheckOutcome]:
     for check in ids:
         checks.not_run(check, reason)
     return _as_info(checks)
 
 
-def _as_info(checks: Checks) -> list[CheckOutcome]:
+def _as_info(checks: Checks) -> list[contract.CheckOutcome]:
     """Return the checks with severity info, so that the stage can pass without them."""
-    return [{**check, "severity": INFO, "remedy": None} for check in checks.as_list()]
+    return [{**check, "severity": contract.INFO, "remedy": None} for check in checks.as_list()]
 
 
 def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:

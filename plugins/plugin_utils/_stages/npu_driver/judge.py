@@ -127,15 +127,10 @@ def request(context: Context) -> Request:
     plan, inputs = context.plan, context.inputs
     sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
     return Request("ascend.vllm.npu_info", {
-        "npu_smi": inputs["npu_driver_npu_smi_path"] or None,
-        "driver_path": plan["hardware"]["driver_path"],
-        "timeout_s": inputs["npu_driver_tool_timeout_s"],
-        "paths": sources,
-        "disk_paths": [plan["model"]["path"]],
-        "docker_socket": plan["docker_socket"],
-        "image": plan["image"]["reference"],
-        "kernel_log_minutes": inputs["npu_driver_kernel_log_minutes"],
-    })
+        "npu_smi": inputs["npu_driver_npu_smi_path"] or None, "driver_path": plan["hardware"]["driver_path"],
+        "timeout_s": inputs["npu_driver_tool_timeout_s"], "paths": sources, "disk_paths": [plan["model"]["path"]],
+        "docker_socket": plan["docker_socket"], "image": plan["image"]["reference"],
+        "kernel_log_minutes": inputs["npu_driver_kernel_log_minutes"]})
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, judge_host.Cluster]:

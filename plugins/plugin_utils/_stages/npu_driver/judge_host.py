@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import VIRTUAL_FUNCTIONS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Mount
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, Mount, OlderKernel
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import versions
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.drift import Difference
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLogLine
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, OlderKernel
 
     class RoundTrip(TypedDict):
         """Start and end of the module call on the clock of the controller, in seconds since the epoch."""
@@ -344,7 +342,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
         checks.not_run("kernel_log", "The kernel log cannot be read: %s" % log["error"])
         return
     expected, corrected = "no NPU error in %s minutes" % minutes, log.get("corrected", 0)
-    kinds: dict[str, list[KernelLogLine]] = {}
+    kinds: dict[str, list[kernel_log.KernelLogLine]] = {}
     for line in log["lines"]:
         kinds.setdefault(line.get("kind", kernel_log.DRIVER), []).append(line)
     for kind, lines in kinds.items():

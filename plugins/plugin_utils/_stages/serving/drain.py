@@ -53,5 +53,5 @@ def npus_held(observed: NpuObservation, devices: Iterable[int], idle_hbm_mb: flo
         elif device not in used:
             clauses.append("npu-smi does not show NPU %d" % device)
         elif used_mb is None or used_mb > idle_hbm_mb:
-            clauses.append("NPU %d is not free, but no process on it is shown (%s)" % (device, memory))
+            clauses.append("NPU %d is not free, but no process that uses it was found (%s)" % (device, memory))
     return clauses

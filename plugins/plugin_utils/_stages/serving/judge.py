@@ -154,7 +154,7 @@ CHECKS = (
           "Remove the cause on the named node, and run playbooks/serving.yml for all nodes of the group."),
     Check("outage", CRITICAL, "No running container would be replaced without draining it",
           "Run playbooks/upgrade.yml, which drains and replaces one node at a time. To replace the containers of all "
-          "nodes at once, set serving_allow_outage."),
+          "nodes at the same time, set serving_allow_outage."),
     Check("up_to_date", CRITICAL, "The container was started from the current plan",
           "Replace the container with playbooks/upgrade.yml or, for a group of nodes, with playbooks/serving.yml."),
     Check("start", CRITICAL, "Patch, API key and containers could be set up",
@@ -180,7 +180,7 @@ CHECKS = (
           "result of the balancer's health check."),
     Check("balancer_watch", WARNING, "The watchdog for hung engines responds to the balancer",
           "Read the journal of the watchdog on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
-    Check("upgrade", CRITICAL, "An upgrade, or the return to the containers from before it, was verified",
+    Check("upgrade", CRITICAL, "An upgrade, or a restore of the kept containers, was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
@@ -201,8 +201,8 @@ _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "com
 _STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 
 
-#: Phases of the stage: before the start, after the rollback of an upgrade, and after the return to the containers from
-#: before an upgrade. After the start, the phase is empty.
+#: Phases of the stage: before the start, after the rollback of an upgrade, and after a restore of the kept containers.
+#: After the start, the phase is empty.
 BEFORE, ROLLED_BACK, RESTORED = "before", "rolled_back", "restored"
 RETURNED = ("image", "containers", "ours", "addresses")
 check_inputs = None
@@ -613,7 +613,7 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
     elif failing:
         after = "the previous service does not respond either (%s)" % "; ".join(failing)
     else:
-        after = "the previous service (image %s) serves again" % cast("ContainerState", seen[0]["container"])[
+        after = "the previous service (image %s) is serving again" % cast("ContainerState", seen[0]["container"])[
             "image"][:19]
     checks.expect("upgrade", False, "the new service, verified", "a rollback",
                   message="%s; the new one was not verified: %s" % (after, reason))

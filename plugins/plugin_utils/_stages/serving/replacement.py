@@ -58,7 +58,7 @@ class RollbackSteps(_Steps):
 
 
 class RestoreSteps(TypedDict):
-    """The steps that return to the containers that the last upgrade has replaced, in this order."""
+    """The steps that restore the containers that the last upgrade replaced, in this order."""
 
     rename: list[Rename]
     #: By the new names, with ``containers``.
@@ -186,10 +186,10 @@ def kept_steps(names: Iterable[str], plan: Plan, keep: bool) -> _Steps:
 
 
 def restore_steps(containers: Iterable[DeployedContainer], plan: Plan) -> RestoreSteps:
-    """Return the steps that return to the containers that the last upgrade has kept, and keep the current ones.
+    """Return the steps that restore the containers that the last upgrade kept, and keep the current ones.
 
-    If a return was interrupted after it had exchanged the names, its remaining steps are returned. If an upgrade was
-    interrupted, no container can be returned to.
+    If a restore was interrupted after it had exchanged the names, its remaining steps are returned. If an upgrade was
+    interrupted, no container can be restored.
     """
     found = {container["name"]: container for container in containers}
     current = [container["name"] for container in deployment(found.values(), plan)]
@@ -232,7 +232,7 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
 
 def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer],
                    plan: Plan) -> RollbackSteps:
-    """Return the steps that restore the containers from before an upgrade or a return, which may have failed anywhere.
+    """Return the steps that restore the containers from before an upgrade or a restore, which may have failed anywhere.
 
     Containers are recognized by their ids, because an upgrade renames them.
 
@@ -250,7 +250,7 @@ def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedCo
             verified[base] = container
     previous = {base: names[container["id"]] for base, container in verified.items()}
     kept = _kept((container["name"] for container in before), plan)
-    # A return that failed has given the names of the instances to the kept containers, and may have started them.
+    # A failed restore may have renamed the kept containers to the names of the instances, and may have started them.
     returned = {names[container["id"]]: container["name"] for container in before
                 if container["name"] in kept and names.get(container["id"], container["name"]) != container["name"]}
     return {

@@ -14,19 +14,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.content impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
-    WOULD,
-    Context,
-    Observation,
-    Outcomes,
-    Request,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Manifest
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import WeightsObservation
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Observation
 
 CHECKS = (
     Check("staged", CRITICAL, "The model was staged on the node",

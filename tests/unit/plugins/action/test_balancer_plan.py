@@ -124,7 +124,7 @@ def test_balancer_on_a_node_of_another_deployment_is_managed_by_its_own(resolve)
     assert resolve(deployments("node3", **changes))["managed"] == []
 
 
-def test_node_that_is_not_behind_the_balancer_is_not_of_another_deployment(resolve):
+def test_node_that_is_not_behind_the_balancer_does_not_belong_to_another_deployment(resolve):
     nodes = {name: {"balancer_enabled": True, "balancer_nodes": ["node1", "node2"]} for name in (
         "node1", "node2", "node3")}
     assert resolve(variables(**nodes))["managed"] == ["node1"]

@@ -37,6 +37,8 @@ class Node:
                          for each in plan["instances"]}
         self.clients, self.calls, self.runs = {}, [], []
         self.before_start = lambda name: None
+        self.before_load = lambda: None
+        self.load = {"running": 0, "waiting": 0, "finished": 0}
         self.unreachable = False
 
     def __call__(self, module_name=None, module_args=None, task_vars=None):
@@ -53,7 +55,10 @@ class Node:
             found["result"] = result and json.dumps(result)
         return found
 
-    def chat_info(self, servers, requests=(), **_others):
+    def chat_info(self, servers, requests=(), load=False, **_others):
+        if load:
+            self.before_load()
+            return {"servers": [{"load": dict(self.load)} for _server in servers]}
         (server,) = servers
         up = server["url"] == BALANCER or all(
             self.services[each["name"]]["running"] for each in self.plan["instances"] if each["url"] == server["url"])
@@ -72,6 +77,7 @@ class Node:
         if words[0] == "serve":
             count = float(options["num-prompts"])
             rate = float(options["request-rate"])
+            self.load["finished"] += count
             self.clients[name] = {
                 "num_prompts": count, "completed": count, "duration": 10.0, "total_input_tokens": count,
                 "total_output_tokens": count * int(options["random-output-len"]),
@@ -97,15 +103,21 @@ def stage(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "RESTORE_POLL_S", 0)
     tasks = []
 
-    def run(node, step="measure", host="node1", hosts=("node1",), **variables):
+    def run(node, step=None, host="node1", hosts=("node1",), **variables):
+        if step is None:  # the remaining steps; each of them can fail
+            for each in [*(["begin"] if not tasks or tasks[-1] == "judge" else []), "measure", "judge"]:
+                outcome = run(node, each, host, hosts, **variables)
+                if "failed" in outcome[0]:
+                    break
+            return outcome
         task = Mock(args={"plan": node.plan, "step": step}, async_val=0, check_mode=False, _uuid=f"{step} {len(tasks)}")
         loader = DataLoader()
         action = benchmark.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = node, Mock(verbosity=0)
         values = {"report_path": str(tmp_path / "results"), "benchmark_baseline_path": str(tmp_path / "baselines"),
-                  "benchmark_num_prompts": 4, "plan_catalogue": [], **variables}
+                  "benchmark_num_prompts": 4, "benchmark_repeats": 1, "plan_catalogue": [], **variables}
         outcome = action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": list(hosts), **values})
-        tasks.append(action)
+        tasks.append("judge" if "failed" in outcome else step)
         path = tmp_path / "results" / host / "benchmark.json"
         return outcome, json.loads(path.read_text("utf-8")) if path.exists() else None
 
@@ -395,15 +407,86 @@ def test_only_valid_results_become_a_baseline(stage, tmp_path):
         return {}
 
     node.docker_container = half_completed
-    outcome, _result = stage(node, benchmark_baseline_save=True)
+    outcome, _result = stage(node, benchmark_baseline_save=True, benchmark_repeats=5)
     assert outcome["failed"]
     assert not (tmp_path / "baselines").exists()
     node.docker_container = start_client
-    stage(node, benchmark_baseline_save=True)
-    (baseline,) = (tmp_path / "baselines").iterdir()
+    node.load["running"] = 1
+    stage(node, benchmark_baseline_save=True, benchmark_repeats=5)
+    assert not (tmp_path / "baselines").exists()
+    node.load["running"] = 0
+    stage(node, benchmark_baseline_save=True, benchmark_repeats=5)
+    baseline, _last = sorted((tmp_path / "baselines").iterdir())
     assert json.loads(baseline.read_text())["key"]["target"] == "instance"
-    _outcome, result = stage(node)
+    _outcome, result = stage(node, benchmark_repeats=5)
     assert statuses(result)["regression"] == "passed"
+    _outcome, result = stage(node, benchmark_repeats=4)
+    assert statuses(result)["regression"] == "not_run"
+
+
+def test_baseline_with_too_few_repeats_is_refused(stage):
+    outcome, result = stage(Node(valid()), "begin", benchmark_baseline_save=True, benchmark_repeats=4)
+    assert outcome["failed"]
+    assert "benchmark_repeats must be at least 5, but is 4" in result["error"]
+
+
+def test_run_after_an_upgrade_is_compared_with_the_last_good_run_before(stage):
+    """The first good run of the new deployment is not compared with itself, and its baseline takes precedence."""
+    variables = {"benchmark_repeats": 5, "benchmark_baseline_required": True}
+    old, new = Node(valid()), Node(valid())
+    _outcome, result = stage(old, **variables)
+    assert (statuses(result)["verdict"], result["checks"][-1]["actual"]) == ("failed", "no baseline")
+    stage(old, benchmark_repeats=5)  # the last good run
+    new.services[VLLM]["image"] = "sha256:2"
+    for _repeat in range(2):
+        outcome, result = stage(new, **variables)
+        assert (outcome["failed"], statuses(result)["verdict"]) == (False, "passed")
+        (check,) = [check for check in result["checks"] if check["id"] == "benchmark.baseline"]
+        assert check["actual"].startswith("the last good run of another deployment (v0.11.0rc1)")
+    stage(new, benchmark_repeats=5, benchmark_baseline_save=True)
+    _outcome, result = stage(new, **variables)
+    assert not result["observed"]["measurements"][0]["baseline"]["fallback"]
+
+
+@pytest.mark.parametrize(("during", "others"), [({}, 0), ({"finished": 3}, 3), ({"running": 2}, 2)])
+def test_requests_of_other_clients_are_counted(stage, during, others):
+    """The client itself sends one request before the load, and each health check another one."""
+    node = Node(valid())
+
+    def start(_name):
+        node.load["finished"] += 2
+        for key, value in during.items():
+            node.load[key] += value
+
+    node.before_start = start
+    _outcome, result = stage(node)
+    assert result["observed"]["measurements"][0]["runs"][0]["others"] == others
+    assert statuses(result)["other_requests"] == ("warned" if others else "passed")
+
+
+def test_counters_that_cannot_be_read_are_unknown(stage):
+    node = Node(valid())
+    node.load = {"error": "/metrics returns 404"}
+    node.docker_container = lambda **arguments: Node.docker_container(node, **arguments)
+    node.before_start = lambda _name: node.load.setdefault("finished", 0)
+    node.before_load = lambda: node.load.pop("finished", None)
+    _outcome, result = stage(node)
+    assert statuses(result)["other_requests"] == "not_run"
+
+
+@pytest.mark.parametrize(("timeout", "waited"), [(0, 0), (60, 3)])
+def test_run_waits_until_the_service_is_quiet(stage, monkeypatch, timeout, waited):
+    node, polls = Node(valid()), []
+    node.load["running"] = 1
+
+    def poll(seconds):
+        polls.append(seconds)
+        node.load["running"] = int(len(polls) < 3)
+
+    monkeypatch.setattr(benchmark.time, "sleep", poll)
+    _outcome, result = stage(node, benchmark_quiet_wait_s=timeout)
+    assert len(polls) == waited
+    assert statuses(result)["other_requests"] == ("passed" if waited else "warned")
 
 
 def test_ais_bench_measures_the_service(stage):
@@ -451,7 +534,7 @@ def test_failed_check_can_be_waived(stage, waive, status):
 @pytest.mark.parametrize(("ratio", "status"), [(0.97, "failed"), (0.4, "passed")])
 def test_run_below_the_minimum_ratio_to_the_baseline_fails(stage, ratio, status):
     node = Node(valid())
-    stage(node, benchmark_baseline_save=True)
+    stage(node, benchmark_baseline_save=True, benchmark_repeats=5)
     start_client = node.docker_container
 
     def half_as_fast(**arguments):
@@ -461,5 +544,5 @@ def test_run_below_the_minimum_ratio_to_the_baseline_fails(stage, ratio, status)
         return {}
 
     node.docker_container = half_as_fast
-    _outcome, result = stage(node, benchmark_minimum_ratio=ratio)
+    _outcome, result = stage(node, benchmark_minimum_ratio=ratio, benchmark_repeats=5)
     assert statuses(result)["regression"] == status

@@ -17,7 +17,7 @@ RAW = {"num_prompts": 2, "completed": 2, "output_throughput": 50.0, "p99_ttft_ms
 
 def stage(**targets):
     return {"stage": "benchmark", "observed": {"measurements": [
-        {"name": name, "summary": {metric: {"median": value} for metric, value in metrics.items()}}
+        {"name": name, "runs": [{"metrics": metrics, "others": 0, "overlap_percent": None}] * 5}
         for name, metrics in targets.items()]}}
 
 
@@ -27,7 +27,10 @@ def scores(**found):
         for name, score in found.items()]}}
 
 
-FORMATS = {"raw": RAW, "baseline": {"schema": statistics.BASELINE_SCHEMA, "metrics": RAW}, "stage": stage(vllm=RAW)}
+FORMATS = {"raw": RAW, "baseline": {"schema": statistics.BASELINE_SCHEMA, "repeats": [RAW] * 5},
+           "stage": stage(vllm=RAW)}
+FEW = "Inconclusive: the runs have {} and {} repeats, and at least 5 are needed on both sides."
+PASSED = "Passed: no metric is worse by more than its limit."
 
 
 @pytest.fixture
@@ -49,8 +52,9 @@ def compare(tmp_path):
 def test_measurements_in_any_two_formats_are_compared(compare, before, after):
     result, lines = compare(FORMATS[before], FORMATS[after])
     assert [row["ratio"] for row in result["rows"]] == [1.0, 1.0]
-    assert result["holds"]
-    assert lines[-1] == "The output throughput is at least 0.97 times that of the first measurement."
+    counts = [1 if name == "raw" else 5 for name in (before, after)]
+    assert (result["verdict"], lines[-1]) == (("passed", PASSED) if min(counts) == 5 else (
+        "inconclusive", FEW.format(*counts)))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stage": "benchmark", "observed": {}}', '{"stage": "hccl"}'])
@@ -60,20 +64,46 @@ def test_file_that_is_not_a_measurement_is_refused(compare, text, tmp_path):
 
 
 def test_performance_is_compared_in_a_table(compare):
-    result, lines = compare(RAW, dict(RAW, output_throughput=40.0))
+    slower = stage(vllm=dict(RAW, output_throughput=40.0))
+    result, lines = compare(FORMATS["baseline"], slower)
     assert lines == [
-        "metric before after after/before",
-        "Output token throughput (tok/s) 50 40 0.800 worse",
-        "Time to first token, p99 (ms) 20 20 1.000 same",
-        "", "The output throughput is below 0.97 times that of the first measurement."]
-    assert not result["holds"]
-    assert compare(RAW, dict(RAW, output_throughput=40.0), minimum_ratio=0.8)[0]["holds"]
+        "metric before after after/before limit",
+        "Output token throughput (tok/s) 50 40 0.800 47.5 beyond the limit",
+        "Time to first token, p99 (ms) 20 20 1.000 22.16 same",
+        "", "Failed: worse by more than the limit: output_throughput."]
+    assert result["verdict"] == "failed"
+    assert compare(FORMATS["baseline"], slower, minimum_ratio=0.75)[0]["verdict"] == "passed"
+    lines = compare(RAW, dict(RAW, output_throughput=40.0))[1]
+    assert lines[1] == "Output token throughput (tok/s) 50 40 0.800 – worse"
+
+
+def test_run_beside_other_requests_is_inconclusive(compare):
+    after = stage(vllm=dict(RAW, output_throughput=40.0))
+    after["observed"]["measurements"][0]["runs"][0] = dict(
+        after["observed"]["measurements"][0]["runs"][0], others=3)
+    result, lines = compare(FORMATS["stage"], after)
+    assert (result["verdict"], lines[-1]) == (
+        "inconclusive", "Inconclusive: the engines had 3 requests of other clients.")
+
+
+def test_hosts_of_two_folders_are_compared_as_one_run(compare, tmp_path):
+    for folder, throughput in (("before", 50.0), ("after", 40.0)):
+        for host, value in (("node1", 50.0), ("node2", throughput)):
+            path = tmp_path / f"{folder}.results" / host / "benchmark.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(stage(vllm=dict(RAW, output_throughput=value))))
+    task = Mock(args={name: str(tmp_path / f"{name}.results") for name in ("before", "after")}, async_val=0)
+    action = benchmark_compare.ActionModule(task, Mock(), Mock(), Mock(), Mock(), Mock())
+    action._display = Mock()
+    assert action.run(task_vars={})["verdict"] == "failed"
+    assert "node2, vllm: output_throughput." in action._display.display.call_args.args[0]
 
 
 def test_targets_with_the_same_name_are_compared(compare):
     slower = dict(RAW, output_throughput=10.0)
     _result, lines = compare(stage(node=RAW, balancer=RAW), stage(balancer=slower, other=RAW, node=RAW))
-    assert "balancer: Output token throughput (tok/s) 50 10 0.200 worse" in lines
+    assert "balancer: Output token throughput (tok/s) 50 10 0.200 47.5 beyond the limit" in lines
+    assert lines[-1] == "Failed: worse by more than the limit: balancer: output_throughput."
     assert not [line for line in lines if line.startswith("other")]
 
 
@@ -84,8 +114,8 @@ def test_scores_are_compared_in_a_table(compare):
         "textvqa, accuracy 76.2 75.5 -0.7 within the limit",
         "gsm8k, accuracy 90 88 -2 too low",
         "", "A score dropped by more than the limit (1)."]
-    assert not result["holds"]
-    assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["holds"]
+    assert result["verdict"] == "failed"
+    assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["verdict"] == "passed"
 
 
 def test_performance_is_not_compared_with_accuracy(compare):

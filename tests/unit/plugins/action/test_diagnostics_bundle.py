@@ -28,7 +28,7 @@ CAUSE = {"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "L
          "process": None, "source": "containers/vllm.log"}
 
 
-def returned(texts, **values):
+def module_result(texts, **values):
     """Return what the module returns for these files.
 
     :param texts: ``{file: text}``.
@@ -71,8 +71,8 @@ def archive(tmp_path):
 
 
 def test_archive_contains_the_files_of_several_nodes(collect, archive, tmp_path):
-    collect("node1", returned({"containers/vllm.log": "NPU out of memory\n"}, diagnosis=[CAUSE]))
-    collect("node2", returned({"host/memory.txt": "memory\n"}))
+    collect("node1", module_result({"containers/vllm.log": "NPU out of memory\n"}, diagnosis=[CAUSE]))
+    collect("node2", module_result({"host/memory.txt": "memory\n"}))
     (tmp_path / "node1" / "plan.json").write_text('{"plan": {"hash": "abc"}}')
     result, texts = archive("node1", "node2")
     assert list(texts) == ["diagnostics/index.md", "diagnostics/node1/containers/vllm.log",
@@ -86,7 +86,7 @@ def test_archive_contains_the_files_of_several_nodes(collect, archive, tmp_path)
 
 
 def test_archive_is_not_returned_and_clocks_are_compared(collect):
-    result = collect("node1", returned({"a": "a"}))
+    result = collect("node1", module_result({"a": "a"}))
     assert sorted(result) == ["changed", "clock_offset_s", "diagnosis", "failure", "files"]
     assert (result["clock_offset_s"], result["failure"]) == (1.5, None)
     assert collect.arguments["npus"] == [0]
@@ -94,26 +94,26 @@ def test_archive_is_not_returned_and_clocks_are_compared(collect):
     assert abs(collect.arguments["controller_time_s"] - time.time()) < 60
 
 
-def test_node_of_a_later_batch_of_the_run_is_added(collect, archive):
-    collect("node1", returned({"a": "a"}))
+def test_node_from_a_later_batch_is_added_to_the_archive(collect, archive):
+    collect("node1", module_result({"a": "a"}))
     assert list(archive("node1", "node2")[1]) == ["diagnostics/index.md", "diagnostics/node1/a"]
     first = archive.path
-    collect("node2", returned({"b": "b"}))
+    collect("node2", module_result({"b": "b"}))
     assert list(archive("node1", "node2")[1]) == [
         "diagnostics/index.md", "diagnostics/node1/a", "diagnostics/node2/b"]
     assert archive.path == first
 
 
 def test_data_from_an_earlier_run_is_not_archived(collect, archive, tmp_path):
-    collect("node1", returned({"a": "a"}))
+    collect("node1", module_result({"a": "a"}))
     note = tmp_path / "node1" / "observed" / "diagnostics.note.json"
     note.write_text(note.read_text().replace(Records(tmp_path).run_id, "earlier"))
     assert list(archive("node1")[1]) == ["diagnostics/index.md"]
     Records(tmp_path).write_result(contract.no_result("serving", "node1", "the file is damaged"))
     _result, texts = archive("node1", "node2")
     assert list(texts) == ["diagnostics/index.md", "diagnostics/node1/results/serving.json"]
-    sentence = "- node1: everything except the results, because nothing was collected there"
-    assert sentence in texts["diagnostics/index.md"]
+    line = "- node1: everything except the results, because nothing was collected there"
+    assert line in texts["diagnostics/index.md"]
 
 
 @pytest.mark.parametrize(("response", "reason"), [
@@ -142,7 +142,7 @@ def test_hung_node_does_not_stop_the_run(monkeypatch, tmp_path):
 
 def test_known_secrets_are_masked_in_every_file(collect, archive, tmp_path):
     key = "hunter22"
-    result = collect("node1", returned({"host/a.txt": f"key {key}\n"}, diagnosis=[
+    result = collect("node1", module_result({"host/a.txt": f"key {key}\n"}, diagnosis=[
         {**CAUSE, "evidence": f"memory {key}"}]), serving_api_key=key)
     assert key not in str(result) + (tmp_path / "node1" / "observed" / "diagnostics.note.json").read_text("utf-8")
     (tmp_path / "node1" / "plan.json").write_text(json.dumps({"a": key, "b": "HF_TOKEN=s3cret-vAlue"}))
@@ -154,15 +154,15 @@ def test_known_secrets_are_masked_in_every_file(collect, archive, tmp_path):
 
 
 def test_check_mode_shows_the_causes_and_writes_no_archive(collect, archive, tmp_path):
-    collect("node1", returned({"a": "a"}, diagnosis=[CAUSE]))
+    collect("node1", module_result({"a": "a"}, diagnosis=[CAUSE]))
     _result, texts = archive("node1", check_mode=True)
     assert texts == {}
     assert not (tmp_path / "bundles").exists()
     assert "out_of_memory" in archive.shown
 
 
-def test_files_collected_on_the_controller_are_private(collect, tmp_path):
-    collect("node1", returned({"a": "a"}))
+def test_files_saved_on_the_controller_are_private(collect, tmp_path):
+    collect("node1", module_result({"a": "a"}))
     for path in (tmp_path / "node1" / "observed").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -170,8 +170,8 @@ def test_files_collected_on_the_controller_are_private(collect, tmp_path):
 def test_recordings_of_all_nodes_are_anonymized_consistently(collect, archive, tmp_path):
     raw = json.dumps({"names": ["pluto17"], "kernel": "5.10.0", "files": {}, "devices": [0], "commands": [
         {"argv": ["hccn_tool"], "rc": 0, "stdout": "ipaddr:10.20.1.17 of node2 and pluto17", "stderr": ""}]})
-    collect("node1", returned({"recording.json": raw}))
-    collect("node2", returned({"recording.json": raw}))
+    collect("node1", module_result({"recording.json": raw}))
+    collect("node2", module_result({"recording.json": raw}))
     _result, texts = archive("node1", "node2")
     first, second = (json.loads(texts[f"diagnostics/{host}/recording.json"]) for host in ("node1", "node2"))
     assert first == second

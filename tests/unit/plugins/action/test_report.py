@@ -16,6 +16,7 @@ from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.report import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.run import RUN_ID
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
@@ -82,19 +83,20 @@ def test_report_covers_the_expected_hosts_and_no_others(act, root):
     act.records.write_result(result("hccl", "node2", ok=False))
     returned = act({"hosts": ["node1", "node2", "lost"]})
     report = act.records.read_report()
-    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v2.json").read_text("utf-8")))
     assert report["collection_version"] == COLLECTION_VERSION
     assert {host: cells["hccl"]["status"] for host, cells in report["hosts"].items()} == {
         "node1": "passed", "node2": "failed", "lost": "not_run"}
     stats = returned.pop("ansible_stats")
-    assert returned == {"changed": False, "status": "failed", "msg": "1 of 3 hosts failed: node2",
+    assert returned == {"changed": False, "status": "failed", "failing_host": "node2",
+                        "msg": "1 of 3 hosts failed: node2 (report_fail_on: failed)",
                         "path": str(act.records.root / "report.md")}
     assert stats == {"per_host": False, "aggregate": False, "data": {"ascend_vllm": {
-        "status": "failed", "msg": returned["msg"], "path": returned["path"], "passing_hosts": ["node1"],
-        "failing_hosts": ["node2"], "services": [], "figures": []}}}
+        "status": "failed", "msg": returned["msg"], "path": returned["path"], "failing_host": "node2",
+        "passing_hosts": ["node1"], "failing_hosts": ["node2"], "services": [], "figures": []}}}
     assert "node2" in (act.records.root / "report.md").read_text("utf-8")
     (shown,) = act.shown
-    assert shown.splitlines()[1] == returned["msg"]
+    assert shown.splitlines()[1] == "1 of 3 hosts failed: node2"
     assert shown.splitlines()[-1] == f"Report: {returned['path']}"
 
 
@@ -109,13 +111,61 @@ def test_service_is_compared_with_the_last_report(act):
     assert line.replace("since", "unchanged since") in act.shown[0]
 
 
+def test_every_form_is_written_and_names_the_nodes_that_are_left_out(act):
+    act({"hosts": ["node1"]}, groups={"npu_nodes": ["node1", "node2", "lost"]})
+    assert {path.name for path in act.records.root.iterdir() if path.is_file()} - {".lock"} == {
+        "report.json", "report.md", "junit.xml", "report.prom", "hosts_passed.txt"}
+    assert act.records.read_report()["coverage"]["left_out"] == ["node2", "lost"]
+    assert "2 of 3 hosts are not in this report (--limit)." in act.shown[0]
+
+
+def test_results_of_another_plan_are_stale_and_fail_the_run_if_wanted(act):
+    act.records.write_result({**result("hccl", "node1"), "plan_hash": "0123456789ab"})
+    Records(act.records.root, run_id="earlier").write_plan("node1", {"hash": "ba9876543210"}, {})
+    assert "failing_host" not in act({"hosts": ["node2", "node1"]})
+    assert "STALE hccl on node1: the plan was 0123456789ab and is now ba9876543210." in act.shown[0]
+    returned = act({"hosts": ["node2", "node1"]}, report_fail_on=["failed", "stale"])
+    assert (returned["failing_host"], returned["status"]) == ("node1", "stale")
+    assert returned["msg"].endswith(" (report_fail_on: stale)")
+
+
+def test_result_of_this_run_is_marked(act):
+    act.records.write_result({**result("hccl", "node1"), "run_id": RUN_ID})
+    act({"hosts": ["node1"]})
+    assert "This run covered hccl on node1. All other results are " in act.shown[0]
+
+
+def test_query_is_printed_and_returned(act):
+    act.records.write_result(result("hccl", "node2", ok=False))
+    returned = act({"hosts": ["node1", "node2"]}, report_query="findings[].[host, id]")
+    assert act.shown[-1] == '["node2", "hccl.npu_count"]'
+    stats = returned["ansible_stats"]["data"]["ascend_vllm"]
+    assert returned["query"] == stats["query"] == [["node2", "hccl.npu_count"]]
+
+
+def test_query_that_cannot_be_evaluated_is_a_warning(act):
+    returned = act({"hosts": ["node1"]}, report_query="length(max_age_h)")
+    assert "query" not in returned
+    assert ["report_query cannot be evaluated: " in warning for warning in act.warnings] == [True]
+    assert (act.records.root / "report.md").exists()
+
+
+@pytest.mark.parametrize(("variables", "message"), [
+    ({"report_query": "a["}, "report_query must be a JMESPath"), ({"report_fail_on": []}, "must contain failed"),
+    ({"report_max_age_h": "x"}, "report_max_age_h must be a number")])
+def test_wrong_inputs_are_refused_before_a_report_is_written(act, variables, message):
+    with pytest.raises(AnsibleActionFail, match=message):
+        act({"hosts": ["node1"]}, **variables)
+    assert not (act.records.root / "report.md").exists()
+
+
 @pytest.mark.parametrize("damage", ["", '{"schema": ', "[]"])
 def test_damaged_files_do_not_prevent_the_report_and_are_named(act, root, damage):
     for path in (act.records.root / "node1" / "serving.json", act.records.root / "report.json"):
         path.write_text(damage)
     act({"hosts": ["node1"]})
     report = json.loads((act.records.root / "report.json").read_text("utf-8"))
-    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
+    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v2.json").read_text("utf-8")))
     assert {stage: report["hosts"]["node1"][stage]["status"] for stage in ("hccl", "serving")} == {
         "hccl": "passed", "serving": "not_run"}
     assert "node1/serving.json" in (act.records.root / "report.md").read_text("utf-8")

@@ -9,6 +9,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action import serving_status
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import FakeNode, displayed, new_action
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
@@ -35,9 +36,23 @@ def test_instance_that_is_not_deployed_has_a_row(status):
     assert (module, arguments["load"], lines) == ("ascend.vllm.serving_info", True, [])
 
 
-def test_unreachable_node_has_a_row(status):
+def test_unreachable_node_has_a_row(status, tmp_path):
     result = status(AnsibleConnectionFailure("timed out"))[0]
     assert result["rows"] == [["node1", "-", "not reachable", *[""] * 8]]
+    assert not (tmp_path / "node1").exists()
+
+
+def test_starts_of_the_containers_are_saved_for_the_report(status, tmp_path):
+    instance = {"name": NAME, "port": 8888, "state": "missing", "container": None, "reason": None}
+    status({"docker_engine_error": None, "image": None, "containers": [], "instances": [instance], "now_s": 0})
+    saved = Records(tmp_path, run_id="a later run").read_current("node1", {})
+    assert saved["containers"] == {NAME: None}
+    assert saved["observed_at"].endswith("Z")
+
+
+def test_docker_engine_that_does_not_respond_says_nothing_about_containers(status, tmp_path):
+    status({"docker_engine_error": "refused", "image": None, "containers": [], "instances": [], "now_s": 0})
+    assert Records(tmp_path).read_current("node1", {})["observed_at"] is None
 
 
 def test_displayed_table_includes_the_balancers(status):

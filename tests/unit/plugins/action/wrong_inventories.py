@@ -30,6 +30,10 @@ REFUSED = [
     ({"weights_environment": "secret"}, "weights_environment must be a mapping."),
     ({"serving_env": "secret"}, "serving_env must be a mapping of names to values, but is '***'."),
     ({"serving_tls_key": ["secret"]}, "serving_tls_key must be the absolute path of a PEM file, not its content"),
+    ({"report_fail_on": ["warned"]}, "report_fail_on must be a list of failed, stale, not_run, but is "),
+    ({"report_fail_on": ["stale"]}, "report_fail_on must contain failed, because a failed stage fails"),
+    ({"report_query": "findings[?"}, "report_query must be a JMESPath expression, but is 'findings[?' ("),
+    ({"report_max_age_h": "week"}, "report_max_age_h must be a number, but is 'week'."),
     # Ranges
     ({"hccl_ping_timeout_s": -1}, "hccl_ping_timeout_s must be above 0, but is -1.0."),
     ({"benchmark_num_prompts": 0}, "benchmark_num_prompts must be at least 1, but is 0."),

@@ -23,7 +23,7 @@ from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import inspected
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._host.test_redact import KINDS
 
-pytest.importorskip("ansible.errors", reason="ansible-test runs tests of modules without the code of the controller")
+pytest.importorskip("ansible.errors", reason="ansible-test runs module tests without the controller code")
 
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
@@ -75,7 +75,7 @@ def bundle(docker, tmp_path, monkeypatch):
 
 
 def add(docker, instance, name=None, **changes):
-    """Start a planned instance, as the role does."""
+    """Add the container of a planned instance, as the role creates it."""
     return docker.add(name or instance["name"], labels={**instance["labels"], labels.SECRETS: "1.5"},
                       command=changes.pop("command", instance["command"]), **changes)
 
@@ -130,11 +130,12 @@ def test_plog_is_read_from_containers_and_from_the_folder_on_the_node(docker, bu
         f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log": log.decode(),
         f"plog/{NAME}/ascend/log/vllm_ascend/vllm_ascend.log": "INFO of vLLM Ascend\n",
         f"plog/{NAME}-1/plog-9_0.log": OLD_ERROR}
+    # The error in plog-9_0.log matches no known cause.
     assert [(each["cause"], each["source"]) for each in result["diagnosis"]] == [
-        ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")], "the error in plog-9_0.log is unknown"
+        ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")]
 
 
-def test_plog_of_a_container_is_bounded_and_the_newest_files_are_kept(docker, bundle):
+def test_plog_of_a_container_is_limited_in_size_and_the_newest_files_are_kept(docker, bundle):
     add(docker, valid()["instances"][0], status="exited")
     docker.files = {(NAME, PLOG.replace("_1", f"_{number}")): bytes(200 << 10) for number in range(3)}
     result, texts = bundle(size_limit_mb=2)
@@ -143,7 +144,7 @@ def test_plog_of_a_container_is_bounded_and_the_newest_files_are_kept(docker, bu
     assert result["files"][f"plog/{NAME}/ascend/(older files)"]["problem"] == "older files were left out: 1"
 
 
-def test_events_of_the_last_hour_omit_health_checks_and_foreign_labels(docker, bundle):
+def test_events_of_the_last_hour_are_listed_without_health_checks_and_other_labels(docker, bundle):
     now = int(time.time())
     docker.responses["/events"] = 200, b"".join(json.dumps(event).encode() + b"\n" for event in (
         {"time": 1764097200, "Type": "container", "Action": "die",
@@ -180,7 +181,7 @@ def engine():
         server.shutdown()
 
 
-def running(docker, engine, tmp_path, *options):
+def add_running_instance(docker, engine, tmp_path, *options):
     (instance,) = valid()["instances"]
     command = ["vllm", "serve", "--host", "127.0.0.1", "--port", str(engine.server_port), *options]
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY=sesame\n")
@@ -189,7 +190,7 @@ def running(docker, engine, tmp_path, *options):
 
 
 def test_metrics_of_a_running_engine_are_read_with_its_key(docker, bundle, engine, tmp_path):
-    running(docker, engine, tmp_path)
+    add_running_instance(docker, engine, tmp_path)
     result, texts = bundle()
     assert texts[f"containers/{NAME}-metrics.txt"] == "vllm:num_requests_running 3.0\n"
     (tmp_path / "secrets.env").write_text("VLLM_API_KEY=wrong\n")
@@ -202,7 +203,7 @@ def test_metrics_are_read_from_a_server_with_tls(docker, bundle, engine, tmp_pat
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue("server", "node1.example"))
     engine.socket = context.wrap_socket(engine.socket, server_side=True)
-    running(docker, engine, tmp_path, "--ssl-certfile", "/run/server.pem")
+    add_running_instance(docker, engine, tmp_path, "--ssl-certfile", "/run/server.pem")
     problem = bundle()[0]["files"][f"containers/{NAME}-metrics.txt"]["problem"]
     assert "certificate" in problem
     _result, texts = bundle(ca=authority.path.read_text(), server_name="node1.example")
@@ -210,7 +211,7 @@ def test_metrics_are_read_from_a_server_with_tls(docker, bundle, engine, tmp_pat
 
 
 def test_only_the_metrics_are_missing_if_a_server_does_not_respond(docker, bundle, engine, tmp_path):
-    running(docker, engine, tmp_path)
+    add_running_instance(docker, engine, tmp_path)
     engine.delay_s = 3
     result, texts = bundle(timeout_s=1)
     assert "timed out" in result["files"][f"containers/{NAME}-metrics.txt"]["problem"]
@@ -246,7 +247,7 @@ def test_log_and_state_are_read_from_the_data_root_if_docker_is_stopped(bundle, 
     assert not [name for name in texts if "theirs" in name]
 
 
-def test_everything_else_is_collected_without_docker(bundle, tmp_path):
+def test_host_data_is_collected_if_docker_is_stopped(bundle, tmp_path):
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\n")
     result, texts = bundle(docker_socket=str(tmp_path / "none.sock"))
@@ -265,7 +266,7 @@ def test_only_the_end_of_a_log_is_included(docker, bundle):
     assert texts[f"containers/{NAME}.log"] == "line 8\nline 9\n"
 
 
-def test_clock_is_compared_with_the_controller(bundle):
+def test_clock_is_compared_with_the_controllers_clock(bundle):
     assert bundle(controller_time_s=time.time() - 100)[0]["clock_offset_s"] == pytest.approx(100, abs=30)
     assert bundle()[0]["clock_offset_s"] == 0
 
@@ -281,38 +282,39 @@ def test_no_secrets_of_other_containers_are_included(docker, bundle):
     assert not [name for name, text in texts.items() if "hunter22" in text]
 
 
-KNOWN = "sesame \"open\" & close"
-EVERYTHING = "\n\n".join(["key is " + KNOWN, *(text for text, _secret in KINDS.values())]) + "\n"
+KNOWN_SECRET = "sesame \"open\" & close"
+ALL_SECRETS = "\n\n".join(["key is " + KNOWN_SECRET, *(text for text, _secret in KINDS.values())]) + "\n"
 
 
 def test_no_secret_from_any_source_is_in_the_bundle(docker, bundle, engine, tmp_path, monkeypatch):
     """Every source contains secrets of all kinds."""
     secrets_file = tmp_path / "secrets_file.txt"
-    secrets_file.write_text(EVERYTHING)
+    secrets_file.write_text(ALL_SECRETS)
     commands = {name: ["cat", str(secrets_file)] for name in (*diagnostics_bundle.COMMANDS, "host/other.log")}
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", commands)
     monkeypatch.setattr(diagnostics_bundle, "FILES", dict.fromkeys(diagnostics_bundle.FILES, str(secrets_file)))
-    monkeypatch.setattr(diagnostics_bundle.http_request.BoundedResponse, "read", lambda _self: EVERYTHING.encode())
-    running(docker, engine, tmp_path)
+    monkeypatch.setattr(diagnostics_bundle.http_request.BoundedResponse, "read", lambda _self: ALL_SECRETS.encode())
+    add_running_instance(docker, engine, tmp_path)
     (tmp_path / "state" / "plog").mkdir(parents=True)
-    (tmp_path / "state" / "secrets.env").write_text(f"VLLM_API_KEY='{KNOWN}'\n")
-    (tmp_path / "state" / "plog" / "plog.log").write_text(EVERYTHING)
-    docker.logs[NAME] = [(1764097200.5, line) for line in EVERYTHING.splitlines()]
-    docker.containers[NAME]["State"].update(Error=EVERYTHING, Health={"Status": "x", "Log": [{"Output": EVERYTHING}]})
-    docker.files = {(NAME, PLOG): EVERYTHING.encode(), (NAME, "/root/atb/log/a.log"): EVERYTHING.encode()}
+    (tmp_path / "state" / "secrets.env").write_text(f"VLLM_API_KEY='{KNOWN_SECRET}'\n")
+    (tmp_path / "state" / "plog" / "plog.log").write_text(ALL_SECRETS)
+    docker.logs[NAME] = [(1764097200.5, line) for line in ALL_SECRETS.splitlines()]
+    health = {"Status": "x", "Log": [{"Output": ALL_SECRETS}]}
+    docker.containers[NAME]["State"].update(Error=ALL_SECRETS, Health=health)
+    docker.files = {(NAME, PLOG): ALL_SECRETS.encode(), (NAME, "/root/atb/log/a.log"): ALL_SECRETS.encode()}
     for resource in ("/info", "/version"):
-        docker.responses[resource] = 200, {"text": EVERYTHING}
-    docker.responses["/events"] = 200, json.dumps({"Actor": {"Attributes": {"name": EVERYTHING}}}).encode()
+        docker.responses[resource] = 200, {"text": ALL_SECRETS}
+    docker.responses["/events"] = 200, json.dumps({"Actor": {"Attributes": {"name": ALL_SECRETS}}}).encode()
     result, texts = bundle()
     sources = {name for name in result["files"] if result["files"][name]["size"]}
     assert len(sources) == 12 + len(diagnostics_bundle.FILES)
-    everything = {**texts, "return values": json.dumps([result["files"], result["diagnosis"]])}
-    found = [(name, kind) for name, text in everything.items()
-             for kind, (_text, secret) in [*KINDS.items(), ("known", (None, KNOWN))]
+    outputs = {**texts, "return values": json.dumps([result["files"], result["diagnosis"]])}
+    found = [(name, kind) for name, text in outputs.items()
+             for kind, (_text, secret) in [*KINDS.items(), ("known", (None, KNOWN_SECRET))]
              if secret in text or json.dumps(secret)[1:-1] in text]
     assert found == []
-    without_secrets = [name for name, text in texts.items() if "(redacted)" not in text]
-    assert without_secrets == []
+    not_redacted = [name for name, text in texts.items() if "(redacted)" not in text]
+    assert not_redacted == []
 
 
 TOOL = """\
@@ -329,7 +331,7 @@ esac
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """Vendor tools in the driver folder. Files that a recording contains are read from the driver folder, too."""
+    """Vendor tools in the driver folder, which also contains the files that a recording includes."""
     monkeypatch.setenv("PATH", os.environ["PATH"])
     folder = tmp_path / "driver" / "tools"
     folder.mkdir(parents=True)
@@ -357,6 +359,6 @@ def test_recording_contains_the_output_of_every_tool_call(docker, bundle, tools,
     assert texts["npu-smi/0-board.txt"] == outputs["npu-smi info -t board -i 0"][1]
 
 
-def test_recording_is_empty_without_tools_and_missing_by_default(docker, bundle):
+def test_recording_is_empty_without_tools_and_omitted_by_default(docker, bundle):
     assert json.loads(bundle(record=True, cards=[0])[1]["recording.json"])["commands"] == []
     assert "recording.json" not in bundle(cards=[0])[1]

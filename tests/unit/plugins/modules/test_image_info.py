@@ -17,14 +17,14 @@ IMAGE = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha256:2"
 
 @pytest.fixture
 def observe(docker):
-    """Return a function (**options) that returns the observation of the module."""
+    """Return a function that takes options and returns what the module observes with them."""
     def run(**options):
         return image_info.observe({"reference": NAME, "digest": "", "mirror": "", "pull": "missing", "folder": None,
                                    "docker_socket": docker.path, **options})
     return run
 
 
-def test_the_registry_is_not_queried_for_a_present_image(docker, observe):
+def test_the_registry_is_not_queried_for_an_image_that_is_present(docker, observe):
     docker.images[NAME] = {key: value for key, value in IMAGE.items() if key != "Created"}  # as Docker 25 returns it
     found = observe(digest="sha256:2")
     assert (found["needed"], found["registry"], found["image"]["architecture"]) == (False, None, "aarch64")

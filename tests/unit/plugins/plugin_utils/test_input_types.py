@@ -18,7 +18,8 @@ NUMBERS = [name for role in roles() for name, option in options(role).items()
 MAY_BE_ZERO = {
     "accuracy_maximum_drop", "accuracy_num_prompts", "balancer_wait_s", "balancer_watch_interval_s",
     "benchmark_max_concurrency", "benchmark_max_cv_percent", "benchmark_offline_warmup_iterations",
-    "benchmark_percentiles", "benchmark_seed", "benchmark_warmup_prompts", "diagnostics_size_limit_mb",
+    "benchmark_percentiles", "benchmark_quiet_wait_s", "benchmark_seed", "benchmark_warmup_prompts",
+    "diagnostics_size_limit_mb",
     "hccl_collective_pair_rounds", "hccl_collective_processes_per_node", "hccl_collective_warmup",
     "hccl_link_flap_limit", "image_free_space_gib", "npu_driver_clock_skew_s", "npu_driver_idle_aicore_percent",
     "npu_driver_idle_hbm_mb", "npu_driver_image_space_gib", "npu_driver_isolated_pages_limit",

@@ -103,7 +103,7 @@ def serve(argv: list[str]) -> int:
 
 def load_class(name: str) -> type:
     """Return a class by its import path, as vLLM loads the class that --middleware names."""
-    module, _, attribute = name.rpartition(".")
+    module, _dot, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 
 

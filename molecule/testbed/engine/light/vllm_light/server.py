@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def authorized(self, authorization: str) -> bool:
-        scheme, _, token = authorization.partition(" ")
+        scheme, _space, token = authorization.partition(" ")
         keys = self.server.api_keys
         return not keys or (
             scheme.lower() == "bearer" and any(hmac.compare_digest(token.encode(), key.encode()) for key in keys)

@@ -28,16 +28,16 @@ def event(text):
     return "data: " + json.dumps({"choices": [{"delta": {"content": text}, "finish_reason": None}]}) + "\n\n"
 
 
-def deep(levels):
-    found = "x"
+def nested(levels):
+    value = "x"
     for _level in range(levels):
-        found = [found]
-    return found
+        value = [value]
+    return value
 
 
 @pytest.fixture
 def serve():
-    """Return a function that starts a server that always sends this response, and returns its URL and the requests."""
+    """Return a function that starts a server that always sends the given response, and returns its URL and requests."""
     servers = []
 
     def start(status, body):
@@ -75,7 +75,7 @@ def serve():
         server.server_close()
 
 
-def test_response_is_described_and_request_has_the_key(serve):
+def test_response_is_summarized_and_request_has_the_key(serve):
     url, got = serve(200, completion("red, yellow, blue"))
     response = Server(url, "secret").send(REQUEST)
     assert response.pop("latency_s") >= 0
@@ -151,7 +151,7 @@ def choice(message):
     (choice("text"), "text"), (choice({"content": 5}), ""), (choice({"content": ["a"]}), ""), (choice([]), None),
     (choice({"content": None}), ""), (choice({"content": {"text": "x"}}), ""), ({"choices": 5}, None),
     ({"choices": [5]}, None), ({"choices": [{"text": 5}]}, ""), (b"[" * 100000, None), (b'{"a":' * 100000, None),
-    ({"error": deep(500)}, None), ({"choices": [], "usage": {"prompt_tokens": "5"}}, None),
+    ({"error": nested(500)}, None), ({"choices": [], "usage": {"prompt_tokens": "5"}}, None),
     ({"choices": [], "usage": {"prompt_tokens": 10**30}}, None), (b'{"choices": ' + b"9" * 5000 + b"}", None)])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [200, 500])
@@ -250,7 +250,7 @@ def test_routes_are_probed_with_head_and_without_the_key(serve, status):
 
 
 @pytest.mark.parametrize("key", ["sesame\n", "sesame\r\nX-Header: 1", "sesam\u00e9\u0142"])
-def test_unsendable_key_is_recorded_without_the_key(serve, key):
+def test_failure_of_an_unsendable_key_is_recorded_without_the_key(serve, key):
     url, got = serve(200, CARD)
     found = json.dumps(send_all("node1", Server(url, key), [dict(REQUEST, id="question")]))
     assert got == []

@@ -14,16 +14,18 @@ vllm:num_requests_running{engine="0",model_name="m"} 3.0
 vllm:num_requests_running{engine="1",model_name="m"} 1.0
 vllm:num_requests_waiting{engine="0",model_name="m"} 2.0
 vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 9.0
+vllm:request_success_total{engine="0",finished_reason="stop"} 7.0
+vllm:request_success_total{engine="0",finished_reason="length"} 2.0
 vllm:kv_cache_usage_perc{engine="0"} 0.25
 vllm:kv_cache_usage_perc{engine="1"} 5e-01
 """
 
 
 @pytest.mark.parametrize(("metrics", "expected"), [
-    (METRICS, {"running": 4, "waiting": 2, "kv_cache_usage": 0.5}),
+    (METRICS, {"running": 4, "waiting": 2, "finished": 9, "kv_cache_usage": 0.5}),
     ("vllm:num_requests_running 0\nvllm:gpu_cache_usage_perc{} 0.1\n",
-     {"running": 0, "waiting": 0, "kv_cache_usage": 0.1}),
-    ("vllm:num_requests_running 1.0", {"running": 1, "waiting": 0, "kv_cache_usage": None}),
+     {"running": 0, "waiting": 0, "finished": 0, "kv_cache_usage": 0.1}),
+    ("vllm:num_requests_running 1.0", {"running": 1, "waiting": 0, "finished": 0, "kv_cache_usage": None}),
     ("python_gc_objects_collected_total 1\n", None),
     ("", None),
 ])

@@ -239,7 +239,7 @@ def test_load_is_read_with_the_key_if_metrics_require_it(docker, tmp_path):
         docker.containers["vllm"]["Mounts"] = [
             {"Destination": labels.SECRETS_TARGET, "Source": str(tmp_path / "secrets.env")}]
         (found,) = serving_state.deployed_containers(DockerEngine(docker.path), True)
-        assert found["load"] == {"running": 0, "waiting": 0, "kv_cache_usage": None}
+        assert found["load"] == {"running": 0, "waiting": 0, "finished": 0, "kv_cache_usage": None}
         url = f"http://127.0.0.1:{running.server_address[1]}"
         assert serving_state.request_load(url, None) == {"error": "/metrics returns 401"}
         assert "sesame" not in serving_state.request_load(url, "sesame\n")["error"]
@@ -269,7 +269,7 @@ def test_tls_server_is_verified_with_the_service_name(docker, tmp_path):
         docker.containers["vllm"]["Config"]["Cmd"] += ["--ssl-certfile", "/run/c.pem"]
         engine = DockerEngine(docker.path)
         (found,) = serving_state.deployed_containers(engine, True, ca, "a.example")
-        assert found["load"] == {"running": 0, "waiting": 0, "kv_cache_usage": None}
+        assert found["load"] == {"running": 0, "waiting": 0, "finished": 0, "kv_cache_usage": None}
         instance = {"name": "vllm", "port": running.server_address[1], "bind": "127.0.0.1"}
         seen = serving_state.Observer(engine, "q", ca=ca, server_name="a.example").observe(instance)
         assert seen["health"]["status"] == 200

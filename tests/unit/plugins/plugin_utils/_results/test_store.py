@@ -160,8 +160,37 @@ def test_results_follow_the_umask_and_other_files_are_private(records, umask):
         path: oct(0o666 & ~umask if path in public else 0o600) for path in modes if not path.startswith("n3")}
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+def test_metrics_are_readable_by_all_users_and_other_forms_follow_the_umask(records, umask):
+    before = os.umask(umask)
+    try:
+        modes = [records.write_form(name, "text").stat().st_mode & 0o777 for name in ("report.prom", "junit.xml")]
+    finally:
+        os.umask(before)
+    assert [oct(mode) for mode in modes] == ["0o644", oct(0o666 & ~umask)]
+
+
+def test_form_without_content_removes_that_of_an_earlier_run(records):
+    path = records.write_form("hosts_failed.txt", "n1\n")
+    assert path.read_text() == "n1\n"
+    assert not records.write_form("hosts_failed.txt", "").exists()
+    records.write_form("hosts_failed.txt", "")
+
+
+def test_plan_and_status_of_any_run_describe_a_host(records):
+    assert records.read_current("n1", {}) == {
+        "plan": None, "image": None, "weights": None, "containers": {}, "observed_at": None}
+    earlier = Records(records.root, run_id="earlier")
+    earlier.write_plan("n1", {"hash": "0123456789ab"}, {})
+    earlier.write_note("n1", "status", {"observed_at": "2026-11-23T12:00:00Z", "containers": {"a": "x"}})
+    weights = contract.stage_result("weights", "n1", [], observed={"digest": "2" * 64})
+    assert records.read_current("n1", {"weights": weights}) == {
+        "plan": "0123456789ab", "image": None, "weights": "2" * 64, "containers": {"a": "x"},
+        "observed_at": "2026-11-23T12:00:00Z"}
+
+
 BAD_NAMES = ["../../x", "/etc/x", "..", ".", "", "a/b", ".hidden", "a\nb", "a\x1b[31m", "a\u202eb", "x" * 256, "a\0b",
-             "report.md", "report.json"]
+             "report.md", "report.json", "report.html", "report.prom", "junit.xml", "hosts_passed.txt", "history"]
 
 
 @pytest.mark.parametrize("host", BAD_NAMES)

@@ -57,5 +57,6 @@ def test_output_without_a_version_is_not_judged():
     assert node_python.problem("node1", "python3", "Welcome to Python 2.7.18\n") is None
 
 
-def test_minimum_is_that_of_core_and_of_the_collection():
-    assert node_python.MINIMUM >= (3, 7)
+@pytest.mark.parametrize(("of_core", "expected"), [((3, 9), (3, 9)), ((3, 6), (3, 7)), (True, (3, 7)), (None, (3, 7))])
+def test_minimum_is_that_of_core_and_of_the_collection(of_core, expected):
+    assert node_python._minimum(of_core) == expected

@@ -15,11 +15,11 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 DIGEST = "sha256:" + 64 * "a"
 
 
-def texts(plan=None, stages=contract.STAGES, balancers=(), **inputs):
-    values = {"balancer_enabled": False}
+def texts(plan=None, stages=contract.STAGES, balancers=(), hosts=("node1", "node2"), **inputs):
+    values = {"balancer_enabled": False, "balancer_nodes": ["node1", "node2"]}
     for role in ("image", "weights", "accuracy", "benchmark"):
         values.update(defaults(role))
-    found = rows(plan or valid(), {**values, **inputs}, stages, balancers)
+    found = rows(plan or valid(), {**values, **inputs}, stages, balancers, hosts)
     return dict(zip(TITLES, found, strict=True))
 
 
@@ -30,8 +30,9 @@ def test_defaults():
         "deployment": "Qwen2.5-VL-32B-Instruct-w8a8 as qwen25_vl, 1 instance per node with 2 NPUs",
         "image": "quay.io/ascend/vllm-ascend:v0.11.0rc1",
         "weights": "weights_source local, weights_distribution each",
-        "topology": "each node serves alone",
-        "measured": "200 requests per instance at 1/s, 1 x instance, about 4 min",
+        "topology": "each node serves independently",
+        "measured": "200 requests per instance at 1/s (200 random tokens, 128 generated tokens), 5 x instance, "
+                    "about 20 min",
         "warnings": "1 image_digest, 3 known_bug, 1 serving_api_key",
     }
 
@@ -52,15 +53,25 @@ def test_defaults():
     ("measured", {"stages": ["accuracy"], "accuracy_enabled": True, "accuracy_datasets": [{"name": "gsm8k"}]},
      "accuracy of gsm8k, which may take hours"),
     # 20 s until the first request, 5 * 0.64 s for the warm-up requests and the last request, and 3 s for 12 requests.
-    ("measured", {"benchmark_num_prompts": 12, "benchmark_request_rate": 4, "benchmark_random_output_len_tokens": 16},
-     "12 requests per instance at 4/s, 1 x instance, about 26 s"),
+    ("measured", {"benchmark_num_prompts": 12, "benchmark_request_rate": 4, "benchmark_random_output_len_tokens": 16,
+                  "benchmark_repeats": 1},
+     "12 requests per instance at 4/s (200 random tokens, 16 generated tokens), 1 x instance, about 26 s"),
+    ("measured", {"benchmark_repeats": 1, "benchmark_dataset": "random-mm", "benchmark_images_per_request": 2},
+     "200 requests per instance at 1/s (200 random tokens and 2 images, 128 generated tokens), 1 x instance, about "
+     "4 min"),
+    ("measured", {"benchmark_repeats": 1, "benchmark_dataset": "custom", "benchmark_dataset_path": "/p.jsonl"},
+     "200 requests per instance at 1/s (prompts of /p.jsonl, 128 generated tokens), 1 x instance, about 4 min"),
+    ("measured", {"benchmark_repeats": 1, "balancer_enabled": True, "hosts": ["node2"]},
+     "200 requests per instance at 1/s (200 random tokens, 128 generated tokens), 1 x instance, about 4 min; not "
+     "through the balancer, because this run lacks node1"),
     # 100 rounds of 2 requests take 100 * 5.12 s.
-    ("measured", {"benchmark_request_rate": "inf", "benchmark_max_concurrency": 2},
-     "200 requests per instance at inf/s, 1 x instance, about 9 min"),
+    ("measured", {"benchmark_request_rate": "inf", "benchmark_max_concurrency": 2, "benchmark_repeats": 1},
+     "200 requests per instance at inf/s (200 random tokens, 128 generated tokens), 1 x instance, about 9 min"),
     # Two runs for each of two instances, for the node, and for the balancer.
     ("measured", {"plan": valid(serving_replicas=2), "balancer_enabled": True, "benchmark_balancer_url": "auto",
                   "benchmark_repeats": 2, "benchmark_offline": ["latency"]},
-     "200 requests per instance at 1/s, 2 x instance, node, balancer, about 32 min, and longer for latency"),
+     "200 requests per instance at 1/s (200 random tokens, 128 generated tokens), 2 x instance, node, balancer, about "
+     "32 min, and longer for latency"),
     ("warnings", {"plan": {**valid(), "warnings": []}}, "none"),
 ])
 def test_text(title, inputs, text):

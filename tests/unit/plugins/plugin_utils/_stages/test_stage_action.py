@@ -18,8 +18,8 @@ import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, to_json
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, forms, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import stage_action
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
@@ -133,7 +133,7 @@ def new_action(recorded, tmp_path, monkeypatch):
 
 def record_of(action, observed, tmp_path):
     """Observe, judge and record; return (the task's return value, the result in the file)."""
-    record = action.add_to(ObservationRecord(started_at=stage_action.timestamp()), lambda: observed)
+    record = action.add_to(ObservationRecord(started_at=timestamp()), lambda: observed)
     outcome = action.judge_and_record(record, surveyed=not record.failure)
     text = (tmp_path / "n1" / f"{action.stage}.json").read_bytes().decode("utf-8")
     return outcome, json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -158,10 +158,29 @@ def test_every_mutated_observation_results_in_a_valid_result_and_report(recorded
         if number % 25 == 0 or refused == 1:
             SCHEMA.validate(result)  # slow
         if number % 4 == 0:
-            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], "now", "1", last)
-            assert to_json(last)
-            assert "n1" in report.to_markdown(last)
+            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], timestamp(), "1", last)
+            written = forms.forms(last, {"n1": {stage: result}}) if number % 20 == 0 else []
+            assert all("n1" in text for _name, text in written[:4])
     assert judged > MUTATIONS / 20, "too few mutated observations reach the judge"
+
+
+@pytest.mark.parametrize("stage", contract.STAGES)
+def test_result_names_its_run_and_what_a_stage_of_the_service_has_tested(new_action, recorded, tmp_path, stage):
+    earlier = Records(tmp_path)
+    earlier.write_result(contract.stage_result("image", "n1", [], observed={"image": {"id": "sha256:i"}}))
+    earlier.write_result(contract.stage_result("weights", "n1", [], observed={"digest": "d"}))
+    earlier.write_result(contract.stage_result("serving", "n1", [], finished_at="2026-11-30T00:00:00Z", observed={
+        "instances": [{"name": "vllm", "container": {"started_at": "yesterday"}}]}))
+    action = new_action(stage, recorded[stage][0])
+    _outcome, result = record_of(action, recorded[stage][0], tmp_path)
+    assert result["run_id"] == action.records.run_id
+    deployed = result.get("deployed")
+    if stage in ("serving", "functional", "accuracy", "benchmark"):
+        assert (deployed["image"], deployed["weights"]) == ("sha256:i", "d")
+        assert (deployed["containers"] == {"vllm": "yesterday"}) == (stage in ("functional", "accuracy"))
+        assert deployed["containers"]
+    else:
+        assert deployed is None
 
 
 def test_error_in_the_judge_is_reported_with_host_error_and_line(new_action, recorded, tmp_path):

@@ -17,12 +17,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 INPUTS = {"benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8, "benchmark_slo": {},
-          "benchmark_max_cv_percent": 5, "benchmark_minimum_ratio": 0.97, "benchmark_baseline_save": False}
+          "benchmark_max_cv_percent": 5, "benchmark_minimum_ratio": 0.97, "benchmark_baseline_save": False,
+          "benchmark_baseline_required": False}
 SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
            "labels": {labels.INSTANCE: "abc"}, "weights": "w", "driver": "d"}
 RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serve-1.json", "exit_code": 0,
        "seconds": 3.0, "timed_out": False, "log": ["done"], "services": {"vllm": identity(SERVICE)},
-       "overlap_percent": None,
+       "overlap_percent": None, "others": 0,
        "metrics": {"num_prompts": 10.0, "completed": 10.0, "failed": 0.0, "total_output_tokens": 80.0,
                    "output_throughput": 100.0, "p99_ttft_ms": 50.0}}
 WARM_UP = {"models": ["qwen25_vl"], "sent": 2, "answered": 2, "errors": [], "good": True}
@@ -48,7 +49,7 @@ def checks_of(change=lambda measured: None, instance=None, peers=None, snapshots
         {"model": {"served_name": "qwen25_vl"}}, {
             "instances": [observed], "measurements": [measured] if good else [],
             "snapshots": snapshots if isinstance(snapshots, list) else [{"vllm": identity(SERVICE)}] * snapshots},
-        dict(INPUTS, **inputs), survey=peers))
+        dict(INPUTS, **inputs), survey={"snapshots": peers or {}, "verdicts": {}}))
 
 
 def judge(*args, **changes):
@@ -62,7 +63,8 @@ def failed(change):
 def test_valid_run_passes():
     found = {name: status for name, (status, _actual) in judge().items()}
     assert found.pop("baseline") == "not_run"
-    assert found == dict.fromkeys(("service", "warm_up", "client", "completed", "tokens", "same_server"), "passed")
+    assert found == dict.fromkeys(
+        ("service", "warm_up", "client", "completed", "tokens", "same_server", "other_requests"), "passed")
 
 
 def test_result_of_vllm_0_11_without_a_failed_count_passes():
@@ -230,18 +232,86 @@ def test_objective_is_judged_unless_the_runs_are_noisy(limit, throughputs, verdi
     assert status(judge(repeated(*throughputs), benchmark_slo={"p99_ttft_ms": limit}), "objective") == verdict
 
 
-@pytest.mark.parametrize(("before", "throughputs", "verdict"), [
-    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run"),
-    (0.0, (97.0,), "not_run")])
-def test_throughput_is_compared_with_the_baseline(before, throughputs, verdict):
+def compared(throughput, count=5, before=100.0, **run):
+    """Return a function that adds a comparison with a baseline to a measurement."""
     def change(measured):
-        repeated(*throughputs)(measured)
-        medians = {"output_throughput": sorted(throughputs)[0]}
-        measured["baseline"] = {"file": "b.json", "recorded_at": "then", "rows": statistics.compare(
-            {"output_throughput": before}, medians)}
+        repeated(*[throughput] * count)(measured)
+        for each in measured["runs"]:
+            each.update(run)
+        measured["baseline"] = {"file": "b.json", "recorded_at": "then", "release": "v1", "fallback": False,
+                                "repeats": [{"output_throughput": before}] * 5}
+        survey = benchmark.survey({"node1": {"measurements": [measured], "snapshots": []}}, INPUTS)
+        measured["baseline"]["result"] = survey["node1"]["verdicts"].get("vllm")
+    return change
 
-    found = judge(change)
-    assert (status(found, "baseline"), status(found, "regression")) == ("passed", verdict)
+
+BESIDE = "the engines had 10 requests of other clients"
+
+
+@pytest.mark.parametrize(("change", "verdict", "text"), [
+    (compared(97.1), "passed", "output_throughput 97.1, p99_ttft_ms"),
+    (compared(96.9), "failed", "output_throughput 96.9"),
+    (compared(50.0, count=4), "not_run", "Inconclusive: the runs have 5 and 4 repeats, and at least 5 are needed"),
+    (compared(50.0, others=2), "not_run", f"Inconclusive: {BESIDE}"),
+    (compared(50.0, overlap_percent=40.0), "not_run",
+     "Inconclusive: all clients were running for only 40 % of the time")])
+def test_run_is_compared_with_the_baseline(change, verdict, text):
+    def with_latency(measured):
+        change(measured)
+        if measured["baseline"]["result"]["rows"] and verdict == "passed":
+            row = dict(measured["baseline"]["result"]["rows"][0], metric="p99_ttft_ms")
+            measured["baseline"]["result"]["rows"].append(row)
+
+    (check,) = [check for check in checks_of(with_latency) if check["id"] == "regression"]
+    assert check["status"] == verdict
+    assert str(check["message"] or check["actual"]).startswith(text)
+
+
+def test_last_good_run_of_another_deployment_is_named():
+    def change(measured):
+        compared(100.0)(measured)
+        measured["baseline"]["fallback"] = True
+
+    assert judge(change)["baseline"][1] == "the last good run of another deployment (v1), b.json of then"
+
+
+@pytest.mark.parametrize(("others", "verdict"), [(0, "passed"), (3, "warned"), (None, "not_run")])
+def test_requests_of_other_clients_are_reported(others, verdict):
+    assert status(judge(lambda measured: measured["runs"][0].update(others=others)), "other_requests") == verdict
+
+
+@pytest.mark.parametrize(("change", "ok", "text"), [
+    (compared(100.0), True, "a verdict"),
+    (compared(50.0), True, "a verdict"),  # the check `regression` fails instead
+    (compared(100.0, count=4), False, "Inconclusive: the runs have 5 and 4 repeats"),
+    (compared(100.0, others=2), False, f"Inconclusive: {BESIDE}"),
+    (lambda measured: None, False, "no baseline"),
+    (lambda measured: measured["runs"][0]["metrics"].update(failed=1.0), False, "an invalid run: completed"),
+    (lambda measured: measured["runs"][0]["services"]["vllm"].update(restarts=1), False, "an invalid run: same_server"),
+    (lambda measured: measured.update(runs=[]), False, "an invalid run: no result"),
+])
+def test_required_comparison_fails_without_a_verdict(change, ok, text):
+    found = judge(change, benchmark_baseline_required=True)["verdict"]
+    assert (found[0], found[1].startswith(text)) == ("passed" if ok else "failed", True)
+    assert "verdict" not in judge(change, benchmark_baseline_required=True, benchmark_baseline_save=True)
+    assert "verdict" not in judge(change)
+
+
+def test_noisy_throughput_is_no_verdict_unless_the_run_is_a_regression():
+    def noisy(before):
+        def change(measured):
+            compared(100.0, before=before)(measured)
+            for run, value in zip(measured["runs"], (90.0, 100.0, 110.0, 100.0, 100.0)):
+                run["metrics"] = dict(run["metrics"], output_throughput=value)
+        return change
+
+    assert judge(noisy(100.0), benchmark_baseline_required=True)["verdict"][1].startswith("Inconclusive: the output")
+    assert judge(noisy(300.0), benchmark_baseline_required=True)["verdict"][0] == "passed"
+
+
+def test_required_comparison_fails_if_nothing_was_measured():
+    found = judge(instance={"service": None}, benchmark_baseline_required=True)
+    assert found["verdict"] == ("failed", "an invalid run: nothing was measured")
 
 
 def test_metrics_of_a_failed_run_are_not_judged():

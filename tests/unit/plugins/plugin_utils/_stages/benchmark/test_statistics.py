@@ -46,21 +46,37 @@ def test_metric_without_a_value_does_not_meet_the_objective():
 
 
 PLAN = {"model": {"id": "m"}, "release": {"id": "v1"}, "hardware": {"id": "a2"}, "instances": [{"npus": [0, 1]}]}
-MEASURED = {"target": "instance", "tool": "vllm", "instances": 1}
+MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "instances": 1}
 INPUTS = dict.fromkeys(statistics.WORKLOAD, 1)
 
 
 @pytest.mark.parametrize("change", [
     {"plan": dict(PLAN, release={"id": "v2"})}, {"plan": dict(PLAN, instances=[{"npus": [0]}])},
     {"measured": dict(MEASURED, target="node")}, {"measured": dict(MEASURED, instances=2)},
-    {"measured": dict(MEASURED, tool="ais_bench")}, {"service": {"image": "i", "driver": "e"}},
+    {"measured": dict(MEASURED, tool="ais_bench")},
+    {"measured": dict(MEASURED, name="vllm-1")}, {"host": "node2"}, {"service": {"image": "i", "driver": "e"}},
     {"service": {"image": "j", "driver": "d"}}, {"inputs": dict(INPUTS, benchmark_num_prompts=2)}])
 def test_baseline_belongs_to_one_deployment_and_workload(change):
-    same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS}
+    same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS,
+            "host": "node1"}
     names = {statistics.baseline_name(statistics.baseline_key(**arguments))
              for arguments in (same, dict(same, **change))}
     assert len(names) == 2
     assert all(name.startswith("m-v") and name.endswith(".json") for name in names)
+
+
+def good_run(recorded_at, **key):
+    return {"recorded_at": recorded_at, "key": {"release": "v2", "image": "i", "driver": "d", "host": "node1", **key}}
+
+
+@pytest.mark.parametrize(("found", "expected"), [
+    ([], None), ([None], None), ([good_run("1")], None),  # the deployment itself
+    ([good_run("1", release="v1"), good_run("2", release="v0"), good_run("3", release="v1", host="node2")], "2"),
+    ([good_run("1", image="j"), good_run("0", driver="e")], "1"),
+])
+def test_last_good_run_has_another_deployment_and_the_same_workload(found, expected):
+    last = statistics.last_of_another_deployment(good_run("")["key"], found)
+    assert (last and last["recorded_at"]) == expected
 
 
 def test_comparison_shows_which_value_is_better():

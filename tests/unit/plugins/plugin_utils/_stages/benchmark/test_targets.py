@@ -85,3 +85,17 @@ def test_differences_between_snapshots_are_described():
     assert targets.differences(before, before) == []
     assert targets.differences(before, after) == ["a: restarts 0 → 1"]
     assert len(targets.differences(before, {"a": before["a"]})) == len(identity(SERVICE))
+
+
+def traffic(active, finished):
+    return {"active": active, "finished": finished}
+
+
+@pytest.mark.parametrize(("before", "after", "others"), [
+    (traffic(0, 100), traffic(0, 112), 0),   # 10 requests, and at most 2.4 that are not part of the load
+    (traffic(0, 100), traffic(0, 120), 8),
+    (traffic(3, 100), traffic(0, 112), 3), (traffic(0, 100), traffic(4, 112), 4),
+    (traffic(0, 100), traffic(0, 0), 0),     # restarted, which another check reports
+    (None, traffic(0, 0), None), (traffic(0, 0), None, None)])
+def test_requests_that_are_not_ours_are_counted(before, after, others):
+    assert targets.others(before, after, 12.4) == others

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
+    regression,
     statistics,
     targets,
     types,
@@ -20,12 +21,13 @@ def test_types_have_the_keys_of_real_values():
     service = {"id": "c", "image": "i", "started_at": "now", "restarts": 0, "labels": {}, "weights": "w", "driver": "d"}
     measured = targets.measurement("vllm", targets.INSTANCE, targets.VLLM, [], 1, ["node1"], inputs)
     summary = statistics.summarize([{"metrics": {"output_throughput": 1.0}}])
-    key = statistics.baseline_key(plan, measured, service, inputs)
-    baseline = statistics.baseline(key, summary, "node1", "2026-01-01T00:00:00Z")
+    key = statistics.baseline_key(plan, measured, service, inputs, "node1")
+    baseline = statistics.baseline(key, [{"metrics": {"output_throughput": 1.0}}] * 5, "node1", "2026-01-01T00:00:00Z")
+    verdict = regression.judge({"vllm": regression.Pair(baseline["repeats"], baseline["repeats"], 0.95)})["vllm"]
     found = {
         types.Identity: vllm_bench.identity(service), types.PlannedRun: vllm_bench.runs("a", "instance", inputs)[0],
         types.Measurement: measured, types.Spread: summary["output_throughput"], types.BaselineKey: key,
-        types.Baseline: baseline, types.Change: statistics.compare(baseline["metrics"], baseline["metrics"])[0],
+        types.Baseline: baseline, types.Change: verdict["rows"][0], types.Regression: verdict,
         types.Figure: vllm_bench.figures([dict(measured, summary=summary)])[0],
     }
     assert {kind.__name__: sorted(value) for kind, value in found.items()} == {

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stage sends requests to each server, and checks the answers."""
+"""The functional stage sends requests to each server and checks the answers."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_server_that_serves_another_model_fails():
     assert judge(models={"models": [], "status": None, "error": "refused"})["served_name"] == "failed"
 
 
-def test_service_without_a_key_causes_a_warning():
+def test_server_without_a_key_causes_a_warning():
     assert judge(missing_key={"status": 200, "text": "hello"})["missing_key"] == "warned"
     found = judge(inputs={"functional_api_key": ""})
     assert "wrong_key" not in found
     assert found["missing_key"] == "not_run"
 
 
-def test_checks_of_requests_that_were_not_sent_or_judged_are_not_run():
+def test_check_is_not_run_if_its_request_was_not_sent_or_its_answer_cannot_be_judged():
     assert judge(inputs={"functional_expected_words": []})["expected_words"] == "not_run"
     assert judge(image_answer={"status": 500, "error": "x"})["expected_words"] == "not_run"
     assert judge(long_prompt={"status": None, "sent": False, "error": "no limit"})["long_prompt"] == "not_run"
@@ -109,14 +109,14 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
 def test_text_model_gets_only_requests_without_pictures():
     plan = {**PLAN, "model": {"served_name": "qwen3", "modality": "text"}}
     sent = functional.request(context(plan, inputs=dict(INPUTS, functional_image="/none.png"))).arguments
-    of_pictures = {"image_answer", "several_images"}
-    assert {request["id"] for request in sent["requests"]} == set(SERVER["answers"]) - of_pictures
+    picture_requests = {"image_answer", "several_images"}
+    assert {request["id"] for request in sent["requests"]} == set(SERVER["answers"]) - picture_requests
     assert "image" not in json.dumps(sent)
     answers = {request["id"]: SERVER["answers"][request["id"]] for request in sent["requests"]}
     server = {**SERVER, "models": {"status": 200, "models": ["qwen3"]}, "answers": answers}
     found = functional.judge(context(plan, {"servers": [server]}, INPUTS))
     assert {check["id"]: check["status"] for check in found} == dict.fromkeys(
-        {check.id for check in functional.CHECKS} - {"image_answer", "several_images", "expected_words"}, "passed")
+        {check.id for check in functional.CHECKS} - picture_requests - {"expected_words"}, "passed")
 
 
 @pytest.mark.parametrize("name", ["none.png", "text.txt"])
@@ -158,20 +158,20 @@ def test_only_the_health_route_may_be_open_if_a_key_is_set(routes, status, actua
     assert open_routes(routes) == (status, actual)
 
 
-def test_metrics_route_may_be_open_if_the_plan_excludes_it():
+def test_metrics_route_may_be_open_if_the_plan_exempts_it_from_the_key():
     plan = copy.deepcopy(PLAN)
     plan["instances"][0]["command"][-1] += "ExceptMetrics"
     assert open_routes({"/metrics": 200}, plan=plan)[0] == "passed"
     assert open_routes({"/pause": 405}, plan=plan)[0] == "failed"
 
 
-def test_open_routes_are_only_listed_if_no_key_is_set():
+def test_open_routes_are_listed_but_do_not_fail_if_no_key_is_set():
     assert open_routes({"/pause": 405}, key="") == ("passed", "control: /pause; health: /health")
 
 
 def test_check_mode_sends_nothing():
-    checking = context(PLAN, {"check_mode": True, "servers": []}, INPUTS)
-    assert functional.request(checking) is None
-    (check,) = functional.judge(checking)
+    in_check_mode = context(PLAN, {"check_mode": True, "servers": []}, INPUTS)
+    assert functional.request(in_check_mode) is None
+    (check,) = functional.judge(in_check_mode)
     assert (check["status"], check["message"]) == (
         "not_run", "Without --check, the run would send requests to the model.")

@@ -95,7 +95,7 @@ def observed(host, plan, root):
             files[kind] = version_files.read(str(root / kind))
     engine = docker_engine(host, root)
     bare = not host.get("npu_smi") and "commands" not in host
-    records = (CASES / host["kernel_log"]).read_text("utf-8").splitlines() if "kernel_log" in host else []
+    records = (CASES / host["kernel_log_file"]).read_text("utf-8").splitlines() if "kernel_log_file" in host else []
     pci = [{"address": chip["bus_id"].lower(), "device": host.get("pci", "0xd802")} for chip in chips["chips"]]
     numbers = host.get("devices", plan["hardware"]["npu_devices"])
     devices = [{"path": f"/dev/davinci{number}"} for number in numbers]

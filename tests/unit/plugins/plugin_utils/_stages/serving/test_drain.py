@@ -32,9 +32,9 @@ def npus(error=None, holders=(), **used):
 
 @pytest.mark.parametrize(("observed", "clauses"), [
     (npus(d0=3400, d1=3500, d2=60000), []),
-    (npus(d0=60000, d1=3500), ["NPU 0 is not free, but no process on it is shown (60000 MB of HBM in use)"]),
+    (npus(d0=60000, d1=3500), ["NPU 0 is not free, but no process that uses it was found (60000 MB of HBM in use)"]),
     (npus(d0=3400), ["npu-smi does not show NPU 1"]),
-    (npus(d0=3400, d1=None), ["NPU 1 is not free, but no process on it is shown (HBM usage unknown)"]),
+    (npus(d0=3400, d1=None), ["NPU 1 is not free, but no process that uses it was found (HBM usage unknown)"]),
     (npus({"message": "npu-smi info: timed out"}),
      ["it is unknown whether the NPUs are free: npu-smi info: timed out"]),
     (npus(None, [{"device": 1, "pid": 7, "process": "python3", "memory_mb": None,

@@ -232,7 +232,7 @@ def test_running_container_that_would_be_replaced_fails_before_the_start(plan, l
 
 
 @pytest.mark.parametrize(("state", "status"), [("ready", "passed"), ("failed", "failed")])
-def test_return_to_the_previous_service_is_verified(plan, state, status):
+def test_restore_of_the_previous_service_is_verified(plan, state, status):
     assert judge(plan, {"phase": "restored"}, state=state, reason="it has exited") == {
         "upgrade": (status, "it has exited"), "docker_engine": ("passed", None)}
 
@@ -421,7 +421,7 @@ def test_unreachable_balancer_is_named(plan):
 
 
 @pytest.mark.parametrize(("instances", "message"), [
-    ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) serves again; the new one was not "
+    ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) is serving again; the new one was not "
      "verified: 2 checks failed"),
     ([{"state": "failed", "reason": "a completion is refused"}],
      "the previous service does not respond either (vllm-ascend-qwen25-vl: a completion is refused)"),

@@ -193,7 +193,7 @@ KEPT = NAME + "-kept"
     ((NAME + "-previous", KEPT), False, [KEPT, NAME + "-previous"], []),
     ((NAME,), True, [], []),
 ])
-def test_verified_upgrade_keeps_the_containers_that_it_has_replaced(existing, keep, remove, rename):
+def test_verified_upgrade_keeps_the_containers_that_it_replaced(existing, keep, remove, rename):
     assert replacement.kept_steps(existing, valid(), keep) == {"remove": remove, "rename": rename}
 
 
@@ -204,7 +204,7 @@ def test_kept_containers_are_not_instances(plan):
     assert replacement.upgrade_steps(existing, plan)["remove"] == []
 
 
-def test_return_to_kept_containers_exchanges_the_names():
+def test_restore_of_kept_containers_exchanges_the_names():
     existing = containers(NAME, NAME + "-1", "other-kept") + containers(KEPT, status="exited", port=9000)
     steps = replacement.restore_steps(existing, valid(serving_restart_policy="on-failure"))
     assert steps["rename"] == renames(
@@ -226,7 +226,7 @@ SECOND, SECOND_KEPT = NAME + "-1", NAME + "-1-kept"
     ((NAME, SECOND_KEPT), (NAME + "-previous", SECOND + "-previous"), renames((SECOND_KEPT, SECOND))),
     ((NAME, SECOND), (NAME + "-previous", SECOND + "-previous"), []),
 ])
-def test_interrupted_return_is_completed(older, newer, rename):
+def test_interrupted_restore_is_completed(older, newer, rename):
     steps = replacement.restore_steps(containers(*older, created_s=10) + containers(*newer), valid())
     assert steps["rename"] == rename
     assert [each["name"] for each in steps["start"]] == [each["name"] for each in steps["containers"]]
@@ -234,18 +234,18 @@ def test_interrupted_return_is_completed(older, newer, rename):
     assert steps["keep"] == renames((NAME + "-previous", KEPT), (SECOND + "-previous", SECOND_KEPT))
 
 
-def test_interrupted_upgrade_is_not_undone_by_a_return():
+def test_interrupted_upgrade_is_not_undone_by_a_restore():
     existing = containers(NAME + "-previous", KEPT, created_s=10) + containers(NAME)
     assert replacement.restore_steps(existing, valid())["start"] == []
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [
-    # a return has failed before the names were exchanged, while they were, and after that
+    # a restore has failed before the names were exchanged, while they were, and after that
     ((NAME, KEPT), {NAME: NAME, KEPT: KEPT}, {"stop": [], "rename": []}),
     ((NAME, KEPT), {NAME + "-previous": NAME, KEPT: KEPT}, {"stop": [], "rename": renames((NAME + "-previous", NAME))}),
     ((NAME, KEPT), {NAME: KEPT, NAME + "-previous": NAME},
      {"stop": [NAME], "rename": renames((NAME, KEPT), (NAME + "-previous", NAME))}),
-    # a return has failed after the current container was kept
+    # a restore has failed after the current container was kept
     ((NAME, KEPT), {NAME: KEPT, KEPT: NAME},
      {"stop": [NAME], "rename": renames((KEPT, NAME + "-previous"), (NAME, KEPT), (NAME + "-previous", NAME))}),
     # an upgrade has failed before and after the previous container was kept
