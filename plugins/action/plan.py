@@ -17,13 +17,19 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, _offline
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import ROLES, HostInputs, Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    collection_root,
+    known_secrets,
+    options,
+    role_inputs,
+    typed,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
@@ -42,8 +48,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "show", "resolve"],
+            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "show", "offline", "resolve"],
                       "default": "resolve"},
+            "commands": {"type": "dict", "default": {}},
+            "site": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
         })
@@ -74,6 +82,16 @@ class ActionModule(ActionBase):
             lines = plan_head.head(heads)
             say(self._display, "\n".join([*lines, *describe_all({name: plans[name] for name in heads})]), secrets)
             return {"changed": False, "msg": "\n".join(lines)}
+        if args["phase"] == "offline":
+            inputs = HostInputs(self._templar, task_vars, (*ROLES, "accuracy", "benchmark", "hccl"))
+            needs = _offline.Needs({name: _offline.Host(plans[name], inputs[name]) for name in args["hosts"]},
+                                   args["commands"], collection_root(), _offline.Site(**args["site"]))
+            if any(needs.refusals.values()):
+                sentences = grouped(needs.refusals, len(args["hosts"]))
+                raise AnsibleActionFail(f"Nothing was collected. {' '.join(sentences)}")
+            for sentence in grouped(needs.notes, len(args["hosts"])):
+                warn(self._display, sentence, secrets)
+            return {"changed": False, "parts": list(needs.parts.values()), "inventory": needs.inventory}
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
 
     def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]) -> dict[str, list[str]]:

@@ -27,11 +27,14 @@ options:
       - V(check) resolves the plan, checks the inputs of all roles, and saves the mistakes.
       - V(refuse) prints the warnings of O(hosts), and fails with their mistakes.
       - V(show) prints the plans of O(hosts). They begin with a head of at most 25 lines. Equal plans are printed once.
+      - V(offline) returns what O(hosts) need at a site without internet access, and the inputs with which they use it.
       - V(resolve) returns the plan.
     type: str
-    choices: [controller, check, refuse, show, resolve]
+    choices: [controller, check, refuse, show, offline, resolve]
     default: resolve
-  hosts: {type: list, elements: str, default: [], description: "The hosts of O(phase=refuse) and O(phase=show)."}
+  hosts: {type: list, elements: str, default: [], description: "The hosts of the phases that do not run on each host."}
+  commands: {type: dict, default: {}, description: "For O(phase=offline), the commands that collect each kind of part."}
+  site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder, and C(ids) of images."}
   stages:
     description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
     type: list
@@ -39,7 +42,7 @@ options:
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
 attributes:
   check_mode: {support: full, details: ["The node is not changed."]}
-seealso: [{module: ascend.vllm.stage}]
+seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.offline}]
 """
 
 EXAMPLES = r"""
@@ -65,6 +68,8 @@ plan:
   returned: with O(phase=resolve)
 run: {type: str, sample: 20260102T030405Z-1a2b3c4d, returned: with O(phase=resolve), description: "The id of this run of
   Ansible, which is part of the names of temporary files and containers."}
+parts: {type: list, elements: dict, returned: with O(phase=offline), description: "What M(ascend.vllm.offline) needs."}
+inventory: {type: dict, returned: with O(phase=offline), description: "C({host: {input: value}}) for the site."}
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}
 refusals: {type: list, elements: raw, returned: failure, description: "Sentences, or C(id) and C(message) of each."}
 """

@@ -145,89 +145,25 @@ architecture: {type: str, sample: aarch64, returned: with O(state=held), descrip
 import json
 import os
 import time
-from http.client import HTTPException
-from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
-from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background, commands, lease
-from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited, within
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
-from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.hub_requests import HubRequests
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
-    from typing import Any, Callable, TypeVar
-
-    Result = TypeVar("Result")
+    from typing import Any
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Work
 
-TIMEOUT_S = 30
-# The limits of a whole response. The listing of a model with 10,000 files has 5 MB.
-RESPONSE_S = 300
-MAX_LISTING_BYTES = 64 << 20
 # The client reads and removes the file with the token when the client starts. This is the time after which the file is
 # removed in any case.
 CREDENTIALS_S = 600
 REMOVE_LATER = 'written=$(stat -c %i-%Z "$1"); sleep "$2"; [ "$(stat -c %i-%Z "$1")" != "$written" ] || rm -f -- "$1"'
-
-
-class HubRequests:
-    """HTTP requests to the source, with the token of the source and the proxies of the environment."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._cookies = CookieJar()
-        self._logged_in = False
-
-    def get(self, url: str) -> str:
-        """Return the body of a response as text."""
-        return self._within(url, lambda: read_limited(self._open(url), MAX_LISTING_BYTES)).decode("utf-8", "replace")
-
-    def size(self, url: str) -> int:
-        """Return the Content-Length of a file."""
-        length = self._within(url, lambda: self._open(url, "HEAD").headers["Content-Length"])
-        if length is None:
-            raise StagingError(
-                "The response for %s has no Content-Length; set weights_hub_endpoint to a server that sends it." % url)
-        return int(length)
-
-    def _within(self, url: str, call: Callable[[], Result]) -> Result:
-        """Return the result of a request. Raise StagingError if it fails, or if the response is late or too large."""
-        try:
-            return within(RESPONSE_S, call)
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the token as a header
-            raise StagingError("The request to %s failed: %s" % (
-                url, mask_known(str(error), [self._source.token], 1))) from None
-
-    def _open(self, url: str, method: str = "GET") -> HTTPResponse:
-        try:
-            if self._source.token and self._source.kind == hub.MODELSCOPE and not self._logged_in:
-                self._log_in()
-            return self._request(url, method)
-        except HTTPError as error:
-            hint = "; set weights_hub_token to a token with read access." if error.code in (401, 403) else ""
-            raise StagingError("The request to %s failed: HTTP error %d %s%s" % (
-                url, error.code, error.reason, hint)) from error
-
-    def _log_in(self) -> None:
-        endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]
-        response = self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
-        hub.check_login(read_limited(response, MAX_LISTING_BYTES).decode("utf-8", "replace"))
-        self._logged_in = True
-
-    def _request(self, url: str, method: str, data: str | None = None) -> HTTPResponse:
-        headers = {"Content-Type": "application/json"} if data else {}
-        if self._source.token and self._source.kind != hub.MODELSCOPE:
-            headers["Authorization"] = "Bearer " + self._source.token
-        return open_url(url, method=method, data=data, headers=headers, cookies=self._cookies, timeout=TIMEOUT_S,
-                        unredirected_headers=["Authorization"])
 
 
 def main() -> None:
@@ -281,7 +217,8 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     options = module.params
 
     def plan() -> Work:
-        return staging.plan(HubRequests(staging.source), options["verify"] == "full", options["manifest"])
+        requests = HubRequests(staging.source.kind, staging.source.token)
+        return staging.plan(requests, options["verify"] == "full", options["manifest"])
 
     work = plan()
     # A complete model needs no lock. It can be on a file system that this node mounts read-only.

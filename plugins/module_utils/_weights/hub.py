@@ -140,16 +140,22 @@ def download_environment(source: str, endpoint: str) -> dict[str, str]:
     return dict(mirror, HF_HOME="/tmp/huggingface", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 
 
-def login_body(token: str) -> str:
-    """Return the body of ``POST /api/v1/login``, with which ModelScope exchanges a token for session cookies."""
-    return json.dumps({"AccessToken": token})
+def file_url(source: str, endpoint: str, repository: str, revision: str, path: str) -> str:
+    """Return the URL from which the client of the hub downloads a file of a model."""
+    endpoint = (endpoint or ENDPOINTS.get(source, "")).rstrip("/")
+    if source == HTTP:
+        return "%s/%s" % (endpoint, quote(path))
+    if source == MODELSCOPE:
+        return "%s/api/v1/models/%s/repo?Revision=%s&FilePath=%s" % (
+            endpoint, quote(repository), quote(revision, safe=""), quote(path, safe=""))
+    return "%s/%s/resolve/%s/%s" % (endpoint, quote(repository), quote(revision, safe=""), quote(path))
 
 
-def check_login(text: str) -> None:
-    """Raise HubError if the response to a login rejects the token."""
-    response = _json(text)
-    if response.get("Code") != 200:
-        raise HubError("ModelScope rejected the token in weights_hub_token: %s" % response.get("Message"))
+def token_headers(source: str, token: str) -> dict[str, str]:
+    """Return the headers of a request with a token. ModelScope's client sends it as the cookie of its session."""
+    if not token:
+        return {}
+    return {"Cookie": "m_session_id=" + token} if source == MODELSCOPE else {"Authorization": "Bearer " + token}
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -164,9 +164,9 @@ def log_in(token: str) -> None:
 
 def fetch_all(url: str, folder: str, workers: int, paths: list[str], token: str | None) -> None:
     """Download the paths below the URL, several at a time, and resume incomplete files."""
-    sizes, _paths = wanted_files()
+    sizes, headers = wanted_files()[0], {"Authorization": f"Bearer {token}"} if token else None
     with ThreadPoolExecutor(workers) as pool:
-        fetched = pool.map(lambda path: fetch(f"{url}/{quote(path)}", os.path.join(folder, path), token,
+        fetched = pool.map(lambda path: fetch(f"{url}/{quote(path)}", os.path.join(folder, path), headers,
                                               sizes.get(path)), paths)
         for path, count in zip(paths, fetched):
             print(f"{path}: {count} bytes", flush=True)
@@ -182,16 +182,17 @@ def wanted_files(environment: Mapping[str, str] = os.environ) -> tuple[dict[str,
     return {entry["path"]: entry["size"] for entry in wanted["files"] or ()}, wanted["download"]
 
 
-def fetch(url: str, target: str, token: str | None, wanted: int | None = None) -> int:
-    """Download a file, or the rest of it, and return its size. Its SHA-256 is verified by the staging module.
+def fetch(url: str, target: str, headers: dict[str, str] | None, wanted: int | None = None) -> int:
+    """Download a file, or the rest of it, and return its size. Its SHA-256 is verified by the caller.
 
+    :param headers: headers that are not sent to another host after a redirect.
     :param wanted: the size of the file in bytes. A server that sends another number is refused.
     """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(target, "ab") as stream:
         for attempt in range(ATTEMPTS):
             try:
-                if append_rest(url, stream, token, wanted):
+                if append_rest(url, stream, headers, wanted):
                     return end_of(stream)
                 reason = "the connection was closed"
             except OSError as error:
@@ -201,15 +202,15 @@ def fetch(url: str, target: str, token: str | None, wanted: int | None = None) -
     sys.exit(f"{url} could not be downloaded: {reason}")
 
 
-def append_rest(url: str, stream: BinaryIO, token: str | None, wanted: int | None = None) -> bool:
+def append_rest(url: str, stream: BinaryIO, headers: dict[str, str] | None, wanted: int | None = None) -> bool:
     """Append the missing bytes of a file, and return whether it is complete."""
     start = end_of(stream)
     if wanted is not None and start > wanted:
         stream.truncate(0)
         start = 0
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    if token:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    for name, value in (headers or {}).items():
+        request.add_unredirected_header(name, value)
     try:
         response = urlopen(request, timeout=TIMEOUT_S)
     except HTTPError as error:

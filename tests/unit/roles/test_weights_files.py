@@ -178,7 +178,7 @@ def test_error_does_not_show_the_token(client, web):
 def test_number_of_attempts_is_limited(web, tmp_path):
     web.token = "right"
     with pytest.raises(SystemExit, match="could not be downloaded: HTTP Error 401"):
-        fetch.fetch(web.url, str(tmp_path / "a"), "wrong")
+        fetch.fetch(web.url, str(tmp_path / "a"), {"Authorization": "Bearer wrong"})
     assert len(web.starts) == fetch.ATTEMPTS
 
 

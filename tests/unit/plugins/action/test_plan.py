@@ -29,8 +29,8 @@ releases:
 @pytest.fixture
 def act(tmp_path):
     """Return a function (**variables) -> the return value of the action on node1."""
-    def run(**variables):
-        task = Mock(args={}, async_val=0, check_mode=False)
+    def run(args=None, **variables):
+        task = Mock(args=args or {}, async_val=0, check_mode=False)
         task.action = "ascend.vllm.plan"
         loader = DataLoader()
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
@@ -250,3 +250,19 @@ def test_plans_of_all_nodes_are_shown_once(check):
 def test_balancer_is_in_the_head_of_the_plan(check):
     check({"balancer_enabled": True, "groups": {"npu_nodes": ["node1"]}})
     assert "  balancer     http://192.0.2.11:8080\n" in check.show()
+
+
+OFFLINE = {"phase": "offline", "hosts": ["node1"], "commands": {"image": [["pull", "{source}"]]},
+           "site": {"path": "/site", "url": "http://s", "ids": {}}}
+
+
+def test_needs_of_a_closed_site_are_those_of_the_plan_and_the_inputs(act):
+    found = act(OFFLINE, plan_architecture="aarch64", benchmark_tools=["ais_bench"], playbook_dir="/p")
+    assert [part["name"] for part in found["parts"]] == ["images/vllm-ascend-v0.11.0rc1-aarch64", "ais_bench"]
+    assert found["parts"][0]["commands"] == [["pull", "quay.io/ascend/vllm-ascend:v0.11.0rc1"]]
+    assert found["inventory"]["node1"]["image_archive"].startswith("/site/images/")
+
+
+def test_needs_without_an_architecture_are_refused(act):
+    with pytest.raises(AnsibleActionFail, match=r"^Nothing was collected\. plan_architecture is '', but the image"):
+        act(OFFLINE, playbook_dir="/p")

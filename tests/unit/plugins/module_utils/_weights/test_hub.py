@@ -160,10 +160,18 @@ def test_no_request_is_sent_for_a_path_that_is_refused():
     assert requested == []
 
 
-def test_a_token_that_the_hub_rejects_is_an_error():
-    hub.check_login('{"Code": 200}')
-    with pytest.raises(hub.HubError, match="rejected the token in weights_hub_token: invalid access token"):
-        hub.check_login('{"Code": 10010205010, "Message": "invalid access token"}')
+@pytest.mark.parametrize(("source", "url", "headers"), [
+    ("http", "http://m/a%20b/c", {"Authorization": "Bearer t"}),
+    ("huggingface", "http://m/o/n/resolve/v%2F1/a%20b/c", {"Authorization": "Bearer t"}),
+    ("modelscope", "http://m/api/v1/models/o/n/repo?Revision=v%2F1&FilePath=a%20b%2Fc", {"Cookie": "m_session_id=t"})])
+def test_url_and_headers_of_a_file(source, url, headers):
+    assert hub.file_url(source, "http://m/", "o/n", "v/1", "a b/c") == url
+    assert hub.token_headers(source, "t") == headers
+    assert hub.token_headers(source, "") == {}
+
+
+def test_files_are_downloaded_from_the_hub_itself_without_a_mirror():
+    assert hub.file_url("huggingface", "", "o/n", "main", "a") == "https://huggingface.co/o/n/resolve/main/a"
 
 
 @pytest.mark.parametrize("source", ["modelscope", "huggingface", "http"])
