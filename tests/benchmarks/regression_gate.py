@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verdicts of the regression gate for planted effects at several request rates, and false alarms without an effect.
+"""Verdicts of the regression gate for simulated effects at several request rates, and false alarms without an effect.
 
     .venv/bin/python tests/benchmarks/regression_gate.py [--runs N] [--repeats N] [--minimum-ratio R] [--drift SD]
 
@@ -12,7 +12,7 @@ some steps stall. Both runs of a comparison have the same arrivals, as two runs 
 Recorded runs: tests/data/benchmark_repeats.jsonl contains repeats of the real vLLM with the tiny model, whose steps
 take at least 60 ms, on two shared cores. While they were recorded, the load average of other programs rose from 13 to
 33, so the server really became slower. Therefore, consecutive repeats are assigned alternately to the two runs. This
-includes the real noise between repeats, but no drift between runs. Planted effects multiply the recorded latencies.
+includes the real noise between repeats, but no drift between runs. Simulated effects multiply the recorded latencies.
 
 Exits with 1 if there are significantly more than 1 % false alarms, or if a doubling passes.
 """
@@ -38,7 +38,7 @@ RATES = (1, 4, 8, math.inf)
 REQUESTS, TOKENS = 100, 48
 STEP_S, SEQUENCE_S, PREFILL_S = 0.020, 0.0006, 0.030
 TAIL = "p99 TPOT x 2"
-# {planted effect: (speed of the server, share of the requests whose tokens a proxy delays by another TPOT)}
+# {simulated effect: (speed of the server, share of the requests whose tokens a proxy delays by another TPOT)}
 EFFECTS = {"none": (1, 0), "-5 %": (0.95, 0), "-10 %": (0.9, 0), "-20 %": (0.8, 0), TAIL: (1, 0.04),
            "TTFT, TPOT x 2": (0.5, 0)}
 
@@ -97,7 +97,7 @@ def simulated_run(rate, effect, rng, options):
 
 
 def slowed(repeats, effect):
-    """Return recorded repeats with a planted effect."""
+    """Return recorded repeats with a simulated effect."""
     speed, tail = EFFECTS[effect]
     if tail:
         return [{name: value * (2 if name == "p99_tpot_ms" else 1) for name, value in each.items()} for each in repeats]

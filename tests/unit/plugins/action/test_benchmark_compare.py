@@ -77,7 +77,7 @@ def test_performance_is_compared_in_a_table(compare):
     assert lines[1] == "Output token throughput (tok/s) 50 40 0.800 – worse"
 
 
-def test_run_beside_other_requests_is_inconclusive(compare):
+def test_run_with_requests_of_other_clients_is_inconclusive(compare):
     after = stage(vllm=dict(RAW, output_throughput=40.0))
     after["observed"]["measurements"][0]["runs"][0] = dict(
         after["observed"]["measurements"][0]["runs"][0], others=3)

@@ -245,14 +245,14 @@ def compared(throughput, count=5, before=100.0, **run):
     return change
 
 
-BESIDE = "the engines had 10 requests of other clients"
+OTHERS = "the engines had 10 requests of other clients"
 
 
 @pytest.mark.parametrize(("change", "verdict", "text"), [
     (compared(97.1), "passed", "output_throughput 97.1, p99_ttft_ms"),
     (compared(96.9), "failed", "output_throughput 96.9"),
     (compared(50.0, count=4), "not_run", "Inconclusive: the runs have 5 and 4 repeats, and at least 5 are needed"),
-    (compared(50.0, others=2), "not_run", f"Inconclusive: {BESIDE}"),
+    (compared(50.0, others=2), "not_run", f"Inconclusive: {OTHERS}"),
     (compared(50.0, overlap_percent=40.0), "not_run",
      "Inconclusive: all clients were running for only 40 % of the time")])
 def test_run_is_compared_with_the_baseline(change, verdict, text):
@@ -284,7 +284,7 @@ def test_requests_of_other_clients_are_reported(others, verdict):
     (compared(100.0), True, "a verdict"),
     (compared(50.0), True, "a verdict"),  # the check `regression` fails instead
     (compared(100.0, count=4), False, "Inconclusive: the runs have 5 and 4 repeats"),
-    (compared(100.0, others=2), False, f"Inconclusive: {BESIDE}"),
+    (compared(100.0, others=2), False, f"Inconclusive: {OTHERS}"),
     (lambda measured: None, False, "no baseline"),
     (lambda measured: measured["runs"][0]["metrics"].update(failed=1.0), False, "an invalid run: completed"),
     (lambda measured: measured["runs"][0]["services"]["vllm"].update(restarts=1), False, "an invalid run: same_server"),
@@ -297,7 +297,7 @@ def test_required_comparison_fails_without_a_verdict(change, ok, text):
     assert "verdict" not in judge(change)
 
 
-def test_noisy_throughput_is_no_verdict_unless_the_run_is_a_regression():
+def test_noisy_throughput_has_no_verdict_unless_the_run_is_a_regression():
     def noisy(before):
         def change(measured):
             compared(100.0, before=before)(measured)

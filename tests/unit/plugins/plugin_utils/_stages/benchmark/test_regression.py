@@ -70,7 +70,7 @@ def test_faster_server_passes(load):
     assert share(regression.PASSED, load, slowdown=0.5, runs=10) == 1
 
 
-def test_noise_that_is_the_same_in_both_runs_is_no_regression():
+def test_noise_that_is_the_same_in_both_runs_is_not_a_regression():
     """Repeats that vary this much are mostly inconclusive, because an increase by half would not be detected."""
     noisy = {metric: (value, 0.4, part) for metric, (value, _spread, part) in SATURATED.items()}
     assert share(regression.FAILED, noisy) <= 0.01
