@@ -168,8 +168,9 @@ def check(tmp_path):
         names = [f"node{number + 1}" for number in range(len(hosts))]
         known = HostVars({key: {"ansible_host": "192.0.2.11", **own} for key, own in zip(names, hosts, strict=True)})
         for name, variables in zip(names, hosts, strict=True):
-            phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known, **variables},
-                  phase="check", **({} if stages is None else {"stages": stages}))
+            phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known,
+                   "ansible_play_hosts_all": names, **variables}, phase="check",
+                  **({} if stages is None else {"stages": stages}))
         result = phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
         run.show = lambda: phase({"inventory_hostname": "node1", "hostvars": known, **hosts[0]}, phase="show",
                                  hosts=names)["msg"]

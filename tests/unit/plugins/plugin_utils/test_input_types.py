@@ -24,7 +24,7 @@ MAY_BE_ZERO = {
     "hccl_link_flap_limit", "image_free_space_gib", "npu_driver_clock_skew_s", "npu_driver_idle_aicore_percent",
     "npu_driver_idle_hbm_mb", "npu_driver_image_space_gib", "npu_driver_isolated_pages_limit",
     "npu_driver_isolated_pages_warning", "npu_driver_kernel_log_minutes", "npu_driver_shm_minimum_gib",
-    "npu_driver_temperature_limit_c", "npu_driver_temperature_warning_c", "npu_driver_tool_slow_s",
+    "npu_driver_temperature_limit_c", "npu_driver_temperature_warning_c", "npu_driver_tool_slow_s", "report_max_age_h",
     "serving_drain_timeout_s", "serving_health_interval_s", "serving_idle_hbm_mb", "serving_npu_free_timeout_s",
     "serving_plog_max_mb", "serving_stop_timeout_s", "weights_free_space_gib", "weights_lock_wait_s",
     "weights_progress_s",
