@@ -163,9 +163,11 @@ def test_control_node_is_installed_from_the_folder(home, tmp_path):
     done = execute([tmp_path / "venv/bin/pip", "install", "--quiet", "--no-index", "--require-hashes", "--find-links",
                     site / "python", "--requirement", site / "python/requirements.txt"], **environment)
     assert done.returncode == 0, done.stderr
+    (tmp_path / "ansible.cfg").touch()
     done = execute([tmp_path / "venv/bin/ansible-galaxy", "collection", "install", "--no-deps", "--collections-path",
-                    tmp_path / "collections", *(site / "collections").glob("*.tar.gz")])
+                    tmp_path / "collections", *(site / "collections").glob("*.tar.gz")],
+                   ANSIBLE_CONFIG=str(tmp_path / "ansible.cfg"))
     assert done.returncode == 0, done.stderr
     done = execute([tmp_path / "venv/bin/ansible-playbook", "-i", "inventories/sample", "ascend.vllm.plan"],
-                   ANSIBLE_CONFIG="/dev/null", ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "collections"))
+                   ANSIBLE_CONFIG=str(tmp_path / "ansible.cfg"), ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "collections"))
     assert done.returncode == 0, done.stdout + done.stderr
