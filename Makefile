@@ -54,6 +54,10 @@ setup:
 	@$(BED) check
 	$(MAKE) venv & venv=$$!
 	$(BED) prepare
+	# For the tests of the report page.
+	command -v chromium > /dev/null || {
+		apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qqy -o DPkg::Lock::Timeout=600 --no-remove \
+		  --no-install-recommends install chromium fonts-liberation > /dev/null; }
 	wait $$venv
 
 demo:
@@ -65,6 +69,7 @@ demo:
 	echo
 	echo 'The cluster stays up: CONTRIBUTING.md has three things to try, `make demo-down` removes it.'
 	echo "Send it a request: $(BED) -n demo run -- curl -s http://10.77.0.11:8888/v1/models"
+	echo 'Open the report in a browser: $(CURDIR)/inventories/simulated/.results/report.html'
 
 demo-down:
 	@$(BED) -n demo down

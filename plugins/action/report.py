@@ -19,6 +19,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     bundle,
     contract,
     forms,
+    history,
+    html,
     query,
     report,
     run,
@@ -28,7 +30,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs, typed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    collection_root,
+    known_secrets,
+    plain,
+    role_inputs,
+    typed,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
 
@@ -84,14 +93,20 @@ class ActionModule(ActionBase):
             (records.run_id, run.RUN["since"]),
             [host for host in task_vars.get("groups", {}).get("npu_nodes", ()) if host not in found],
             inputs["report_max_age_h"], inputs["report_fail_on"])
-        # --- the forms of the report: one (file name, text) per file ---
-        for name, text in [
-            *forms.forms(summary, found),
-        ]:
+        plans = {host: records.read_json(records.folder(host) / "plan.json", ("plan",))
+                 for host, results in found.items() if results}
+        assets = collection_root() / "roles" / "report" / "files"
+        page = html.page(
+            redact_in(summary, secrets), found,
+            {host: redact_in(saved["plan"], secrets) for host, saved in plans.items() if saved}, drift.facts,
+            records.add_to_history(history.entry(summary, found)),
+            {name: (assets / name).read_text("utf-8") for name in html.ASSETS})
+        for name, text in [*forms.forms(summary, found), ("report.html", page)]:
             records.write_form(name, text)
         path = records.root / "report.md"
         # Printed directly, because the table would be unreadable as a return value of the task.
-        _text.say(self._display, [*terminal.end_of_run(summary), f"Report: {path}"], secrets)
+        _text.say(self._display, [*terminal.end_of_run(summary),
+                                  f"Report: {path.with_suffix('.html')}, as text in {path.name}"], secrets)
         headline = wording.headline(summary)
         returned: dict[str, Any] = {"status": summary["status"], "msg": headline, "path": str(path)}
         if summary["fails_on"]:

@@ -11,8 +11,8 @@ short_description: Write the report on the results of all stages
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(report.json), C(report.md),
-    C(junit.xml), C(report.prom), C(hosts_passed.txt) and C(hosts_failed.txt) to C(<report_path>).
+  - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes the report to C(<report_path>) as
+    C(report.html), C(report.md), C(report.json), C(junit.xml) and in other forms.
   - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
@@ -48,20 +48,14 @@ msg:
   type: str
   returned: when O(phase=end) or O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
-path:
-  description: The path of C(report.md), or of the archive with O(phase=diagnostics).
-  type: str
-  returned: when O(phase=end) or O(phase=diagnostics)
+path: {type: str, returned: when O(phase=end) or O(phase=diagnostics), description: "The path of C(report.md), or of the
+  archive with O(phase=diagnostics)."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all results."}
-failing_host:
-  description: The first host with a status that is in C(report_fail_on).
-  type: str
-  returned: when O(phase=end) and there is such a host
+failing_host: {type: str, returned: when O(phase=end) and there is such a host, description: "The first host with a
+  status that is in C(report_fail_on)."}
 query: {type: raw, returned: when O(phase=end) with C(report_query), description: "The result of the expression."}
-ansible_stats:
-  description: The summary, as the custom statistic C(ascend_vllm).
-  type: dict
-  returned: when O(phase=end)
+ansible_stats: {type: dict, returned: when O(phase=end), description: "The summary, as the custom statistic
+  C(ascend_vllm)."}
 stages:
   {type: list, elements: str, returned: when O(phase=begin), description: "The stages whose results were removed."}
 """

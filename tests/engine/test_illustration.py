@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import ILLUSTRATION
 
-SCRIPT = ILLUSTRATION.with_name("make_illustration.py")
+SCRIPT = ILLUSTRATION.parents[3] / "molecule/testbed/engine/make_illustration.py"
 MARGIN = 8  # pixels
 
 

@@ -48,7 +48,7 @@ def pictures(tmp_path_factory) -> list[str]:
     drawn = [str(ILLUSTRATION)]
     for words in ("YIGNOT neQw", "TONGYI"):
         drawn.append(str(folder / f"{words}.png"))
-        script = ILLUSTRATION.with_name("make_illustration.py")
+        script = ILLUSTRATION.parents[3] / "molecule/testbed/engine/make_illustration.py"
         subprocess.run([sys.executable, script, "--text", words, "--output", drawn[-1]], check=True)
     return drawn
 

@@ -34,7 +34,6 @@ IN_PLACE = {
     "plugins/module_utils/_ais_bench/config.py prepare_prompts": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/job.py start": "in the folder of a job that is not started",
     "plugins/modules/benchmark_pause.py start_guard": "in the folder of a guard that is not started",
-    "roles/functional/files/make_illustration.py main": "run by developers",
     "roles/serving/files/health.py terminate": "the output of the server's container",
     "roles/weights/files/fetch.py main": "a lock, without content",
     "roles/weights/files/fetch.py fetch": "resumed at its end, and verified before it is published",

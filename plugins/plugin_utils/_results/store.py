@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.currency import Current
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.history import Entry
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
 
 OBSERVED = "observed"
@@ -43,6 +44,7 @@ RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
 METRICS_MODE = 0o644
 # Files in the results folder; no host may have such a name.
 _LEASE = ".lease.json"
+HISTORY_RUNS = 50
 _REPORTS = ("report.json", "report.md", "report.html", "report.prom", "junit.xml", "hosts_passed.txt",
             "hosts_failed.txt", "history")
 
@@ -197,6 +199,20 @@ class Records:
         if path.suffix == ".prom":
             path.chmod(METRICS_MODE)
         return path
+
+    def add_to_history(self, entry: Entry) -> list[Entry]:
+        """Add the entry of this run to the history, and return all entries, the oldest first.
+
+        A run without a new result adds nothing. Of more than HISTORY_RUNS entries, the oldest are removed.
+        """
+        folder = self.root / "history"
+        if entry["covered"]:
+            self.write(folder / f"{self.run_id}.json", to_json(entry))
+        paths = sorted(folder.glob("[0-9]*.json"))
+        for path in paths[:-HISTORY_RUNS]:
+            path.unlink()
+        found = [self.read_json(path, ("at", "figures", "plan_hashes")) for path in paths[-HISTORY_RUNS:]]
+        return [cast("Entry", each) for each in found if each]
 
     def read_current(self, host: str, results: Mapping[str, StageResult]) -> Current:
         """Return what is on a host according to its results, and to its plan and status of any run."""

@@ -121,7 +121,7 @@ def models() -> Path:
         if done.returncode:
             raise SystemExit(f"engine: {ENGINE}/model/train.py failed with exit code {done.returncode}")
 
-    illustration = ENGINE.parents[2] / "roles/functional/files/make_illustration.py"
+    illustration = ENGINE / "make_illustration.py"
     return cache.build("models", "", [*cache.files("model"), illustration, environment.full().name], make)
 
 

@@ -29,7 +29,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 HERE = Path(__file__).resolve().parent
-PICTURE_SCRIPT = HERE.parents[3] / "roles/functional/files/make_illustration.py"
+PICTURE_SCRIPT = HERE.parent / "make_illustration.py"
 SEED = 20251123
 STEPS = 320
 SAMPLES_PER_STEP = 6

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from unittest.mock import Mock
 
 import jsonschema
@@ -97,7 +98,7 @@ def test_report_covers_the_expected_hosts_and_no_others(act, root):
     assert "node2" in (act.records.root / "report.md").read_text("utf-8")
     (shown,) = act.shown
     assert shown.splitlines()[1] == "1 of 3 hosts failed: node2"
-    assert shown.splitlines()[-1] == f"Report: {returned['path']}"
+    assert shown.splitlines()[-1] == f"Report: {act.records.root / 'report.html'}, as text in report.md"
 
 
 def test_service_is_compared_with_the_last_report(act):
@@ -114,7 +115,7 @@ def test_service_is_compared_with_the_last_report(act):
 def test_every_form_is_written_and_names_the_nodes_that_are_left_out(act):
     act({"hosts": ["node1"]}, groups={"npu_nodes": ["node1", "node2", "lost"]})
     assert {path.name for path in act.records.root.iterdir() if path.is_file()} - {".lock"} == {
-        "report.json", "report.md", "junit.xml", "report.prom", "hosts_passed.txt"}
+        "report.html", "report.json", "report.md", "junit.xml", "report.prom", "hosts_passed.txt"}
     assert act.records.read_report()["coverage"]["left_out"] == ["node2", "lost"]
     assert "2 of 3 hosts are not in this report (--limit)." in act.shown[0]
 
@@ -185,8 +186,23 @@ def test_reports_do_not_contain_known_secrets(act):
     act.records.write_result(result("hccl", "node1", ok=False, figures=[
         {"name": "hunter22", "value": 1.0, "unit": "hunter22"}]))
     act({"hosts": ["node1"]}, serving_api_key="hunter22")
-    texts = [act.shown[0], *((act.records.root / name).read_text("utf-8") for name in ("report.md", "report.json"))]
-    assert ["hunter22" in text for text in texts] == [False] * 3
+    texts = [act.shown[0], *((act.records.root / name).read_text("utf-8")
+                             for name in ("report.html", "report.md", "report.json"))]
+    assert ["hunter22" in text for text in texts] == [False] * 4
+
+
+def test_page_has_the_plan_of_an_earlier_run_without_secrets_and_the_history(act, root):
+    plan = json.loads((root / "tests/data/results/plan.json").read_text("utf-8"))["plan"]
+    plan["instances"][0]["command"].append("--key=hunter<22>")
+    Records(act.records.root, run_id="earlier").write_plan("node1", plan, {})
+    act.records.write_result({**result("hccl", "node1"), "run_id": RUN_ID})
+    for _run in range(2):
+        act({"hosts": ["node1"]}, serving_api_key="hunter<22>")
+    page = (act.records.root / "report.html").read_text("utf-8")
+    assert "vllm serve /data/Qwen2.5-VL-32B-Instruct-w8a8" in page
+    assert not re.search(r"hunter(<|&lt;|\\u003c)22", page)
+    (entry,) = (act.records.root / "history").iterdir()
+    assert json.loads(entry.read_text("utf-8"))["covered"] == ["hccl"]
 
 
 @pytest.mark.parametrize("args", [{"phase": "begin", "hosts": ["node1"]}, {"hosts": ["node1"]}])

@@ -6,7 +6,7 @@
 This program needs only the standard library. The pixels are the same on every machine, and a test compares them with
 the picture in the repository. With another version of zlib, the bytes of the file may differ.
 
-    make_illustration.py [--text "TONGYI Qwen"] [--output illustration.png]
+    make_illustration.py [--text "TONGYI Qwen"] [--output PATH]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import zlib
 from pathlib import Path
 
+ILLUSTRATION = Path(__file__).resolve().parents[3] / "roles/functional/files/illustration.png"
 TEXT = "TONGYI Qwen"
 # 28 pixels are one visual token of Qwen2.5-VL, so this is 20 x 4 = 80 tokens.
 WIDTH, HEIGHT = 560, 112
@@ -107,7 +108,7 @@ def png(rows: list[list[tuple[int, int, int]]]) -> bytes:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--text", default=TEXT, help="words to show; letters of '%s' only" % TEXT)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("illustration.png"))
+    parser.add_argument("--output", type=Path, default=ILLUSTRATION)
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.text) - set(GLYPHS))
     if unknown:
