@@ -158,8 +158,7 @@ class ActionModule(StageAction):
                                            self.inputs)
             inputs = targets.multiply_load(self.inputs, len(engines))
             send = self._watched(engines, ais_bench.warm_ups(inputs), self._ais_bench_sender(executable, url))
-            measured["runs"] = [send(inputs, run)
-                                for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
+            measured["runs"] = [send(inputs, run) for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
             observed["measurements"].append(measured)
 
     def _measure_balancer(self, observed: BenchmarkObservation) -> None:

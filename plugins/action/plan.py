@@ -110,8 +110,7 @@ class ActionModule(ActionBase):
                 balancers = [balancer.url(inputs["balancer_bind"], plans.inputs[name]["serving_address"],
                                           inputs["balancer_port"], bool(inputs["balancer_tls_certificate"]))
                              for name in inputs["balancer_hosts"] if inputs["balancer_enabled"]]
-                note["head"] = plan_head.rows(plan, inputs, stages, balancers,
-                                              task_vars["ansible_play_hosts_all"])
+                note["head"] = plan_head.rows(plan, inputs, stages, balancers, task_vars["ansible_play_hosts_all"])
         except AnsibleError as error:
             note["refusals"] = [error_line(error)]
         return note

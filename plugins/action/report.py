@@ -96,11 +96,10 @@ class ActionModule(ActionBase):
         plans = {host: records.read_json(records.folder(host) / "plan.json", ("plan",))
                  for host, results in found.items() if results}
         assets = collection_root() / "roles" / "report" / "files"
-        page = html.page(
-            redact_in(summary, secrets), found,
-            {host: redact_in(saved["plan"], secrets) for host, saved in plans.items() if saved}, drift.facts,
-            records.add_to_history(history.entry(summary, found)),
-            {name: (assets / name).read_text("utf-8") for name in html.ASSETS})
+        page = html.page(redact_in(summary, secrets), found,
+                         {host: redact_in(saved["plan"], secrets) for host, saved in plans.items() if saved},
+                         drift.facts, records.add_to_history(history.entry(summary, found)),
+                         {name: (assets / name).read_text("utf-8") for name in html.ASSETS})
         for name, text in [*forms.forms(summary, found), ("report.html", page)]:
             records.write_form(name, text)
         path = records.root / "report.md"
@@ -134,9 +133,8 @@ class ActionModule(ActionBase):
         for host in (each for each in found if found[each] or each in notes):
             prefix = f"{bundle.ROOT}/{host}/"
             if host in notes:
-                texts.update((prefix + name, anonymizer.recording(text) if name == RECORDING else text)
-                             for name, text in bundle.members(records.folder(host) / store.OBSERVED / bundle.ARCHIVE,
-                                                              max_bytes))
+                texts.update((prefix + name, anonymizer.recording(text) if name == RECORDING else text) for name,
+                             text in bundle.members(records.folder(host) / store.OBSERVED / bundle.ARCHIVE, max_bytes))
             for name in ("plan", *found[host]):
                 saved = records.read_json(records.folder(host) / f"{name}.json")
                 if saved:

@@ -88,7 +88,7 @@ def test_artifact_contains_the_collection_and_no_development_files(artifact):
     assert {name.split("/")[0] for name in names} == {
         "roles", "plugins", "playbooks", "meta", "docs", "inventories", "changelogs", "LICENSES", "LICENSE",
         "README.md", "README.zh-CN.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "MAINTAINERS",
-        "SECURITY.md", "FILES.json", "MANIFEST.json"}
+        "SECURITY.md", "FILES.json", "MANIFEST.json", "requirements-lock.txt"}
     assert not names & {"docs/build_site", "inventories/simulated", "changelogs/fragments"}
     assert [name for name in names if name.startswith("docs/") and name.endswith(".py")] == []
     # Every relative link of both READMEs leads to a file of the artifact.

@@ -21,6 +21,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 if TYPE_CHECKING:
     from typing import Any, Iterable, TypedDict
 
+    from typing_extensions import NotRequired
+
     class _Request(TypedDict):
         endpoint: str
         body: dict[str, Any]
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
         answers: dict[str, Response]
         #: The statuses of the responses to HEAD requests without an API key, by path; None without a response.
         routes: dict[str, int | None]
+        #: Only with the option ``load`` of the module: as in `serving_state.DeployedContainer`.
+        load: NotRequired[dict[str, Any] | None]
 
     class ChatObservation(TypedDict):
         """The return values of ``ascend.vllm.chat_info``."""

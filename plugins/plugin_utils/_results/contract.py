@@ -149,17 +149,11 @@ class Checks:
              message: str | None, remedy: str | None) -> None:
         check = self._table[check_id]
         needs_remedy = status not in (PASSED, UNSUPPORTED)
-        self._found.append({
-            "id": check_id,
-            "severity": check.severity,
-            "status": status,
-            "subject": None if subject is None else str(subject),
-            "title": check.title,
-            "expected": expected,
-            "actual": actual,
-            "message": None if message is None else str(message),
-            "remedy": (remedy or check.remedy) if needs_remedy else None,
-        })
+        self._found.append({"id": check_id, "severity": check.severity, "status": status,
+                            "subject": None if subject is None else str(subject), "title": check.title,
+                            "expected": expected, "actual": actual,
+                            "message": None if message is None else str(message),
+                            "remedy": (remedy or check.remedy) if needs_remedy else None})
 
     def as_list(self) -> list[CheckOutcome]:
         """Return the outcomes in the order in which they were recorded."""
@@ -183,8 +177,7 @@ def apply_waivers(checks: Sequence[CheckOutcome], waive: Iterable[Any] | None, s
         name, reason = (entry["id"], entry.get("reason")) if isinstance(entry, dict) else (entry, None)
         short = name[len(stage) + 1:] if name.startswith(stage + ".") else name
         if short not in known:
-            raise UnknownCheck("%s_waive names the check '%s', which %s" % (
-                stage, name, _unknown(stage, short, known)))
+            raise UnknownCheck("%s_waive names the check '%s', which %s" % (stage, name, _unknown(stage, short, known)))
         reasons[short] = reason or "waived by %s_waive, no reason given" % stage
     return [
         {**check, "status": WAIVED,
@@ -203,8 +196,7 @@ def _unknown(stage: str, name: str, known: Iterable[str]) -> str:
         "; did you mean '%s'?" % similar[0] if similar else "; docs/checks.md lists them")
 
 
-def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
-            ids: Collection[str]) -> list[CheckOutcome]:
+def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome], ids: Collection[str]) -> list[CheckOutcome]:
     """Return the checks of an earlier result, with new outcomes for some of them.
 
     :param earlier: an earlier `stage_result`; if it is None, all new outcomes are returned.

@@ -60,12 +60,10 @@ def entry(summary: report.Report, results: report.Results) -> Entry:
     finished = {(host, row["name"]): result["finished_at"] for host, stages in results.items()
                 for result in stages.values() if not result["error"]
                 for row in rows.collect([(host, result)], None, rows.figures, [])}
-    return {
-        "schema": SCHEMA, "at": summary["generated_at"], "headline": wording.headline(summary),
-        "covered": summary["coverage"]["stages"], "failing_hosts": summary["failing_hosts"],
-        "releases": summary["releases"], "plan_hashes": summary["plan_hashes"],
-        "figures": [{**row, "at": finished.get((row["host"], row["name"])) or ""} for row in summary["figures"]],
-    }
+    return {"schema": SCHEMA, "at": summary["generated_at"], "headline": wording.headline(summary),
+            "covered": summary["coverage"]["stages"], "failing_hosts": summary["failing_hosts"],
+            "releases": summary["releases"], "plan_hashes": summary["plan_hashes"],
+            "figures": [{**row, "at": finished.get((row["host"], row["name"])) or ""} for row in summary["figures"]]}
 
 
 def measurements(runs: Sequence[Entry]) -> dict[tuple[str, str, str], list[tuple[int, float]]]:

@@ -75,12 +75,11 @@ class ClientRunner:
     def _result(self, client: Client, started: float, timeout_s: float) -> tuple[ClientRun, Identity]:
         seen = self._wait(client, started, timeout_s)
         container = seen["client"]
-        run: ClientRun = {
-            "command": client.command, "seconds": round(time.monotonic() - started, 1),
-            "exit_code": container["exit_code"] if container else None,
-            "ended_at": container["ended_at"] if container else None,
-            "timed_out": container["running"] if container else False,
-            "log": container["log"][-20:] if container else [], "kind": None, "metrics": {}, "file": None}
+        run: ClientRun = {"command": client.command, "seconds": round(time.monotonic() - started, 1),
+                          "exit_code": container["exit_code"] if container else None,
+                          "ended_at": container["ended_at"] if container else None,
+                          "timed_out": container["running"] if container else False,
+                          "log": container["log"][-20:] if container else [], "kind": None, "metrics": {}, "file": None}
         if seen["result"] is not None:
             parsed = result_files.parse(seen["result"])
             run["kind"], run["metrics"] = parsed["kind"], parsed["metrics"]

@@ -197,11 +197,9 @@ def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.Planned
         options.update({"dataset-path": DATASET_TARGET,
                         "custom-output-len": inputs["benchmark_random_output_len_tokens"]})
     else:
-        options.update({
-            "random-input-len": inputs["benchmark_random_input_len_tokens"],
-            "random-output-len": inputs["benchmark_random_output_len_tokens"],
-            "random-range-ratio": 0, "random-prefix-len": 0,
-        })
+        options.update({"random-input-len": inputs["benchmark_random_input_len_tokens"],
+                        "random-output-len": inputs["benchmark_random_output_len_tokens"], "random-range-ratio": 0,
+                        "random-prefix-len": 0})
     if inputs["benchmark_dataset"] == "random-mm":
         options.update({
             "random-mm-base-items-per-request": inputs["benchmark_images_per_request"],

@@ -249,9 +249,7 @@ def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, 
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
-        "weights": plan["model"]["path"],
-        "addresses": plan["group"] is not None,
-    }
+        "weights": plan["model"]["path"], "addresses": plan["group"] is not None}
 
 
 def _ports(instance: Instance) -> Iterator[tuple[str, range]]:

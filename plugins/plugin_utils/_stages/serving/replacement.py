@@ -230,8 +230,7 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
             "policies": [{"name": name, "restart_policy": policy} for name, policy in policies.items()]}
 
 
-def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer],
-                   plan: Plan) -> RollbackSteps:
+def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer], plan: Plan) -> RollbackSteps:
     """Return the steps that restore the containers from before an upgrade or a restore, which may have failed anywhere.
 
     Containers are recognized by their ids, because an upgrade renames them.

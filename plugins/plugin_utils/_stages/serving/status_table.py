@@ -62,14 +62,13 @@ def _row(host: str, container: serving_state.DeployedContainer, instance: Instan
     load: Any = container.get("load") or {}
     usage = load.get("kv_cache_usage")
     running = container["status"] == "running"
-    return Row(
-        host=host, instance=container["name"], container=container["status"],
-        state=(state or "-") if running else "stopped",
-        running=str(load.get("running", "-")), waiting=str(load.get("waiting", "-")),
-        kv_cache="-" if usage is None else "%.0f %%" % (100 * usage), npus=_numbers(container["devices"]),
-        up_for=duration(observed["now_s"] - (container["started_s"] or 0)) if running else "-",
-        plan=_plan(container, instance, observed["image"]),
-        image=(container.get("image_digest") or container["image"])[:19])
+    return Row(host=host, instance=container["name"], container=container["status"],
+               state=(state or "-") if running else "stopped", running=str(load.get("running", "-")),
+               waiting=str(load.get("waiting", "-")), kv_cache="-" if usage is None else "%.0f %%" % (100 * usage),
+               npus=_numbers(container["devices"]),
+               up_for=duration(observed["now_s"] - (container["started_s"] or 0)) if running else "-",
+               plan=_plan(container, instance, observed["image"]),
+               image=(container.get("image_digest") or container["image"])[:19])
 
 
 def _plan(container: serving_state.DeployedContainer, instance: Instance | None, image: str | None) -> str:
