@@ -20,7 +20,10 @@ options:
     C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an C(accuracy.json). The hosts of a results
     folder are compared as one run."}
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio: {type: float, default: 0.95, description: "See O(ascend.vllm.benchmark#role:main:benchmark_minimum_ratio)."}
+  minimum_ratio:
+    description: See O(ascend.vllm.benchmark#role:main:benchmark_minimum_ratio).
+    type: float
+    default: 0.95
   maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
