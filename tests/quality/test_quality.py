@@ -134,7 +134,7 @@ def test_licenses_and_requirements_of_the_execution_environment_are_complete():
     run(tools / "reuse", "lint")
     found = yaml.safe_load(run(tools / "ansible-builder", "introspect", "--sanitize", "playbooks/collections"))
     assert {kind: [line.partition("  #")[0] for line in lines] for kind, lines in found.items()} == {
-        "python": ["jsonschema>=4.20"],
+        "python": ["jmespath>=1.1", "jsonschema>=4.20"],
         "system": ["openssh-clients [platform:rpm]", "openssh-client [platform:dpkg]"]}
 
 

@@ -110,7 +110,7 @@
       each.points[0][1]) + " to " + number(each.points[each.points.length - 1][1]) + " " + block.y).join("; ");
     const rows = xs.map((x) => [x, ...block.series.map((each) => (each.points.find((point) => point[0] === x) || [x, null])[1])]);
     return chart(block, (holder) => new Chartist.LineChart(holder, {series}, {
-      height: "15rem", fullWidth: true, chartPadding: {right: 24, top: 10}, lineSmooth: Chartist.Interpolation.none(),
+      height: "15rem", fullWidth: true, chartPadding: {right: 24, top: 20}, lineSmooth: Chartist.Interpolation.none(),
       axisX: {type: Chartist.AutoScaleAxis, onlyInteger: all.every(Number.isInteger), ...axis},
       axisY: {type: Chartist.AutoScaleAxis, low: 0, offset: 48, ...axis}}),
     {caption: block.title, head: [block.x, ...block.series.map((each) => each.name)], rows}, summary);
