@@ -21,8 +21,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 if TYPE_CHECKING:
     from typing import Any, Iterable, TypedDict
 
-    from typing_extensions import NotRequired
-
     class _Request(TypedDict):
         endpoint: str
         body: dict[str, Any]
@@ -75,13 +73,16 @@ if TYPE_CHECKING:
         answers: dict[str, Response]
         #: The statuses of the responses to HEAD requests without an API key, by path; None without a response.
         routes: dict[str, int | None]
-        #: Only with the option ``load`` of the module: as in `serving_state.DeployedContainer`.
-        load: NotRequired[dict[str, Any] | None]
+
+    class ChatServerLoad(ChatServer, total=False):
+        """A server, with its load if the option ``load`` is set, see `serving_state.request_load`."""
+
+        load: dict[str, Any] | None
 
     class ChatObservation(TypedDict):
         """The return values of ``ascend.vllm.chat_info``."""
 
-        servers: list[ChatServer]
+        servers: list[ChatServerLoad]
 
 # A token in the vocabulary of every model. Prompts with an exact number of tokens consist of this token.
 FILLER_TOKEN = 1000

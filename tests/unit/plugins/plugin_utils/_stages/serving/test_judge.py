@@ -24,7 +24,8 @@ def ready_instance(plan, **changes):
     (instance,) = plan["instances"]
     ready = {
         "name": instance["name"], "state": "ready", "reason": None,
-        "container": {"hash": instance["hash"], "status": "running", "restarts": 0, "health": HEALTHY},
+        "container": {"hash": instance["hash"], "status": "running", "restarts": 0, "health": HEALTHY,
+                      "started_at": "2026-11-30T10:00:00Z"},
         "health": {"status": 200},
         "models": {"status": 200, "models": ["qwen25_vl"]}, "completion": {"status": 200}, "progress": None,
         "causes": [], "log": []}
