@@ -122,7 +122,7 @@ class Site:
 LOADED = {"before": f"docker rm --force {SERVICE}; docker rmi {IMAGE} sleeps:1; docker image prune --force",
           "image_archive": str(ARCHIVE)}
 SITE = {
-    "benchmark": Site("Measure the instances, judge all results and record them", "benchmark", when=RUNS,
+    "benchmark": Site("Measure the instances", "benchmark", when=RUNS,
                       again="image"),
     "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", f"docker rm --force {SERVICE}", RUNS,
                        hccl_collective_image="sleeps:1", hccl_collective_tool="probe",
