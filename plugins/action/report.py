@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
         secrets = known_secrets(self._templar, task_vars)
         inputs = role_inputs(self._templar, task_vars, "report")
         records = store.Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
-                          warn=lambda text: _text.warn(self._display, text, secrets))
+                                warn=lambda text: _text.warn(self._display, text, secrets))
         mistakes = {**query.problems(inputs), **typed("report", inputs)[1]}
         if mistakes:
             raise AnsibleActionFail(" ".join(mistakes.values()))

@@ -46,7 +46,7 @@ EFFECTS = {"none": (1, 0), "-5 %": (0.95, 0), "-10 %": (0.9, 0), "-20 %": (0.8, 
 def simulated_repeat(rate, seed, speed, tail, rng, level):
     """Return the metrics of a repeat. ``level``: logarithm of the step time of this repeat."""
     arrivals = random.Random(seed)
-    times = list(itertools.accumulate(0 if rate == math.inf else arrivals.expovariate(rate) for _ in range(REQUESTS)))
+    times = list(itertools.accumulate(0 if rate == math.inf else arrivals.expovariate(rate) for _n in range(REQUESTS)))
     slow = {index for index in range(REQUESTS) if random.Random(1000 * seed + index).random() < tail}
     waiting, running, now, wander = deque(enumerate(times)), [], 0.0, 0.0
     ttft, tpot, itl, e2el = [], [], [], []
@@ -147,7 +147,7 @@ def main() -> int:
     for rate, effect in itertools.product(RATES, EFFECTS):
         rng = random.Random("%s %s" % (rate, effect))
         verdicts = [verdict(simulated_run(rate, "none", rng, options), simulated_run(rate, effect, rng, options),
-                            options) for _ in range(options.runs * (3 if effect == "none" else 1))]
+                            options) for _number in range(options.runs * (3 if effect == "none" else 1))]
         good &= show("simulated", rate, effect, verdicts)
     for (rate, pairs), effect in itertools.product(recorded_pairs(options).items(), EFFECTS):
         good &= show("recorded", rate, effect, [verdict(first, slowed(second, effect), options)

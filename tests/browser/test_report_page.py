@@ -26,13 +26,17 @@ VENDORED = {
     "roles/report/files/chartist.umd.js": (
         "chartist 1.5.0, dist/index.umd.js",
         "944597015852d8a65defe451a37202e8232938e98ac2215f08bd42a55d573e9d"),
-    "roles/report/files/chartist.LICENSE-MIT": ("chartist 1.5.0, LICENSE-MIT",
+    "roles/report/files/chartist.LICENSE-MIT": (
+        "chartist 1.5.0, LICENSE-MIT",
         "2274fb43fd102672a092a0b4eb3c1352279eac633c2f4607de4722a22461a0d2"),
-    "tests/data/axe-core/axe.min.js": ("axe-core 4.14.1, axe.min.js",
+    "tests/data/axe-core/axe.min.js": (
+        "axe-core 4.14.1, axe.min.js",
         "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"),
-    "tests/data/axe-core/LICENSE": ("axe-core 4.14.1, LICENSE",
+    "tests/data/axe-core/LICENSE": (
+        "axe-core 4.14.1, LICENSE",
         "af175b9d96ee93c21a036152e1b905b0b95304d4ae8c2c921c7609100ba8df7e"),
-    "tests/data/axe-core/LICENSE-3RD-PARTY.txt": ("axe-core 4.14.1, LICENSE-3RD-PARTY.txt",
+    "tests/data/axe-core/LICENSE-3RD-PARTY.txt": (
+        "axe-core 4.14.1, LICENSE-3RD-PARTY.txt",
         "4f8563870d0fca38bbc3e00b6f670cb7fa9f380ba9f26a7f7d1184a6b18b1653"),
 }
 SINKS = (

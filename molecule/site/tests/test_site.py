@@ -110,7 +110,8 @@ def test_every_request_of_the_benchmark_completed(node):
     assert checks(node, "benchmark")["completed"]["status"] == "passed"
     figures = {figure["name"]: figure["value"] for figure in result(node, "benchmark")["observed"]["figures"]}
     assert figures
-    assert all(value > 0 for value in figures.values())
+    # Tokens that arrive together have no time between them.
+    assert all(value > 0 for name, value in figures.items() if not name.startswith("Time per output token"))
 
 
 def play(name, *options):
@@ -161,7 +162,7 @@ def test_diagnostics_contain_the_log_of_every_service():
 
 
 def test_report_has_passed_and_names_the_services():
-    assert f"Report: {RESULTS / 'report.md'}" in play("report")
+    assert f"Report: {RESULTS / 'report.html'}" in play("report")
     report = json.loads((RESULTS / "report.json").read_text("utf-8"))
     jsonschema.validate(report, json.loads((SCHEMAS / "report-v2.json").read_text("utf-8")))
     assert report["status"] in ("passed", "warned")

@@ -164,7 +164,7 @@ def log_in(token: str) -> None:
 
 def fetch_all(url: str, folder: str, workers: int, paths: list[str], token: str | None) -> None:
     """Download the paths below the URL, several at a time, and resume incomplete files."""
-    sizes, headers = wanted_files()[0], {"Authorization": f"Bearer {token}"} if token else None
+    sizes, headers = wanted_files(os.environ)[0], {"Authorization": f"Bearer {token}"} if token else None
     with ThreadPoolExecutor(workers) as pool:
         fetched = pool.map(lambda path: fetch(f"{url}/{quote(path)}", os.path.join(folder, path), headers,
                                               sizes.get(path)), paths)
@@ -172,7 +172,7 @@ def fetch_all(url: str, folder: str, workers: int, paths: list[str], token: str 
             print(f"{path}: {count} bytes", flush=True)
 
 
-def wanted_files(environment: Mapping[str, str] = os.environ) -> tuple[dict[str, int], list[str]]:
+def wanted_files(environment: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
     """Return ``{path: size}`` of the wanted files, and the paths to download. Both are empty if they are not known."""
     try:
         with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:

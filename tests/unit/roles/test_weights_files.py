@@ -108,9 +108,9 @@ def test_slow_response_is_an_error(tmp_path, monkeypatch):
 
 def test_sizes_are_read_from_the_file_of_the_staging_module(tmp_path, monkeypatch):
     monkeypatch.setenv("STAGING_WANTED", str(tmp_path / "wanted.json"))
-    assert fetch.wanted_files() == ({}, [])
+    assert fetch.wanted_files(os.environ) == ({}, [])
     (tmp_path / "wanted.json").write_text(json.dumps({"files": [{"path": "a", "size": 10}], "download": ["a"]}))
-    assert fetch.wanted_files() == ({"a": 10}, ["a"])
+    assert fetch.wanted_files(os.environ) == ({"a": 10}, ["a"])
 
 
 @pytest.mark.parametrize("size", [1000, len(CONTENT)])

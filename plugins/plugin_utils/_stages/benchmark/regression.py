@@ -89,7 +89,7 @@ def _assignments(samples: Mapping[_Name, Mapping[str, _Samples]]) -> list[dict[t
             others = [chosen for chosen in itertools.combinations(range(total), after) if chosen != true]
             draw.shuffle(others)
         else:
-            others = [tuple(draw.sample(range(total), after)) for _ in range(_ASSIGNMENTS - 1)]
+            others = [tuple(draw.sample(range(total), after)) for _number in range(_ASSIGNMENTS - 1)]
         each_size.append([true, *others])
     count = max(map(len, each_size), default=0)
     return [{size: chosen[number % len(chosen)] for size, chosen in zip(sizes, each_size)} for number in range(count)]

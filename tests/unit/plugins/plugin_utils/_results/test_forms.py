@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -35,7 +34,7 @@ def test_list_without_hosts_is_empty_so_that_no_file_is_written():
 @pytest.mark.parametrize(("hosts", "expected"), [("node2\n", ["node2"]), ("node1\nnode2\n", ["node1", "node2"])])
 def test_ansible_limits_a_run_to_the_hosts_in_a_list(tmp_path, hosts, expected):
     (tmp_path / "list.txt").write_text(hosts)
-    command = [Path(sys.executable).with_name("ansible"), "all", "-i", "node1,node2,node3,", "--list-hosts", "--limit",
+    command = [sys.executable, "-m", "ansible", "adhoc", "all", "-i", "node1,node2,node3,", "--list-hosts", "--limit",
                f"@{tmp_path}/list.txt"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.split()[2:] == expected

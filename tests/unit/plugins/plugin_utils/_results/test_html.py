@@ -138,10 +138,11 @@ def test_heat_map_of_a_large_mesh_shows_the_hosts_with_the_most_bad_pairs(page):
 
 
 def test_rails_and_optics_mark_what_differs(page):
-    _text, data = page(*(hccl(f"node{number}", None, {"0": port("leaf-1" if number == 2 else "leaf-0",
-                                                              0.2 if number == 2 else 1.0)}, *(
-        [suspect("optics_margin", "npu 0", "warned")] if number == 2 else [])) for number in (1, 2, 3)),
-                       hosts=("node1", "node2", "node3"))
+    usual = {"0": port("leaf-0", 1.0)}
+    _text, data = page(
+        hccl("node1", None, usual), hccl("node3", None, usual),
+        hccl("node2", None, {"0": port("leaf-1", 0.2)}, suspect("optics_margin", "npu 0", "warned")),
+        hosts=("node1", "node2", "node3"))
     assert table(data, "fabric", "Rails")["rows"] == [
         [0, ["leaf-1", "warned"], 1, "node2"], [0, "leaf-0", 2, "node1, node3"]]
     rows = table(data, "fabric", "Optical")["rows"]
