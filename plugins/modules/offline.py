@@ -58,8 +58,11 @@ if TYPE_CHECKING:
     from typing import Callable
 
 SCHEMA = "ascend.vllm/offline/v1"
-MANIFEST, SUMS, PARTIAL = "manifest.json", "SHA256SUMS", ".part"
-COMMAND_S, MAX_FILE = 12 * 3600, 256 << 20
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+PARTIAL = ".part"
+COMMAND_S = 12 * 3600
+MAX_FILE = 256 << 20
 _BLOCK_BYTES = 1 << 20
 
 
