@@ -170,12 +170,13 @@ def test_report_reads_results_from_another_folder(run, results, tmp_path):
     moved = tmp_path / "results"
     results.rename(moved)
     try:
-        # The measurement without AISBench failed.
+        # The measurement without AISBench failed. The first stages ran with another plan.
         output = run("report", "-e", f"report_path={moved}", exit_code=2, report_max_age_h=0,
                      report_fail_on=["failed", "stale"], report_query="failing_hosts", **SERVING)
     finally:
         moved.rename(results)
-    assert "(report_fail_on: failed)" in output
+    assert "(report_fail_on: failed, stale)" in output
+    assert "STALE npu_driver, hccl, image on all 2 hosts: the plan was " in output
     assert "Older than 0 h (report_max_age_h): " in output
     report = json.loads((results / "report.json").read_text("utf-8"))
     assert set(report["hosts"]) == set(NODES)
