@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import forms
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._results.report_case import (
@@ -34,7 +34,6 @@ def test_list_without_hosts_is_empty_so_that_no_file_is_written():
 @pytest.mark.parametrize(("hosts", "expected"), [("node2\n", ["node2"]), ("node1\nnode2\n", ["node1", "node2"])])
 def test_ansible_limits_a_run_to_the_hosts_in_a_list(tmp_path, hosts, expected):
     (tmp_path / "list.txt").write_text(hosts)
-    command = [sys.executable, "-m", "ansible", "adhoc", "all", "-i", "node1,node2,node3,", "--list-hosts", "--limit",
-               f"@{tmp_path}/list.txt"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.split()[2:] == expected
+    inventory = InventoryManager(loader=DataLoader(), sources="node1,node2,node3,")
+    inventory.subset(f"@{tmp_path}/list.txt")
+    assert [host.name for host in inventory.get_hosts("all")] == expected
