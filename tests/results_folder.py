@@ -15,6 +15,7 @@ import random
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, history, html, report
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import regression, statistics
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import ping_mesh
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift
 
@@ -83,10 +84,13 @@ def measure(stages: dict, number: int) -> None:
         entry["path"] for entry in stages["weights"]["observed"]["manifest"]["files"]]
     observed = stages["benchmark"]["observed"]
     (measured,) = observed["measurements"]
-    now = next(row["value"] for row in observed["figures"] if row["name"] == "Output token throughput")
-    measured["baseline"] = {"file": "x.json", "recorded_at": NOW, "host": "x", "rows": [
-        {"metric": "output_throughput", "label": "Output token throughput", "unit": "tok/s", "before": 49.5,
-         "after": now, "ratio": now / 49.5, "better": False}]}
+    measured["runs"] *= regression.REPEATS
+    now = statistics.repeats(measured["runs"])
+    before = [{metric: value * (1.04 if metric.endswith("throughput") else 1.0) for metric, value in each.items()}
+              for each in now]
+    measured["baseline"] = {
+        "file": "x.json", "recorded_at": NOW, "release": "v0.11.0rc1", "fallback": False, "repeats": before,
+        "result": regression.judge({"": regression.Pair(before, now, 0.95)})[""]}
     if number == 0:
         points = []
         for load in (1, 2, 4, 8, 16, 32, 48):

@@ -40,6 +40,8 @@ GIB = 2.0**30
 _ORDER = (contract.FAILED, contract.STALE, contract.WARNED, contract.NOT_RUN, contract.UNSUPPORTED, contract.WAIVED,
           contract.PASSED)
 
+# By whether a metric is worse than its limit; None if there is no limit.
+_LIMITS: dict[Any, Any] = {True: ["beyond the limit", contract.FAILED], False: "within the limit", None: "inconclusive"}
 # What reading data with an unexpected format raises.
 _UNEXPECTED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -350,11 +352,11 @@ def _benchmark(source: _Source) -> Iterator[Block]:
             round(measured["summary"][key]["median"], 1) if key in measured["summary"] else None
             for key, _label in columns)] for host, measured in found])
     yield from _table("Compared with the baseline", (
-        "Host", "Target", "Metric", "Baseline", "Now", "Unit", "Change %", "Verdict"), [
-        [host, measured["name"], row["label"], round(row["before"], 2), round(row["after"], 2), row["unit"],
-         round(100 * row["ratio"] - 100, 1) if row["ratio"] else None,
-         {True: "better", False: "worse", None: "equal"}[row["better"]]]
-        for host, measured in found if measured["baseline"] for row in measured["baseline"]["rows"]])
+        "Host", "Target", "Metric", "Baseline", "Now", "Limit", "Unit", "Change %", "Verdict"), [
+        [host, measured["name"], row["label"], round(row["before"], 2), round(row["after"], 2),
+         round(row["limit"], 2) if "limit" in row else None, row["unit"],
+         round(100 * row["ratio"] - 100, 1) if row["ratio"] else None, _LIMITS[row.get("worse")]]
+        for host, measured in found for row in _compared(measured)])
     swept = [(host, measured["name"], measured["sweep"]) for host, measured in found if measured["sweep"]]
     for host, name, sweep in swept[:CHARTS]:
         load = {"request_rate": "requests/s", "max_concurrency": "concurrent requests"}[sweep["variable"]]
@@ -373,6 +375,13 @@ def _benchmark(source: _Source) -> Iterator[Block]:
         yield {"kind": "lines", "title": "Output throughput of %s by load" % name, "x": load, "y": "tok/s", "series": [
             _series("output tokens", [(value, round(metrics["output_throughput"], 1)) for value, metrics in points
                                       if "output_throughput" in metrics])]}
+
+
+def _compared(measured: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the metrics of a measurement and its baseline; none without a baseline or a comparison."""
+    result: Mapping[str, Any] = (measured["baseline"] or {}).get("result") or {"rows": ()}
+    found: Sequence[Mapping[str, Any]] = result["rows"]
+    return found
 
 
 def _accuracy(source: _Source) -> Iterator[Block]:
@@ -404,8 +413,7 @@ def _history(source: _Source) -> Iterator[Block]:
          _names(row["run"]["plan_hashes"]) if row["run"]["plan_hashes"] != row["last"]["plan_hashes"] else None]
         for row in history.changes(runs)])
     baselines = {row["label"]: row["before"] for row in source.rows("benchmark", lambda _host, observed, _result: [
-        row for measured in observed.get("measurements", ()) if measured["baseline"]
-        for row in measured["baseline"]["rows"]])}
+        row for measured in observed.get("measurements", ()) for row in _compared(measured)])}
     for (name, unit), points in list(history.medians(runs).items())[:CHARTS]:
         if len(points) > 1:
             series = [_series("median of the hosts", points)]

@@ -13,6 +13,7 @@ import re
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import html
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import regression
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._results.report_case import (
     NOW,
@@ -174,18 +175,39 @@ def measured(**values):
             "sweep": None, **values}
 
 
-def test_benchmark_shows_load_objective_and_baseline(page):
+def compared(before, after, repeats=5):
+    """Return a baseline as the stage records it, after its comparison."""
+    sides = ([{"output_throughput": value}] * repeats for value in (before, after))
+    return {"result": regression.judge({"a": regression.Pair(*sides, 0.95)})["a"]}
+
+
+@pytest.mark.parametrize(("after", "repeats", "limit", "change", "verdict"), [
+    (100.0, 5, 118.75, -20.0, ["beyond the limit", "failed"]), (124.0, 5, 118.75, -0.8, "within the limit"),
+    (100.0, 1, None, -20.0, "inconclusive"),
+])
+def test_benchmark_shows_the_verdict_on_each_metric(page, after, repeats, limit, change, verdict):
+    found = benchmark("node1")
+    found["observed"]["measurements"] = [measured(baseline=compared(125.0, after, repeats))]
+    assert table(page(found)[1], "benchmark", "Compared")["rows"] == [
+        ["node1", "a", "Output token throughput", 125.0, after, limit, "tok/s", change, verdict]]
+
+
+def test_baseline_without_a_comparison_is_not_shown(page):
+    found = benchmark("node1")
+    found["observed"]["measurements"] = [measured(baseline={"repeats": []})]
+    _text, data = page(found)
+    assert [each["caption"] for each in blocks(data, "benchmark")] == ["Medians over the repeats"]
+    assert data["unreadable"] == []
+
+
+def test_benchmark_shows_load_and_objective(page):
     points = [{"value": 2.0, "run": {"metrics": {"p99_ttft_ms": 30.0, "output_throughput": 9.0}}},
               {"value": 1.0, "run": {"metrics": {"p99_ttft_ms": 10.0, "output_throughput": 5.0}}}]
-    baseline = {"rows": [{"label": "Output token throughput", "before": 125.0, "after": 100.0, "unit": "tok/s",
-                          "ratio": 0.8, "better": False}]}
     found = benchmark("node1")
-    found["observed"]["measurements"] = [measured(baseline=baseline, sweep={
+    found["observed"]["measurements"] = [measured(sweep={
         "variable": "request_rate", "objective": {"p99_ttft_ms": 20.0}, "points": points, "best": 1.0})]
     _text, data = page(found)
     assert table(data, "benchmark", "Medians")["rows"][0][:5] == ["node1", "a", 1, None, 100.0]
-    assert table(data, "benchmark", "Compared")["rows"] == [
-        ["node1", "a", "Output token throughput", 125.0, 100.0, "tok/s", -20.0, "worse"]]
     charts = {each["title"]: each["series"] for each in blocks(data, "benchmark") if each["kind"] == "lines"}
     assert charts["Time to first token of a by load"] == [
         {"name": "p99", "points": [[1.0, 10.0], [2.0, 30.0]], "limit": False},
@@ -201,9 +223,7 @@ def test_history_shows_figures_baselines_and_runs(page):
                  {"host": "node1", "name": "Output token throughput", "unit": "tok/s", "at": str(number),
                   "value": 100.0 if number < 4 else 50.0}]} for number in range(1, 6)]
     found = benchmark("node1")
-    found["observed"]["measurements"] = [measured(baseline={"rows": [{
-        "label": "Output token throughput", "before": 90.0, "after": 50.0, "unit": "tok/s", "ratio": 0.5,
-        "better": False}]})]
+    found["observed"]["measurements"] = [measured(baseline=compared(90.0, 50.0))]
     _text, data = page(found, runs=runs)
     assert table(data, "history", "Figures")["rows"] == [
         ["node1", "Output token throughput", 100.0, 50.0, "tok/s", -50.0, "2026-11-04T00:00:00Z", None]]
