@@ -50,6 +50,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import git_blob_sha1
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.hub_requests import HubRequests
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
 
@@ -160,9 +161,9 @@ def command(bundle: Bundle, part: Mapping[str, Any], _token: str) -> dict[str, A
     return dict(result, id=image["id"]) if image else result
 
 
-def file_digest(path: str, algorithm: str = "sha256", start: bytes = b"") -> str | None:
-    """Return the digest of the start and a file in hex, or None if there is no file."""
-    digest = hashlib.new(algorithm, start)
+def file_digest(path: str) -> str | None:
+    """Return the SHA-256 of a file in hex, or None if there is no file."""
+    digest = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as stream:
             for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
@@ -173,9 +174,9 @@ def file_digest(path: str, algorithm: str = "sha256", start: bytes = b"") -> str
 
 
 def _holds(path: str, wanted: hub.RemoteFile) -> bool:
-    if wanted.sha256 is None:
-        return file_digest(path, "sha1", b"blob %d\0" % wanted.size) == wanted.git_sha1
-    return file_digest(path) == wanted.sha256
+    if not os.path.exists(path):
+        return False
+    return git_blob_sha1(path) == wanted.git_sha1 if wanted.sha256 is None else file_digest(path) == wanted.sha256
 
 
 def _download(program: str, url: str, path: str, wanted: hub.RemoteFile, headers: dict[str, str]) -> None:

@@ -246,9 +246,9 @@ def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache)
     return digest.hexdigest()
 
 
-def git_blob_sha1(folder: Folder, path: str) -> str:
+def git_blob_sha1(path: str, folder: Folder | None = None) -> str:
     """Return the git blob id of a file, which Hugging Face lists for files that are not in LFS."""
-    with open(path, "rb", opener=folder.opener) as stream:
+    with open(path, "rb", opener=folder.opener if folder else None) as stream:
         digest = hashlib.sha1(b"blob %d\0" % os.fstat(stream.fileno()).st_size)
         for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
             digest.update(block)

@@ -405,7 +405,7 @@ class Staging:
         for entry in expected:
             git_sha1 = cast("WantedFile", entry).get("git_sha1")
             if git_sha1 and folder and entry["path"] not in wrong:
-                found = weights.git_blob_sha1(folder, entry["path"])
+                found = weights.git_blob_sha1(entry["path"], folder)
                 if found != git_sha1:
                     faults.append({"path": entry["path"], "fault": "git blob id", "expected": git_sha1,
                                    "actual": found})

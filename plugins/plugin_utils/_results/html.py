@@ -34,7 +34,7 @@ ASSETS = ("page.html", "page.css", "page.js", "chartist.umd.js", "chartist.LICEN
 # Values of style attributes that Chartist sets. The policy of the page allows no others.
 CHART_STYLES = ("width: 100%; height: 15rem;", "width: 100%; height: 7rem;", "overflow: visible;")
 # The number of hosts in the heat map, whose size is the square of the number of their NPUs, and of charts in a section.
-HEAT_HOSTS, CHARTS, NAMED = 8, 8, 8
+HEAT_HOSTS, CHARTS = 8, 8
 GIB = 2.0**30
 # From the most to the least urgent.
 _ORDER = (contract.FAILED, contract.STALE, contract.WARNED, contract.NOT_RUN, contract.UNSUPPORTED, contract.WAIVED,
@@ -101,8 +101,7 @@ def _about(summary: report.Report) -> Iterator[str]:
     if summary["models"]:
         yield "Model %s on vLLM Ascend %s" % (", ".join(summary["models"]), ", ".join(summary["releases"]))
     yield wording.coverage(summary)
-    found = wording.services(summary)
-    yield from found[:NAMED] + ["and %d more services" % (len(found) - NAMED)] * (len(found) > NAMED)
+    yield from wording.first_services(summary)
     yield "Written %s by ascend.vllm %s" % (summary["generated_at"], summary["collection_version"])
 
 

@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names
 
 # The maximum number of rows of the table, of texts per check, and of services; and of characters per line.
-_ROWS, _TEXTS, _SERVICES, _WIDTH = 16, 3, 8, 400
+_ROWS, _TEXTS, _WIDTH = 16, 3, 400
 
 
 def end_of_run(report: Report) -> list[str]:
@@ -30,9 +30,7 @@ def end_of_run(report: Report) -> list[str]:
         lines.append("Warnings: " + ", ".join(
             "%s on %s" % (check, names(sorted(hosts), report["hosts"]) if len(hosts) < 3 else "%d hosts" % len(hosts))
             for check, hosts in warnings.items()))
-    lines += _old(report)
-    found = wording.services(report)
-    return [*lines, *found[:_SERVICES], *([f"and {len(found) - _SERVICES} more services"] if found[_SERVICES:] else [])]
+    return [*lines, *_old(report), *wording.first_services(report)]
 
 
 def table(report: Report) -> list[str]:

@@ -36,6 +36,12 @@ def services(report: Report) -> list[str]:
         for service in report["services"]]
 
 
+def first_services(report: Report, limit: int = 8) -> list[str]:
+    """Return the first lines of `services`, and the number of the others."""
+    found = services(report)
+    return found[:limit] + (["and %d more services" % (len(found) - limit)] if found[limit:] else [])
+
+
 def headline(report: Report) -> str:
     """Return the verdict in one sentence."""
     hosts, cells = len(report["hosts"]), [cell for row in report["hosts"].values() for cell in row.values()]

@@ -183,7 +183,7 @@ def test_compare_reports_every_fault(model, tmp_path):
 def test_the_git_blob_id_is_computed_as_git_does(tmp_path):
     (tmp_path / "f").write_bytes(b"hello\n")
     with open_existing(str(tmp_path)) as folder:
-        assert weights.git_blob_sha1(folder, "f") == "ce013625030ba8dba906f756967f9e9ca394464a"
+        assert weights.git_blob_sha1("f", folder) == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 def test_write_json_keeps_the_old_file_if_it_fails(tmp_path):
