@@ -92,7 +92,8 @@ class ActionModule(StageAction):
             return {"round": name, "hosts": [], "result": None}
         arguments = collective_container.arguments(
             self.context.plan, self.inputs, group, interfaces, self.host,
-            {"probe": _source(collective_container.PROBE), "launcher": _source(collective_container.LAUNCHER)})
+            {path: (collection_root() / path).read_text("utf-8")
+             for path in (collective_container.PROBE, collective_container.LAUNCHER)})
         try:
             returned = self.execute("community.docker.docker_container", arguments,
                                     self.inputs["hccl_collective_timeout_s"])
@@ -111,10 +112,6 @@ class ActionModule(StageAction):
             result = collective.failure(
                 f"the container could not be run on {self.host}: {self.masked(str(returned.get('msg')))}")
         return {"round": name, "hosts": group["hosts"], "result": result}
-
-
-def _source(path: str) -> str:
-    return (collection_root() / path).read_text("utf-8")
 
 
 def _measured(run: Run, host: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from email.utils import parsedate
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
@@ -24,7 +25,6 @@ Answers = Mapping[str, "HccnAnswer"]
 
 # Checks of values that must be the same on all NPUs of the cluster.
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
 # {query: error of the tool that another check reports}
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
@@ -302,12 +302,9 @@ def _snr(values: Values) -> dict[str, float]:
 
 def _moment(text: str | None) -> datetime | None:
     """Parse a time in the format of asctime, ``Sun Nov  2 01:02:03 2026``, independently of the locale."""
-    match = re.match(r"\w{3} (\w{3}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})$", text or "", re.ASCII)
-    if not match or match.group(1) not in _MONTHS:
-        return None
-    day, hour, minute, second, year = (int(part) for part in match.groups()[1:])
+    parsed = parsedate(text or "")
     try:
-        return datetime(year, 1 + _MONTHS.index(match.group(1)), day, hour, minute, second)
+        return datetime(*parsed[:6]) if parsed else None
     except ValueError:
         return None
 
