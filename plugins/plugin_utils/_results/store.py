@@ -318,12 +318,9 @@ class Records:
         return (content if found == self.run_id else None), found
 
 
-def timestamp(seconds: float | None = None) -> str:
-    """Return a time as UTC in the format of results.
-
-    :param seconds: seconds since the epoch, by default the current time.
-    """
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+def timestamp() -> str:
+    """Return the current time in the format of results (UTC, ISO 8601)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _with_parent(path: Path) -> Path:

@@ -12,12 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import (
-    KEPT,
-    PREVIOUS,
-    base_name,
-    is_instance,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import KEPT, PREVIOUS, base_name, is_instance
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
