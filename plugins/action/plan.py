@@ -116,7 +116,8 @@ class ActionModule(ActionBase):
             found.update(_role_inputs.typed(role, inputs)[1])
         for stage in stages:
             found.update(checked(stage, context)[1])
-        if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & _role_inputs.options("balancer"):
+        are_valid = not found.keys() & _role_inputs.options("balancer")
+        if "serving" in stages and inputs["balancer_enabled"] is True and are_valid:
             own = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
             sentences = balancer.unknown_hosts(inputs, known_hosts, context.host) or balancer.problems(
                 inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), nodes,

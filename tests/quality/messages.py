@@ -30,7 +30,7 @@ PRINTED_BY = {
     "refuse": ("refusal", 1, "template"), "warn": ("warning", 1, "template"), "warning": ("warning", 0, "msg"),
     "fail_json": ("failure", None, "msg"), "display": ("output", 0, "msg"), "say": ("output", 0, "text"),
     "print": ("output", 0, None), "exit": ("output", 0, None),
-    "not_run": ("reason", 1, "why"), "unsupported": ("reason", 1, "why"),
+    "not_run": ("reason", 1, "why"), "not_required": ("reason", 1, "why"), "unsupported": ("reason", 1, "why"),
 }
 # Exceptions whose text becomes the message of a failed task or of a check.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadCertificates", "BadData",

@@ -73,7 +73,7 @@ class Coverage(TypedDict):
     run_id: str | None
     #: UTC, ISO 8601.
     started_at: str | None
-    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which asks no node.
+    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which does not query nodes.
     stages: list[str]
     hosts: list[str]
     #: Nodes of the inventory that are not in the report, because of ``--limit``.

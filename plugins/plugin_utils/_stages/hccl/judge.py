@@ -106,21 +106,16 @@ _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "h
 RETURNED = ()
 
 
-class OwnSuspect(ping_mesh.Suspect):
-    """A suspect of the ping mesh with NPUs of this host."""
-
-    npus: list[int]
-
-
 class HostMesh(TypedDict):
     """The pairs of the ping mesh with an NPU of a host, for one kind of bad pings."""
 
     #: The number of tested pairs and of bad pairs.
     pairs: int
     broken: int
-    #: The names of all suspects, and the suspects with NPUs of this host. Empty if there are no bad pairs.
+    #: The names of all suspects, and the suspects that have members on this host, without their members on other
+    #: hosts. Empty if there are no bad pairs.
     suspects: list[str]
-    own_suspects: list[OwnSuspect]
+    own_suspects: list[ping_mesh.Suspect]
     #: The number of bad pairs in the whole mesh that no suspect explains.
     unexplained: int
 
@@ -191,10 +186,10 @@ def judge(context: Context) -> list[contract.CheckOutcome]:
     runs = cast("observation.HcclObservation", context.observed).get("collective", {}).get("runs", [])
     fails_alone = any(run["round"] == collective.ALONE and run["result"] is not None and run["result"]["failed"]
                       for run in runs)
-    return [each if _is_inside(each, fails_alone, inputs) else _as_warning(each) for each in found]
+    return [each if _always_fails(each, fails_alone, inputs) else _as_warning(each) for each in found]
 
 
-def _is_inside(check: contract.CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
+def _always_fails(check: contract.CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
     """Return whether a failed check always fails the node, even if the network between nodes is optional.
 
     This is the case if the tool hangs in the driver, if the all-reduce also fails on the node alone, or if
@@ -407,10 +402,10 @@ def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], swi
     } for host in pairs}
 
 
-def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[OwnSuspect]:
-    """Return the suspects with NPUs of the host, without their members, because there may be many."""
-    found = [(suspect, sorted({npu for name, npu in suspect["members"] if name == host})) for suspect in suspects]
-    return [{**suspect, "members": [], "npus": npus} for suspect, npus in found if npus]
+def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[ping_mesh.Suspect]:
+    found: list[ping_mesh.Suspect] = [
+        {**suspect, "members": [end for end in suspect["members"] if end[0] == host]} for suspect in suspects]
+    return [suspect for suspect in found if suspect["members"]]
 
 
 def _judge_mesh(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
@@ -448,12 +443,12 @@ def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: Hos
         checks.expect(check, True, expected, actual)
         return
     for suspect in mesh["own_suspects"]:
-        npus = suspect["npus"]
+        members = suspect["members"]
         checks.expect(check, False, expected, "%d of %d pairs bad" % (suspect["bad"], suspect["tested"]),
-                      "npu %d" % npus[0] if len(npus) == 1 else None, _describe(suspect))
+                      "npu %d" % members[0][1] if len(members) == 1 else None, _describe(suspect))
     if mesh["unexplained"]:
         checks.expect(check, False, expected, actual,
-                      message="bad pairs of the mesh without a pattern: %d" % mesh["unexplained"])
+                      message="bad pairs without a pattern in the whole mesh: %d" % mesh["unexplained"])
     elif not mesh["own_suspects"]:
         checks.expect(check, True, expected, actual, message="All bad pairs involve " + "; ".join(mesh["suspects"]))
 

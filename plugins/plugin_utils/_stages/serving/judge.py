@@ -145,14 +145,14 @@ CHECKS = (
           "The server was started with another key: run playbooks/serving.yml with the right serving_api_key."),
     Check("served_name", CRITICAL, "/v1/models lists the planned model",
           "Another server answers on this port, or the served name was changed manually: run playbooks/serving.yml."),
-    Check("completion", CRITICAL, "A completion is answered", _LOG),
-    Check("devices_held", CRITICAL, "The processes of the instance hold exactly the planned NPUs",
+    Check("completion", CRITICAL, "A completion request succeeds", _LOG),
+    Check("devices_held", CRITICAL, "The processes of the instance use exactly the planned NPUs",
           "Look for ASCEND_RT_VISIBLE_DEVICES in the image and in serving_mounts (npu-smi info shows the processes on "
           "each NPU). Remove it there, and run playbooks/upgrade.yml."),
     Check("engine_progress", CRITICAL, "Docker's health check finds that the engine makes progress",
           "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container. With "
           "serving_restart_hung it is restarted automatically."),
-    Check("balancer", CRITICAL, "A completion through the balancer is answered",
+    Check("balancer", CRITICAL, "A completion request through the balancer succeeds",
           "Read its journal on its host (journalctl -u ascend-vllm-balancer)."),
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
           "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
@@ -483,31 +483,24 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
         return
     _certificate_expiry(checks, seen["health"], name)
     _engine_progress(checks, planned, seen, container, plan)
-    checks.expect("health", healthy, 200, _shown(seen["health"]), name,
-                  None if healthy else _timeout_reason(seen, cast(Measured, context.measured).get("waited")))
-    if not healthy:
-        _not_reached(checks, "health", planned, "/health does not return 200.")
-        return
     models: ModelsResponse = seen["models"] or {"status": None}
-    refused = models["status"] in (401, 403)
-    checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
-                  "refused with %s" % models["status"] if refused else "accepted", name,
-                  seen["reason"] if refused else None)
-    if refused:
-        _not_reached(checks, "key_accepted", planned, "The server refuses our API key.")
-        return
-    listed = seen["state"] == "ready" or seen["completion"] is not None
-    checks.expect("served_name", listed, plan["model"]["served_name"],
-                  ", ".join(map(str, models.get("models", ()))) or _shown(models), name)
-    if not listed:
-        _not_reached(checks, "served_name", planned, "The model is not served under the planned name.")
-        return
-    answered = seen["state"] == "ready"
-    checks.expect("completion", answered, 200, _shown(seen["completion"]), name,
-                  None if answered else _failure_reason(seen))
-    if not answered:
-        _not_reached(checks, "completion", planned, "A completion is not answered.")
-        return
+    refused, ready = models["status"] in (401, 403), seen["state"] == "ready"
+    # (check, whether it passes, expected, actual, message if it fails, reason why the later steps are not run)
+    steps: tuple[tuple[str, bool, Any, Any, str | None, str], ...] = (
+        ("health", healthy, 200, _shown(seen["health"]), _timeout_reason(
+            seen, cast(Measured, context.measured).get("waited")), "/health does not return 200."),
+        ("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
+         "refused with %s" % models["status"] if refused else "accepted", seen["reason"],
+         "The server refuses our API key."),
+        ("served_name", ready or seen["completion"] is not None, plan["model"]["served_name"],
+         ", ".join(map(str, models.get("models", ()))) or _shown(models), None,
+         "The model is not served under the planned name."),
+        ("completion", ready, 200, _shown(seen["completion"]), _failure_reason(seen), "The completion request failed."))
+    for check, passes, expected, actual, message, why in steps:
+        checks.expect(check, passes, expected, actual, name, None if passes else message)
+        if not passes:
+            _not_reached(checks, check, planned, why)
+            return
     _devices_held(checks, planned, context.observed["device_holders"])
 
 
