@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -142,7 +143,7 @@ class ActionModule(StageAction):
             measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], len(engines), hosts,
                                            self.inputs)
             inputs = targets.multiply_load(self.inputs, len(engines))
-            send = self._watched(engines, ais_bench.warm_ups(inputs), self._ais_bench_sender(executable, url))
+            send = self._watched(engines, ais_bench.warm_ups(inputs), partial(self._run_ais_bench, executable, url))
             measured["runs"] = [send(inputs, run) for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
             observed["measurements"].append(measured)
 
@@ -180,7 +181,7 @@ class ActionModule(StageAction):
             addresses = [(each, each["url"] or "") for each in members]
             measured = targets.measurement(name, target, targets.VLLM, [url for _instance, url in addresses],
                                            len(members), [self.host], inputs)
-            self._repeat(measured, self._watched(measured["urls"], len(members), self._sender(addresses)))
+            self._repeat(measured, self._watched(measured["urls"], len(members), partial(self._run, addresses)))
             observed["measurements"].append(measured)
         service = instances[0]["service"]
         for measured in observed["measurements"]:
@@ -233,12 +234,6 @@ class ActionModule(StageAction):
             return None
         return {"active": sum(load["running"] + load["waiting"] for load in loads),
                 "finished": sum(load["finished"] for load in loads)}
-
-    def _ais_bench_sender(self, executable: str, url: str) -> Send:
-        return lambda inputs, run: self._run_ais_bench(executable, url, inputs, run)
-
-    def _sender(self, addresses: Sequence[tuple[Instance, str]]) -> Send:
-        return lambda inputs, run: self._run(addresses, inputs, run)
 
     def _repeat(self, measured: types.Measurement, send: Send) -> None:
         """Execute the repeats and, if all requests succeeded, the sweep."""

@@ -16,8 +16,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files imp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
-CHECKS_PAGE = "docs/checks.md"
-
 
 class ActionModule(ActionBase):
     _requires_connection = False
@@ -39,7 +37,7 @@ class ActionModule(ActionBase):
             place = f"{cause['file']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. {cause['cause']} ({place})", f"   {cause['evidence']}", f"   {cause['remedy']}", ""]
         if causes:
-            lines.append(f"The checks that the remedies name are described in {CHECKS_PAGE}.")
+            lines.append("The checks that the remedies name are described in docs/checks.md.")
         else:
             lines.append(f"No fault was found (files read: {len(files)}).")
         say(self._display, lines, secrets)

@@ -105,15 +105,21 @@ class StageAction(ActionBase):
                 raise _role_inputs.BadInput(" ".join(mistakes.values()))
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
-        except AnsibleConnectionFailure as lost:
-            record = replace(record, reachable=False,
-                             failure=f"{self.host} is not reachable: {self.masked(error_line(lost))}")
-        except (AnsibleActionFail, ValueError) as mistake:
-            record = replace(record, failure=self.masked(error_line(mistake)))
         except Exception as error:
-            # A node may return data in any format. Data that cannot be used is a finding about this node.
-            record = replace(record, failure=f"{self.host} cannot be observed: {self.masked(unexpected(error))}")
+            record = replace(record, reachable=not isinstance(error, AnsibleConnectionFailure),
+                             failure=self.problem(error))
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
+
+    def problem(self, error: Exception) -> str:
+        """Return the reason why the node could not be observed.
+
+        A node may return data in any format. Data that cannot be used is a finding about this node.
+        """
+        if isinstance(error, AnsibleConnectionFailure):
+            return f"{self.host} is not reachable: {self.masked(error_line(error))}"
+        if isinstance(error, (AnsibleActionFail, ValueError)):
+            return self.masked(error_line(error))
+        return f"{self.host} cannot be observed: {self.masked(unexpected(error))}"
 
     def observation(self) -> dict[str, Any]:
         """Call the module that the judge requests, and return its return values."""

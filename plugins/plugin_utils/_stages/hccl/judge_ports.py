@@ -259,13 +259,10 @@ def _lanes(values: Values, name: str) -> dict[str, float]:
             if re.match(name + r"(?: Lane)?[0-9]*$", key) and isinstance(value, (int, float))}
 
 
-def _beyond(lanes: Mapping[str, float], low: float, high: float, unit: str) -> list[str]:
-    return ["%s %g %s (%g to %g)" % (key, value, unit, low, high)
+def _beyond(lanes: Mapping[str, float], unit: str, low: float, high: float = math.inf) -> list[str]:
+    limits = "at least %g" % low if high == math.inf else "%g to %g" % (low, high)
+    return ["%s %g %s (%s)" % (key, value, unit, limits)
             for key, value in sorted(lanes.items()) if not low <= value <= high]
-
-
-def _below(lanes: Mapping[str, float], low: float, unit: str) -> list[str]:
-    return ["%s %g %s (at least %g)" % (key, value, unit, low) for key, value in sorted(lanes.items()) if value < low]
 
 
 def _power_faults(values: Values, limits: Limits) -> list[str] | None:
@@ -273,19 +270,19 @@ def _power_faults(values: Values, limits: Limits) -> list[str] | None:
         ("Tx Power", "tx_power_mw", "mW"), ("Rx Power", "rx_power_mw", "mW"), ("Tx Bias", "tx_bias_ma", "mA"))]
     if not any(lanes for lanes, _limit, _unit in groups):
         return None
-    return [fault for lanes, (low, high), unit in groups for fault in _beyond(lanes, low, high, unit)]
+    return [fault for lanes, (low, high), unit in groups for fault in _beyond(lanes, unit, low, high)]
 
 
 def _snr_faults(values: Values, limits: Limits) -> list[str] | None:
     lanes = _snr(values)
-    return _below(lanes, limits["snr_db"], "dB") if lanes else None
+    return _beyond(lanes, "dB", limits["snr_db"]) if lanes else None
 
 
 def _margin_faults(values: Values, limits: Limits) -> list[str] | None:
     received, snr = _lanes(values, "Rx Power"), _snr(values)
     if not received and not snr:
         return None
-    faults = _below(received, limits["rx_power_warn_mw"], "mW") + _below(snr, limits["snr_warn_db"], "dB")
+    faults = _beyond(received, "mW", limits["rx_power_warn_mw"]) + _beyond(snr, "dB", limits["snr_warn_db"])
     lit = [value for value in received.values() if value > 0]
     if len(lit) > 1:
         spread = 10 * math.log10(max(lit) / min(lit))
