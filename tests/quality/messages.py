@@ -34,7 +34,7 @@ PRINTED_BY = {
 }
 # Exceptions whose text becomes the message of a failed task or of a check.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadCertificates", "BadData",
-            "StagingError", "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError", "BadHostName")
+            "StagingError", "NoPlan", "UnknownCheck", "Refused", "BadHostName")
 PRINTING_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
 # Strings with these parts are programs or patterns.

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from ansible.errors import AnsibleActionFail
+
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import HEALTHY
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
@@ -38,19 +40,15 @@ PIECE_CHARACTERS = 1 << 16
 HEAD_BYTES = 4096
 
 
-class LogFilesError(Exception):
-    """The path does not exist."""
-
-
 def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
     """Return the causes in all text files (the most likely first), these files' names, and reasons for unread files.
 
     If a file contains no known fault, its error block or exception is included.
 
-    :raises LogFilesError: if the path does not exist.
+    :raises AnsibleActionFail: if the path does not exist.
     """
     if not path.exists():
-        raise LogFilesError(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
+        raise AnsibleActionFail(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
     found: list[tuple[int, str, int, FileCause]] = []
     names, unreadable = [], []
     for file in _files(path):
