@@ -74,10 +74,7 @@ def key_environment(keys: Any) -> str:
 
 
 class FilterModule:
-    """The filters by name."""
-
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
                 "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
                 "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,

@@ -152,7 +152,6 @@ class Cluster(TypedDict):
 
 
 def check_inputs(context: Context) -> Iterator[str]:
-    """Yield a sentence per mistake in the inputs."""
     minimum, sizes = (context.inputs["hccl_collective_" + name] for name in (
         "bus_bandwidth_minimum_gbs", "sizes_bytes"))
     if minimum and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(minimum)):

@@ -34,8 +34,6 @@ MAX_SUSPECTS = 8
 
 
 class MeshSize(TypedDict):
-    """The size of a mesh."""
-
     #: The number of consecutive rounds of pings.
     rounds: int
     #: The number of pings, each of three packets.

@@ -83,7 +83,6 @@ RETURNED = ()
 
 
 def check_inputs(context: Context) -> Iterator[str]:
-    """Yield a sentence per mistake in the inputs."""
     inputs, model = context.inputs, context.plan["model"]
     source, endpoint = inputs["weights_source"], inputs["weights_hub_endpoint"]
     if source == "http" and not endpoint:
