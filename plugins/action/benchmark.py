@@ -330,13 +330,11 @@ class ActionModule(StageAction):
 
     def _judged(self, points: Sequence[types.MeasuredPoint], requests: int) -> list[types.SweepPoint]:
         """Return the points with the metrics that miss the objective. A failed request counts as a miss, too."""
-        found: list[types.SweepPoint] = []
-        for point in points:
-            missed = statistics.missed(self.inputs["benchmark_slo"], point["run"]["metrics"])
-            if not missed and not vllm_bench.complete(point["run"], self.inputs, requests):
-                missed = {"completed": None}
-            found.append({"value": point["value"], "run": point["run"], "missed": missed})
-        return found
+        def missed(run: types.Run) -> types.Missed:
+            return statistics.missed(self.inputs["benchmark_slo"], run["metrics"]) or (
+                {} if vllm_bench.complete(run, self.inputs, requests) else {"completed": None})
+
+        return [{**point, "missed": missed(point["run"])} for point in points]
 
     def _balanced_hosts(self) -> list[str]:
         """Return the nodes of the play behind the balancer of this node. The first one measures it."""

@@ -102,11 +102,9 @@ def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = 
     :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
     removed: Note = {"state": FAILED, "reason": "it was removed from the run before it was started"}
-    members: list[FailedMember] = []
-    for member in group["members"]:
-        host = member["host"]
-        note = removed if host in missing else notes[host]
-        members.append({"host": host, **note})
+    hosts = [member["host"] for member in group["members"]]
+    members: list[FailedMember] = [
+        {"host": host, **(removed if host in missing else notes[host])} for host in hosts]
     failed = [member for member in members if member["state"] in (FAILED, LATE)]
     waiting = [member for member in members if member["state"] != READY]
     if timed_out and not failed:
