@@ -75,8 +75,9 @@ def key_environment(keys: Any) -> str:
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {function.__name__: function for function in (
-            bind_mounts, container_environment, failure_message, first_key, key_environment, patched,
-            replacement.kept_steps, replacement.plan_of_running, replacement.replacement_reasons,
-            replacement.restore_steps, replacement.rollback_steps, replacement.unplanned_containers,
-            replacement.upgrade_steps)}
+        return {"bind_mounts": bind_mounts, "container_environment": container_environment,
+                "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
+                "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
+                "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,
+                "rollback_steps": replacement.rollback_steps, "unplanned_containers": replacement.unplanned_containers,
+                "upgrade_steps": replacement.upgrade_steps}
