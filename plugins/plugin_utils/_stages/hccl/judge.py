@@ -393,7 +393,7 @@ def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], swi
         for end in (host, other) if host != other else (host,):
             pairs[end] += 1
             broken[end] += bad(loss)
-    suspects, unexplained = ping_mesh.verdict(matrices, bad, switches, evidence)
+    suspects, unexplained = ping_mesh.verdict(matrices, bad, switches, evidence) if any(broken.values()) else ([], 0)
     return {host: {
         "pairs": pairs[host], "broken": broken[host], "unexplained": unexplained,
         "suspects": [suspect["name"] for suspect in suspects] if broken[host] else [],

@@ -143,7 +143,7 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
     :param evidence: the NPUs that failed other checks, which decide between equally likely causes.
     """
     broken = [pair for pair, loss in tested_pairs(matrices) if bad(loss)]
-    candidates = _candidates(matrices, broken, switches or {}) if broken else {}
+    candidates = _candidates(matrices, broken, switches or {})
     left, suspects = set(broken), []
     while left and len(suspects) < MAX_SUSPECTS:
         best = _best(candidates, left, evidence)
