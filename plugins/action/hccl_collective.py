@@ -97,7 +97,7 @@ class ActionModule(StageAction):
             returned = self.execute("community.docker.docker_container", arguments,
                                     self.inputs["hccl_collective_timeout_s"])
             if "status" not in returned:
-                raise AnsibleActionFail(f"the container could not be run on {self.host}: {returned.get('msg')}")
+                raise AnsibleActionFail(f"{self.host} could not run the container: {returned.get('msg')}")
             output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
             result = collective.parse(self.masked(output), returned["status"])
         except Exception as error:
