@@ -143,7 +143,7 @@ class Checks:
     def not_required(self, check_id: str, why: str) -> None:
         """Record that the check was not run, with severity info, so that the stage can pass without it."""
         self.not_run(check_id, why)
-        self._found[-1].update(severity=INFO, remedy=None)
+        self._found[-1].update({"severity": INFO, "remedy": None})
 
     def unsupported(self, check_id: str, why: str, subject: str | None = None) -> None:
         """Record that the hardware, a tool or the release does not support the check; ``why`` is a sentence."""
