@@ -144,7 +144,8 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
     """
     broken = [pair for pair, loss in tested_pairs(matrices) if bad(loss)]
     candidates = _candidates(matrices, broken, switches or {})
-    left, suspects = set(broken), []
+    left = set(broken)
+    suspects: list[Suspect] = []
     while left and len(suspects) < MAX_SUSPECTS:
         best = _best(candidates, left, evidence)
         if best is None:
@@ -300,4 +301,4 @@ def _title(cause: Cause) -> str:
         return arrow.join("%s npu %d" % end for end in ends)
     if kind == "between nodes":
         return arrow.join(name)
-    return _TITLES[kind] % name
+    return str(_TITLES[kind] % name)
