@@ -75,6 +75,9 @@ class RunningPlan(TypedDict, total=False):
     model: dict[str, str | None]
 
 
+_LAUNCHER = "the launcher"
+
+
 def deployment_name(plan: Plan) -> str:
     """Return the name of the deployment, which is the name of its first container."""
     return plan["instances"][0]["name"]
@@ -137,18 +140,22 @@ def _differences(container: DeployedContainer, instance: Instance) -> str:
     """Return the options of the command of a container that differ from the plan."""
     found, planned = _options(container["command"]), _options(instance["launcher"] + instance["command"])
     return ", ".join(
-        "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
+        # Launchers are scripts, which are too long for a sentence.
+        "it has another launcher" if name == _LAUNCHER
+        else "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
         for name in sorted({*found, *planned}) if found.get(name) != planned.get(name)) or (
             "other settings than the options of the command")
 
 
 def _options(command: Iterable[str]) -> dict[str, str]:
-    """Return ``{option: value}``. The words before the first option are the value of ``the program``."""
+    """Return ``{option: value}``. The words before ``serve`` are the launcher, those after it are the model."""
     found: dict[str, str] = {}
-    name = "the program"
+    name = _LAUNCHER
     for word in command:
         if word.startswith("--"):
             name, word = word, ""
+        elif name == _LAUNCHER and word == "serve":
+            name, word = "the model", ""
         found[name] = (found.get(name, "") + " " + word).strip()
     return found
 
