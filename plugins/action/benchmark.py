@@ -395,7 +395,7 @@ class ActionModule(StageAction):
         for instance, url in addresses:
             command = self._command(url, inputs, run)
             clients.append(Client(instance, f"{run['id']}-{instance['name']}" if several else run["id"], command,
-                                  vllm_bench.client(self.context.plan, instance, command, inputs, seed=run["seed"])))
+                                  vllm_bench.client(self.context.plan, instance, command, inputs, replays=True)))
         found = self.clients.run(clients, inputs["benchmark_timeout_s"])
         services = {client.instance["name"]: identity for client, (_run, identity) in zip(clients, found)}
         runs = [client_run for client_run, _identity in found]

@@ -39,7 +39,8 @@ def test_requests_have_the_times_and_lengths_of_the_trace(tmp_path, environment,
     run = {"id": "r", "repeat": 1, "seed": 5, "target": "instance"}
     command = vllm_bench.command(known, plan, light.url, inputs, run)
     command[command.index("--result-dir") + 1] = str(tmp_path)
-    client = vllm_bench.client(plan, {"name": "i", "mounts": [], "secrets_path": None}, command, inputs, seed=5)
+    client = vllm_bench.client(plan, {"name": "i", "mounts": [], "secrets_path": None}, command, inputs,
+                               replays=True)
     done = subprocess.run(
         client["command"], capture_output=True, text=True, timeout=500, check=False, cwd=tmp_path,
         env={**os.environ, **client["env"], "PATH": f"{environment}/bin:{os.environ['PATH']}"})

@@ -90,9 +90,9 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
         inputs["benchmark_random_input_len_tokens"], " and %d images" % images if images else "")
     if inputs["benchmark_dataset"] == "custom":
         shape = "prompts of %s" % inputs["benchmark_dataset_path"]
-    elif load.is_listed(inputs):
-        shape = "%s of %d tokens on average" % (inputs["benchmark_dataset"], sum(
-            each.input_tokens for each in load.requests(inputs, inputs["benchmark_seed"])) / prompts)
+    elif inputs["benchmark_dataset"] == load.TRACE:
+        shape = "%s, %d tokens on average" % (inputs["benchmark_trace_path"], sum(
+            each.input_tokens for each in load.requests(inputs)) / prompts)
     return "%d requests per instance at %s (%s, %d generated tokens), %d x %s, about %s%s%s" % (
         prompts, pace, shape, tokens, inputs["benchmark_repeats"], ", ".join(chosen),
         "%d s" % seconds if seconds < 120 else "%d min" % (seconds / 60),

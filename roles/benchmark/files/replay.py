@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import os
 import random
-import struct
 import sys
 import time
 import zlib
@@ -26,8 +26,8 @@ VARIABLE = "ASCEND_VLLM_REQUESTS_"
 def unpack(environment):
     """Return ``[[seconds, output tokens, images, [[name, tokens], ...]], ...]``."""
     count = sum(name.startswith(VARIABLE) for name in environment)
-    packed = "".join(environment[VARIABLE + str(number)] for number in range(count))
-    return json.loads(zlib.decompress(base64.b64decode(packed)))
+    chunks = [environment[VARIABLE + str(number)] for number in range(count)]
+    return json.loads(zlib.decompress(base64.b64decode("".join(chunks))))
 
 
 def token_ids(blocks, words, seed):
@@ -36,16 +36,14 @@ def token_ids(blocks, words, seed):
 
 
 def picture(width, height, seed):
-    """Return a grayscale PNG of random stripes as a ``data:`` URI. An engine has no cached result for it."""
-    draw = random.Random(seed)
-    rows = b""
-    for start in range(0, height, 8):
-        rows += (b"\0" + draw.getrandbits(8 * width).to_bytes(width, "big")) * min(8, height - start)
-    png = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows)),
-                       (b"IEND", b"")):
-        png += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(png).decode("ascii")}}
+    """Return a random grayscale picture, for which an engine has no cached result."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    pixels = random.Random(seed).getrandbits(8 * width * height).to_bytes(width * height, "big")
+    Image.frombytes("L", (width, height), pixels).save(buffer, "JPEG")
+    url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def samples(requests, tokenizer, args, sample_request):
@@ -81,9 +79,8 @@ def main():
     from vllm.entrypoints.cli.main import main as run
 
     requests = unpack(os.environ)
-    for name in ("get_samples", "get_request", "SampleRequest"):
-        if not hasattr(serve, name):
-            raise SystemExit(f"vllm.benchmarks.serve of this image has no {name}, so requests cannot be replayed.")
+    # An image without one of them cannot replay requests, and must not send others.
+    assert serve.get_samples and serve.get_request
     serve.get_samples = lambda args, tokenizer, **_options: samples(requests, tokenizer, args, serve.SampleRequest)
     serve.get_request = timed([request[0] for request in requests])
     del sys.argv[0]

@@ -93,7 +93,7 @@ def check_inputs(context: Context) -> Iterator[str]:
     yield from vllm_bench.check_inputs(inputs)
     mistakes = list(load.check_inputs(plan, inputs))
     yield from mistakes
-    if mistakes and load.is_listed(inputs):
+    if mistakes and inputs["benchmark_dataset"] == load.TRACE:
         return
     if inputs["benchmark_baseline_save"] and inputs["benchmark_repeats"] < regression.REPEATS:
         yield ("benchmark_baseline_save is true, so benchmark_repeats must be at least %d, but is %d: fewer repeats do "

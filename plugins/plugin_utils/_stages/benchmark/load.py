@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loads whose requests differ: a recorded trace, or a mix of shapes. A load is a list of requests with their times.
+"""Traces: recorded requests with their times, which ``vllm bench serve`` replays with ``files/replay.py`` of the role.
 
-``vllm bench serve`` replays such a list in every release with ``roles/benchmark/files/replay.py``. Its own dataset
-``timed_trace`` exists from 0.23 only, and has no pictures.
+Its own dataset ``timed_trace`` exists from 0.23 only, and has no pictures.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ from __future__ import annotations
 import base64
 import csv
 import json
-import math
-import random
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +23,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import Ba
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
-TRACE, MIX = "trace", "mix"
+TRACE = "trace"
 VARIABLE = "ASCEND_VLLM_REQUESTS_"
 # The kernel limits a variable to 128 KiB, and all variables and arguments of a process to 2 MiB.
 _CHUNK, _CHUNKS = 100_000, 10
@@ -49,48 +45,29 @@ class Request(NamedTuple):
         return sum(tokens for _name, tokens in self.blocks)
 
 
-class _Format(NamedTuple):
-    """The columns of a format of traces: those of which all must exist, and those that may exist."""
-
-    time: str
-    input: str
-    output: str
-    images: str = ""
-    #: Requests with the same value are turns of a conversation: their prompts begin with the same tokens.
-    session: str = ""
-    #: A column with names of blocks of the prompt, and the tokens per block.
-    blocks: str = ""
-    block_tokens: int = 0
-    seconds: float = 1
-
-
-_FORMATS = {
-    "the own format": _Format("timestamp_s", "input_tokens", "output_tokens", "images", "session"),
+# Formats of traces: the columns with the time and the numbers of tokens, which a row must have, the columns with the
+# number of images and the names of blocks of the prompt, which it may have, the tokens per block, and the unit of the
+# time in seconds. If a block is the whole prompt, the requests with the same name are turns of a conversation.
+_FORMATS = (
+    ("timestamp_s", "input_tokens", "output_tokens", "images", "session", 0, 1),
     # github.com/Azure/AzurePublicDataset: AzureLLMInferenceTrace, with NumImages in the multimodal one.
-    "the Azure LLM inference trace": _Format("TIMESTAMP", "ContextTokens", "GeneratedTokens", "NumImages"),
-    "BurstGPT": _Format("Timestamp", "Request tokens", "Response tokens", session="Session ID"),
-    # github.com/alibaba-edu/qwen-bailian-usagetraces-anon has the keys of Mooncake, but other units.
-    "Bailian": _Format("timestamp", "input_length", "output_length", blocks="hash_ids", block_tokens=16),
-    "Mooncake": _Format("timestamp", "input_length", "output_length", blocks="hash_ids", block_tokens=512,
-                        seconds=0.001),
-}
-
-
-def is_listed(inputs: Mapping[str, Any]) -> bool:
-    """Return whether the load is a list of requests."""
-    return inputs["benchmark_dataset"] in (TRACE, MIX)
+    ("TIMESTAMP", "ContextTokens", "GeneratedTokens", "NumImages", "", 0, 1),
+    ("Timestamp", "Request tokens", "Response tokens", "", "Session ID", 0, 1),  # BurstGPT
+    ("timestamp", "input_length", "output_length", "", "hash_ids", 512, 0.001),  # Mooncake
+)
+# github.com/alibaba-edu/qwen-bailian-usagetraces-anon has the same columns as Mooncake and chat_id, but other units.
+_BAILIAN = (16, 1)
 
 
 def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence per mistake in the load. Files on the controller are read."""
-    dataset, listed = inputs["benchmark_dataset"], []
-    for name, needed in (("benchmark_trace_path", dataset == TRACE), ("benchmark_mix", dataset == MIX)):
-        if bool(inputs[name]) != needed:
-            yield "%s must %sbe empty, because benchmark_dataset is %s." % (name, "not " * needed, dataset)
-            return
-    if is_listed(inputs):
+    dataset, path, listed = inputs["benchmark_dataset"], inputs["benchmark_trace_path"], list[Request]()
+    if bool(path) != (dataset == TRACE):
+        yield "benchmark_trace_path must %sbe empty, because benchmark_dataset is %s." % ("not " * (not path), dataset)
+        return
+    if path:
         try:
-            listed = requests(inputs, inputs["benchmark_seed"])
+            listed = requests(inputs)
             launcher(listed)
         except BadInput as mistake:
             yield str(mistake)
@@ -108,21 +85,18 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
                "shorter requests, or raise max-model-len in serving_args." % (*longest, limit))
 
 
-def requests(inputs: Mapping[str, Any], seed: int) -> list[Request]:
-    """Return the requests of a trace or mix. A trace that is too short starts again, with other prompts.
-
-    :param seed: determines the order and the times of a mix. Neither its number of tokens nor a trace depend on it.
-    :raises BadInput: if the trace cannot be read or the mix is wrong.
-    """
+def requests(inputs: Mapping[str, Any]) -> list[Request]:
+    """Return the requests of a trace, or raise BadInput."""
     count = inputs["benchmark_num_prompts"]
-    if inputs["benchmark_dataset"] == MIX:
-        return _mixed(inputs, count, random.Random(seed))
     rows = _read(inputs["benchmark_trace_path"], count)
     speed, period = inputs["benchmark_trace_speed"], len(rows) / _rate(rows)
-    return [rows[index % len(rows)]._replace(
-        at_s=(rows[index % len(rows)].at_s + index // len(rows) * period) / speed,
-        blocks=tuple(("%d %s" % (index // len(rows), name), tokens) for name, tokens in rows[index % len(rows)].blocks))
-        for index in range(count)]
+    found = []
+    for index in range(count):
+        # A trace that is too short starts again, with other prompts.
+        again, row = index // len(rows), rows[index % len(rows)]
+        found.append(row._replace(at_s=(row.at_s + again * period) / speed, blocks=tuple(
+            ("%d %s" % (again, name), tokens) for name, tokens in row.blocks)))
+    return found
 
 
 def trace_rate(inputs: Mapping[str, Any]) -> float:
@@ -132,8 +106,8 @@ def trace_rate(inputs: Mapping[str, Any]) -> float:
 
 def output_tokens(inputs: Mapping[str, Any]) -> int:
     """Return the number of tokens that a run generates."""
-    if is_listed(inputs):
-        return sum(request.output_tokens for request in requests(inputs, inputs["benchmark_seed"]))
+    if inputs["benchmark_dataset"] == TRACE:
+        return sum(request.output_tokens for request in requests(inputs))
     return int(inputs["benchmark_num_prompts"] * inputs["benchmark_random_output_len_tokens"])
 
 
@@ -145,10 +119,7 @@ def pace(inputs: Mapping[str, Any]) -> str:
 
 
 def launcher(listed: Sequence[Request]) -> tuple[list[str], dict[str, str]]:
-    """Return the words before ``vllm bench serve`` and the environment variables that replay the requests.
-
-    :raises BadInput: if the list is too long for the environment of a process.
-    """
+    """Return the words before ``vllm bench serve`` and the environment that replay the requests, or raise BadInput."""
     rows = [[round(each.at_s, 3), each.output_tokens, each.images, each.blocks] for each in listed]
     packed = base64.b64encode(zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 9)).decode()
     chunks = [packed[start:start + _CHUNK] for start in range(0, len(packed), _CHUNK)]
@@ -157,40 +128,6 @@ def launcher(listed: Sequence[Request]) -> tuple[list[str], dict[str, str]]:
                        "benchmark_num_prompts." % (len(packed) / 1000, _CHUNKS * _CHUNK / 1000))
     code = (collection_root() / "roles/benchmark/files/replay.py").read_text("utf-8")
     return ["python3", "-c", code], {"%s%d" % (VARIABLE, number): chunk for number, chunk in enumerate(chunks)}
-
-
-def _mixed(inputs: Mapping[str, Any], count: int, draw: random.Random) -> list[Request]:
-    shapes = inputs["benchmark_mix"]
-    for number, shape in enumerate(shapes, 1):
-        small = [name for name in ("share", "input_tokens", "output_tokens", "turns") if not shape[name] > 0]
-        if small or min(shape.values()) < 0:
-            raise BadInput("benchmark_mix: %s of shape %d must be above 0, and no value may be negative." % (
-                ", ".join(small) or "share", number))
-    total, kinds = sum(shape["share"] for shape in shapes), []
-    for index, end in enumerate(accumulate(shape["share"] for shape in shapes)):
-        kinds += [index] * (round(count * end / total) - len(kinds))
-    sizes, seen = Counter(kinds), Counter[int]()
-    draw.shuffle(kinds)
-    found = []
-    for at_s, kind in zip(_arrivals(inputs, count, draw), kinds):
-        shape = shapes[kind]
-        # The first turns of all conversations of a shape come first, then all second turns.
-        turn, conversation = divmod(seen[kind], math.ceil(sizes[kind] / shape["turns"]))
-        seen[kind] += 1
-        history = turn * (shape["input_tokens"] + shape["output_tokens"])
-        blocks = (("shape %d" % kind, shape["shared_prefix_tokens"]),
-                  ("shape %d conversation %d" % (kind, conversation), history + shape["input_tokens"]))
-        found.append(Request(at_s, shape["output_tokens"], shape["images"], blocks))
-    return found
-
-
-def _arrivals(inputs: Mapping[str, Any], count: int, draw: random.Random) -> list[float]:
-    """Return times whose intervals have the gamma distribution that ``vllm bench serve`` uses, at exactly the rate."""
-    rate = float(inputs["benchmark_request_rate"])
-    if rate == math.inf or count == 1:
-        return [0.0] * count
-    times = [0.0, *accumulate(draw.gammavariate(inputs["benchmark_burstiness"], 1) for _number in range(count - 1))]
-    return [time * (count - 1) / rate / times[-1] for time in times]
 
 
 def _rate(rows: Sequence[Request]) -> float:
@@ -221,34 +158,30 @@ def _read(path: str, limit: int) -> list[Request]:
 
 
 def _rows(stream: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the numbers of the lines of a CSV or JSONL file and their rows."""
+    """Return the numbers of the lines of a CSV or JSONL file and their rows."""
     lines = iter(stream)
     first = next(lines, "")
     if first.lstrip().startswith("{"):
-        yield from ((number, json.loads(line)) for number, line in enumerate(chain([first], lines), 1) if line.strip())
-    else:
-        yield from enumerate(csv.DictReader(chain([first], lines)), 2)
+        return ((number, json.loads(line)) for number, line in enumerate(chain([first], lines), 1) if line.strip())
+    return enumerate(csv.DictReader(chain([first], lines)), 2)
 
 
 def _request(row: Mapping[str, Any], number: int) -> Request:
-    known = next((each for name, each in _FORMATS.items() if {each.time, each.input, each.output} <= set(row)
-                  and (name != "Bailian" or "chat_id" in row)), None)
+    known = next((each for each in _FORMATS if set(each[:3]) <= set(row)), None)
     if known is None:
-        raise ValueError("its columns are those of no known format (%s)" % ", ".join(_FORMATS))
-    tokens, output = _whole(row, known.input, 1), _whole(row, known.output, 0)
-    images = _whole(row, known.images, 0) if known.images in row else 0
-    names = ["row %d" % number]
-    if row.get(known.session) not in (None, ""):
-        names = ["session %s" % row[known.session]]
-    elif known.blocks and row.get(known.blocks):
-        names = [str(name) for name in row[known.blocks]] + names
-    blocks, size = [], known.block_tokens if len(names) > 1 else tokens
-    for name in names:
-        used = tokens - sum(each for _name, each in blocks)
+        raise ValueError("its columns are those of no known format")
+    time, prompt, output, images, names, size, unit = known
+    if "chat_id" in row:
+        size, unit = _BAILIAN
+    tokens, blocks, found = _whole(row, prompt, 1), ["row %d" % number], list[tuple[str, int]]()
+    if row.get(names):
+        blocks = [str(name) for name in row[names]] + blocks if size else ["session %s" % row[names]]
+    for name in blocks:
+        left = tokens - sum(each for _name, each in found)
         # The rest of a prompt that has too few names is its own.
-        blocks.append((name, used if name == names[-1] else min(size, used)))
-    return Request(_seconds(row[known.time]) * known.seconds, output, images,
-                   tuple(block for block in blocks if block[1]))
+        found += [(name, left if name == blocks[-1] else min(size, left))] * (left > 0)
+    return Request(_seconds(row[time]) * unit, _whole(row, output, 0), _whole(row, images, 0) if images in row else 0,
+                   tuple(found))
 
 
 def _whole(row: Mapping[str, Any], column: str, least: int) -> int:

@@ -44,7 +44,7 @@ WORKLOAD = (
     "benchmark_max_concurrency", "benchmark_random_input_len_tokens", "benchmark_random_output_len_tokens",
     "benchmark_images_per_request", "benchmark_image_width_px", "benchmark_image_height_px", "benchmark_seed",
     "benchmark_args")
-SPECIAL = {"benchmark_burstiness": 1, "benchmark_trace_path": "", "benchmark_trace_speed": 1, "benchmark_mix": []}
+SPECIAL = {"benchmark_burstiness": 1, "benchmark_trace_path": "", "benchmark_trace_speed": 1}
 
 _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2el)_ms$")
 
@@ -196,25 +196,15 @@ class Sweep(NamedTuple):
 
 
 def next_load(sweep: Sweep, points: Mapping[float, bool], powers: Mapping[float, float]) -> float | None:
-    """Return the next value to measure; None at the end of the sweep.
-
-    The search for the highest value that meets the objective comes first, because all its points are on the curve, too.
-
-    :param points: ``{measured value: whether it meets the objective}``.
-    :param powers: ``{measured value: power}``, see `knee`.
-    """
-    if len(points) >= sweep.runs:
-        return None
-    found = next_point(sweep, points) if sweep.objective else None
-    if found is not None:
-        return found
-    for end in (sweep.maximum, sweep.minimum):
-        if end not in points:
-            return end
+    """Return the next value to measure, see `next_point`. `powers` are those of the points, see `knee`."""
     values, top = sorted(points), knee(powers)
     gaps = [gap for gap in zip(values, values[1:]) if len(points) < CURVE or top in gap]
     gaps.sort(key=lambda gap: gap[0] / gap[1])
-    return next((middle for gap in gaps for middle in [_between(sweep, *gap)] if middle is not None), None)
+    # The search for the objective comes first, because its points are on the curve, too.
+    found = [next_point(sweep, points) if sweep.objective else None,
+             *(end for end in (sweep.maximum, sweep.minimum) if end not in points),
+             *(_between(sweep, *gap) for gap in gaps)]
+    return next((value for value in found if value is not None), None) if len(points) < sweep.runs else None
 
 
 def power(metrics: types.Metrics) -> float | None:
@@ -239,10 +229,9 @@ def knee(powers: Mapping[float, float]) -> float | None:
 
 
 def earlier_sweep(inputs: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
-    """Return the keys ``earlier`` and ``earlier_name`` of a `SweepResult`, from ``benchmark_sweep_compare_with``.
+    """Return the keys ``earlier`` and ``earlier_name`` of a `SweepResult`, or raise BadInput.
 
-    :param name: the measurement. If the file has only one sweep, its name does not matter.
-    :raises BadInput: if the file cannot be read, or has no such sweep of the same variable.
+    :param name: the measurement. If the file has only one sweep of the variable, the name does not matter.
     """
     path, variable = inputs["benchmark_sweep_compare_with"], inputs["benchmark_sweep"]
     try:

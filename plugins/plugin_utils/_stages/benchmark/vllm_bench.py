@@ -126,9 +126,9 @@ def warm_up(plan: Plan, inputs: Mapping[str, Any]) -> list[ChatRequest]:
     """Return warm-up requests for ``ascend.vllm.chat_info`` that resemble those of the measurement."""
     images = inputs["benchmark_images_per_request"] if inputs["benchmark_dataset"] == "random-mm" else 0
     sizes = [(inputs["benchmark_random_input_len_tokens"], inputs["benchmark_random_output_len_tokens"], images)]
-    if load.is_listed(inputs):
+    if inputs["benchmark_dataset"] == load.TRACE:
         sizes = [(each.input_tokens, each.output_tokens, each.images)
-                 for each in load.requests(inputs, inputs["benchmark_seed"])]
+                 for each in load.requests(inputs)]
     found: list[ChatRequest] = []
     for number in range(inputs["benchmark_warmup_prompts"]):
         tokens, maximum, images = sizes[number % len(sizes)]
@@ -170,7 +170,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     :param known: the options of the release's ``vllm bench serve``, see `catalogue.bench_options`.
     :raises BadInput: for an option in ``benchmark_args`` that the release does not have or that an input controls.
     """
-    options = _options(plan, url, _listed_as(inputs), run)
+    options = _options(plan, url, _as_vllm(inputs), run)
     missing = sorted(set(options) - set(known))
     if missing:
         raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
@@ -192,11 +192,11 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     return [*argv, "--metadata", "plan=%s" % plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
 
-def _listed_as(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the inputs with a dataset of vLLM. With it, its client sends a list of requests as they are."""
-    if not load.is_listed(inputs):
+def _as_vllm(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the inputs with a dataset of vLLM. With it, its client sends the requests of a trace as they are."""
+    if inputs["benchmark_dataset"] != load.TRACE:
         return inputs
-    pictures = any(each.images for each in load.requests(inputs, inputs["benchmark_seed"]))
+    pictures = any(each.images for each in load.requests(inputs))
     return {**inputs, "benchmark_dataset": "random-mm" if pictures else "random", "benchmark_request_rate": "inf"}
 
 
@@ -249,15 +249,15 @@ def _check_argument(name: str, value: object, options: Collection[str], known: M
 
 
 def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str, Any], with_key: bool = True,
-           seed: int | None = None) -> dict[str, Any]:
+           replays: bool = False) -> dict[str, Any]:
     """Return the arguments of ``community.docker.docker_container`` for an unprivileged client without NPUs.
 
     :param instance: the instance whose mounts and API key the client uses.
-    :param seed: the seed of the run that the client executes; None for an offline run.
+    :param replays: whether the client sends the requests of a trace, if there is one.
     """
     environment = {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})}
-    if seed is not None and load.is_listed(inputs):
-        words, variables = load.launcher(load.requests(inputs, seed))
+    if replays and inputs["benchmark_dataset"] == load.TRACE:
+        words, variables = load.launcher(load.requests(inputs))
         argv = words + argv
         environment.update(variables, **{name: str(inputs[value]) for name, value in PICTURE.items()})
     mounts: list[Mount] = [{**mount, "read_only": True} for mount in instance["mounts"]

@@ -7,7 +7,8 @@ import json
 import random
 import runpy
 import statistics
-from collections import Counter
+import subprocess
+import sys
 
 import pytest
 
@@ -20,7 +21,6 @@ INPUTS = defaults("benchmark")
 PLAN = {"model": {"modality": "vision", "name": "M", "served_name": "m"},
         "instances": [{"command": ["vllm", "serve", "--max-model-len", "30000"]}]}
 REPLAY = runpy.run_path(str(ROOT / "roles/benchmark/files/replay.py"))
-SHAPE = {"share": 1, "input_tokens": 100, "output_tokens": 10, "images": 0, "turns": 1, "shared_prefix_tokens": 0}
 # {format: (file, [(seconds, input tokens, output tokens, images)])}
 TRACES = {
     "own": ('{"timestamp_s": 5, "input_tokens": 9, "output_tokens": 2}\n\n'
@@ -50,16 +50,12 @@ def trace(tmp_path, text, **inputs):
             **inputs}
 
 
-def mix(*shapes, **inputs):
-    return {**INPUTS, "benchmark_dataset": "mix", "benchmark_mix": [dict(SHAPE, **shape) for shape in shapes], **inputs}
-
-
 @pytest.mark.parametrize("name", TRACES)
 def test_public_formats_are_read(tmp_path, name):
     text, expected = TRACES[name]
     inputs = trace(tmp_path, text, count=len(expected))
     assert list(load.check_inputs(PLAN, inputs)) == []
-    assert [(each.at_s, each.input_tokens, each.output_tokens, each.images) for each in load.requests(inputs, 0)] == [
+    assert [(each.at_s, each.input_tokens, each.output_tokens, each.images) for each in load.requests(inputs)] == [
         (pytest.approx(row[0], abs=1e-5), *row[1:]) for row in expected]
 
 
@@ -81,24 +77,30 @@ def test_wrong_trace_is_refused_with_its_line(tmp_path, text, reason):
 @pytest.mark.parametrize(("inputs", "reason"), [
     ({"benchmark_dataset": "trace"}, "benchmark_trace_path must not be empty"),
     ({"benchmark_trace_path": "/t"}, "benchmark_trace_path must be empty, because benchmark_dataset is random"),
-    ({"benchmark_dataset": "mix"}, "benchmark_mix must not be empty"), ({"benchmark_mix": [SHAPE]}, "must be empty"),
     ({"benchmark_dataset": "trace", "benchmark_trace_path": "/nowhere/t"}, "/nowhere/t cannot be read"),
-    (mix({}, {"turns": 0}), "turns of shape 2 must be above 0"), (mix({"images": -1}), "no value may be negative"),
     ({"benchmark_random_input_len_tokens": 29900}, "29900 and generates 128 tokens, but max-model-len is 30000"),
-    (mix({"turns": 5, "input_tokens": 6000}), "30040 and generates 10 tokens"),
-    (mix({"input_tokens": 10**300, "turns": 1}), "tokens, but max-model-len"),
 ])
 def test_wrong_load_is_refused(inputs, reason):
     (sentence,) = load.check_inputs(PLAN, {**INPUTS, **inputs})
     assert reason in sentence
 
 
-@pytest.mark.parametrize("inputs", [{"benchmark_dataset": "random-mm"}, mix({}, {"images": 1})])
-def test_pictures_for_a_text_model_are_refused(inputs):
+@pytest.mark.parametrize("dataset", ["random-mm", "trace"])
+def test_pictures_for_a_text_model_are_refused(tmp_path, dataset):
     plan = {**PLAN, "model": {**PLAN["model"], "modality": "text"}}
-    assert list(load.check_inputs(PLAN, {**INPUTS, **inputs})) == []
-    (sentence,) = load.check_inputs(plan, {**INPUTS, **inputs})
+    inputs = trace(tmp_path, TRACES["own"][0]) if dataset == "trace" else {**INPUTS, "benchmark_dataset": dataset}
+    assert list(load.check_inputs(PLAN, inputs)) == []
+    (sentence,) = load.check_inputs(plan, inputs)
     assert sentence.endswith("whose requests have pictures, but M is a text model.")
+    assert list(load.check_inputs(plan, {**inputs, "benchmark_num_prompts": 1})) == ([] if dataset == "trace" else [
+        sentence])
+
+
+def test_longest_request_of_a_trace_must_fit(tmp_path):
+    text = '{"timestamp_s": 0, "input_tokens": 29990, "output_tokens": %d}\n'
+    assert list(load.check_inputs(PLAN, trace(tmp_path, text % 10))) == []
+    (sentence,) = load.check_inputs(PLAN, trace(tmp_path, text % 9 + text % 11))
+    assert "29990 and generates 11 tokens, but max-model-len is 30000" in sentence
 
 
 def test_list_that_does_not_fit_into_an_environment_is_refused(tmp_path):
@@ -111,7 +113,7 @@ def test_list_that_does_not_fit_into_an_environment_is_refused(tmp_path):
 
 def test_short_trace_starts_again_with_other_prompts_and_the_same_rate(tmp_path):
     text = "".join('{"timestamp_s": %d, "input_tokens": 5, "output_tokens": 2}\n' % at for at in range(0, 8, 2))
-    found = load.requests(trace(tmp_path, text, count=6, benchmark_trace_speed=2), 0)
+    found = load.requests(trace(tmp_path, text, count=6, benchmark_trace_speed=2))
     assert [each.at_s for each in found] == [0, 1, 2, 3, 4, 5]
     assert len({each.blocks for each in found}) == 6
     assert load.pace(trace(tmp_path, text, count=4, benchmark_trace_speed=2)) == "1/s"
@@ -119,7 +121,7 @@ def test_short_trace_starts_again_with_other_prompts_and_the_same_rate(tmp_path)
 
 def test_a_balancer_gets_more_requests_of_the_trace_faster(tmp_path):
     inputs = trace(tmp_path, TRACES["own"][0], count=2)
-    found = load.requests(targets.multiply_load(inputs, 3), 0)
+    found = load.requests(targets.multiply_load(inputs, 3))
     assert (len(found), found[1].at_s) == (6, 0.5)
     measured = {target: targets.measurement("m", target, "vllm", [], 3, [], inputs) for target in ("node", "balancer")}
     assert {each["output_tokens"] for each in measured.values()} == {15}
@@ -129,12 +131,12 @@ def test_points_of_a_sweep_change_the_speed_of_a_trace(tmp_path):
     inputs = trace(tmp_path, TRACES["own"][0], count=2, benchmark_sweep="request_rate")
     assert load.pace(vllm_bench.at_point(inputs, 8)) == "8/s"
     inputs["benchmark_sweep"] = "max_concurrency"
-    assert load.requests(vllm_bench.at_point(inputs, 8), 0)[1].at_s < 0.001
+    assert load.requests(vllm_bench.at_point(inputs, 8))[1].at_s < 0.001
 
 
 def test_prompts_of_a_session_and_with_the_same_blocks_have_a_prefix_in_common(tmp_path):
     def prompts(text, count):
-        rows = json.loads(json.dumps([each.blocks for each in load.requests(trace(tmp_path, text, count=count), 0)]))
+        rows = json.loads(json.dumps([each.blocks for each in load.requests(trace(tmp_path, text, count=count))]))
         return [REPLAY["token_ids"](blocks, range(1000), 7) for blocks in rows]
 
     turn = '{"timestamp_s": 0, "input_tokens": %d, "output_tokens": 1, "session": "%s"}\n'
@@ -146,42 +148,28 @@ def test_prompts_of_a_session_and_with_the_same_blocks_have_a_prefix_in_common(t
     assert first[512:520] != second[512:520]
 
 
-def test_mix_has_exactly_the_shares_and_later_turns_contain_the_earlier_ones():
-    inputs = mix({"share": 3, "turns": 3, "shared_prefix_tokens": 50}, {"share": 1, "input_tokens": 9000, "images": 1},
-                 benchmark_num_prompts=40, benchmark_request_rate="4")
-    found = load.requests(inputs, 1)
-    assert Counter((each.input_tokens, each.images) for each in found) == {
-        (150, 0): 10, (260, 0): 10, (370, 0): 10, (9000, 1): 10}
-    turns = {}
-    for each in found:
-        turns.setdefault(each.blocks[1][0], []).append(each.blocks[1][1])
-    assert all(lengths == sorted(lengths) for lengths in turns.values())
-    assert found[-1].at_s == pytest.approx(39 / 4)
-    assert load.requests(inputs, 2) != found
-    assert load.output_tokens(inputs) == sum(each.output_tokens for each in load.requests(inputs, 2)) == 400
-
-
-def test_burstiness_changes_the_variation_of_the_intervals_and_not_the_rate():
-    def variation(burstiness):
-        times = [each.at_s for each in load.requests(mix({}, benchmark_num_prompts=4000, benchmark_request_rate=10,
-                                                         benchmark_burstiness=burstiness), 3)]
-        assert times[-1] == pytest.approx(399.9)
-        gaps = [second - first for first, second in zip(times, times[1:])]
-        return statistics.stdev(gaps) / statistics.mean(gaps)
-
-    assert variation(1) == pytest.approx(1, rel=0.1)
-    assert variation(0.2) == pytest.approx(5 ** 0.5, rel=0.1)
-    assert variation(100) == pytest.approx(0.1, rel=0.1)
-
-
 def test_launcher_and_replay_agree(tmp_path):
-    listed = load.requests(trace(tmp_path, TRACES["own"][0], count=2), 0)
+    listed = load.requests(trace(tmp_path, TRACES["own"][0], count=2))
     words, variables = load.launcher(listed)
     assert words[:2] == ["python3", "-c"]
     assert REPLAY["unpack"](variables) == [[each.at_s, each.output_tokens, each.images, [list(block) for block in
                                                                                        each.blocks]] for each in listed]
 
 
+def test_sample_trace_has_conversations_long_contexts_and_bursts():
+    path = ROOT / "roles/benchmark/files/mixed.jsonl"
+    assert subprocess.run([sys.executable, ROOT / "tests/benchmarks/mixed_trace.py"], capture_output=True, text=True,
+                          check=True).stdout == path.read_text("utf-8")
+    inputs = {**INPUTS, "benchmark_dataset": "trace", "benchmark_trace_path": str(path), "benchmark_num_prompts": 400}
+    assert list(load.check_inputs(PLAN, inputs)) == []
+    found = load.requests(inputs)
+    gaps = [second.at_s - first.at_s for first, second in zip(found, found[1:])]
+    assert statistics.stdev(gaps) > 1.5 * statistics.mean(gaps)
+    assert load.trace_rate(inputs) == pytest.approx(1, rel=0.15)
+    assert max(each.input_tokens for each in found) > 20000
+    assert len({each.blocks[0][0] for each in found}) < 0.6 * len(found)
+
+
 def test_unreadable_request_raises():
     with pytest.raises(BadInput):
-        load.requests({**INPUTS, "benchmark_dataset": "trace"}, 0)
+        load.requests({**INPUTS, "benchmark_dataset": "trace"})

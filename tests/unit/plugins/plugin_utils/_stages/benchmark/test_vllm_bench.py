@@ -111,7 +111,7 @@ def test_list_of_requests_is_replayed_by_the_client(tmp_path):
     assert (found["--dataset-name"], found["--request-rate"], found["--backend"]) == ("random", "inf", "openai")
     inputs["benchmark_num_prompts"] = 2
     assert options(**inputs)["--endpoint"] == "/v1/chat/completions"
-    client = vllm_bench.client(PLAN, INSTANCE, ["vllm", "bench"], dict(INPUTS, **inputs), seed=3)
+    client = vllm_bench.client(PLAN, INSTANCE, ["vllm", "bench"], dict(INPUTS, **inputs), replays=True)
     assert (client["command"][:2], client["command"][-2:]) == (["python3", "-c"], ["vllm", "bench"])
     assert client["env"]["ASCEND_VLLM_PICTURE_WIDTH"] == "1280"
     assert vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(INPUTS, **inputs))["command"] == ["vllm"]
