@@ -74,7 +74,7 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
             return
     pictures = dataset == "random-mm" or any(request.images for request in listed)
     if pictures and plan["model"]["modality"] == "text":
-        yield "benchmark_dataset is %s, whose requests have pictures, but %s is a text model." % (
+        yield "benchmark_dataset is %s, whose requests have pictures, but %s is a text model; send text only." % (
             dataset, plan["model"]["name"])
     size = [(inputs["benchmark_random_input_len_tokens"], inputs["benchmark_random_output_len_tokens"])]
     longest = max([(request.input_tokens, request.output_tokens) for request in listed] or size, key=sum)
@@ -169,7 +169,7 @@ def _rows(stream: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _request(row: Mapping[str, Any], number: int) -> Request:
     known = next((each for each in _FORMATS if set(each[:3]) <= set(row)), None)
     if known is None:
-        raise ValueError("its columns are those of no known format")
+        raise ValueError("its columns are those of no format that benchmark_trace_path describes")
     time, prompt, output, images, names, size, unit = known
     if "chat_id" in row:
         size, unit = _BAILIAN

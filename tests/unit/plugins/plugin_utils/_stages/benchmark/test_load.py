@@ -60,7 +60,7 @@ def test_public_formats_are_read(tmp_path, name):
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("", "has no requests"), ("a,b\n1,2\n", "line 2: its columns are those of no known format"),
+    ("", "has no requests"), ("a,b\n1,2\n", "line 2: its columns are those of no format"),
     ('{"timestamp_s": 0, "input_tokens": 0, "output_tokens": 2}', "input_tokens must be a whole number of at least 1"),
     ('{"timestamp_s": 0, "input_tokens": 1.5, "output_tokens": 2}', "whole number"),
     ('{"timestamp_s": 1, "input_tokens": 1, "output_tokens": 2}\n{"timestamp_s": 0, "input_tokens": 1, '
@@ -91,7 +91,7 @@ def test_pictures_for_a_text_model_are_refused(tmp_path, dataset):
     inputs = trace(tmp_path, TRACES["own"][0]) if dataset == "trace" else {**INPUTS, "benchmark_dataset": dataset}
     assert list(load.check_inputs(PLAN, inputs)) == []
     (sentence,) = load.check_inputs(plan, inputs)
-    assert sentence.endswith("whose requests have pictures, but M is a text model.")
+    assert sentence.endswith("whose requests have pictures, but M is a text model; send text only.")
     assert list(load.check_inputs(plan, {**inputs, "benchmark_num_prompts": 1})) == ([] if dataset == "trace" else [
         sentence])
 
