@@ -346,11 +346,9 @@ class ActionModule(StageAction):
             if self._is_comparable(run, measured):
                 self.clients.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
         best, failing = statistics.bracket(met)
-        found: SweepResult = {"variable": variable, "objective": inputs["benchmark_slo"], "points": judged,
-                              "best": best, "failing": failing, "knee": statistics.knee(powers)}
-        if inputs["benchmark_sweep_compare_with"]:
-            found.update(statistics.earlier_sweep(inputs, measured["name"]))
-        return found
+        other = statistics.earlier_sweep(inputs, measured["name"]) if inputs["benchmark_sweep_compare_with"] else {}
+        return cast(SweepResult, {"variable": variable, "objective": inputs["benchmark_slo"], "points": judged,
+                                  "best": best, "failing": failing, "knee": statistics.knee(powers), **other})
 
     @staticmethod
     def _is_comparable(run: Run, measured: Measurement) -> bool:
