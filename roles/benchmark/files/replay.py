@@ -41,8 +41,8 @@ def picture(width, height, seed):
 
     buffer = io.BytesIO()
     pixels = random.Random(seed).getrandbits(8 * width * height).to_bytes(width * height, "big")
-    Image.frombytes("L", (width, height), pixels).save(buffer, "JPEG")
-    url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    Image.frombytes("L", (width, height), pixels).save(buffer, "PNG", compress_level=1)
+    url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "image_url", "image_url": {"url": url}}
 
 

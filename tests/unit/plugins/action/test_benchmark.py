@@ -548,3 +548,16 @@ def test_run_below_the_minimum_ratio_to_the_baseline_fails(stage, ratio, status)
     node.docker_container = half_as_fast
     _outcome, result = stage(node, benchmark_minimum_ratio=ratio, benchmark_repeats=5)
     assert statuses(result)["regression"] == status
+
+
+def test_sweep_is_recorded_with_an_earlier_one(stage, tmp_path):
+    _outcome, earlier = stage(Node(valid(), limit_rps=5.0), benchmark_sweep_runs=2, **SWEEP)
+    path = tmp_path / "benchmark.json"
+    path.write_text(json.dumps(earlier))
+    _outcome, result = stage(Node(valid(), limit_rps=5.0), benchmark_sweep_resume=False,
+                             benchmark_sweep_compare_with=str(path), **SWEEP)
+    sweep = result["observed"]["measurements"][0]["sweep"]
+    assert [value for value, _metrics in sweep["earlier"]] == [16, 2]
+    assert sweep["earlier_name"].startswith("qwen2_5_vl_32b_instruct_w8a8, v0.11.0rc1, ")
+    seeds = [point["run"]["seed"] for point in sweep["points"]]
+    assert len({*seeds, result["observed"]["measurements"][0]["runs"][0]["seed"]}) == len(seeds) + 1
