@@ -9,16 +9,22 @@ Change the numbers to write a trace with the shapes of your users.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import random
 
-REQUESTS, RATE, BURSTINESS, TURNS = 400, 1.0, 0.3, 5
+TURNS = 5
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--rate", type=float, default=1, help="requests per second")
+    parser.add_argument("--burstiness", type=float, default=0.3, help="1 is a Poisson process, less is burstier")
+    options = parser.parse_args()
     draw, shapes = random.Random(0), []
-    for conversation in range(REQUESTS * 13 // 20 // TURNS):
+    for conversation in range(options.requests * 13 // 20 // TURNS):
         history = draw.randint(300, 900)
         for turn in range(TURNS):
             answer = draw.randint(60, 300)
@@ -28,8 +34,8 @@ def main() -> None:
     for share, tokens in ((5, (2000, 6000)), (2, (16000, 24000))):
         shapes += [(draw.uniform(0, TURNS), {"input_tokens": draw.randint(*tokens),
                                              "output_tokens": draw.randint(100, 400)})
-                   for _request in range(REQUESTS * share // 20)]
-    gaps = [draw.gammavariate(BURSTINESS, 1 / RATE / BURSTINESS) for _request in shapes]
+                   for _request in range(options.requests * share // 20)]
+    gaps = [draw.gammavariate(options.burstiness, 1 / options.rate / options.burstiness) for _request in shapes]
     # Later turns of a conversation come later.
     for at_s, (_order, shape) in zip(itertools.accumulate(gaps), sorted(shapes, key=lambda each: each[0])):
         print(json.dumps({"timestamp_s": round(at_s, 2), **shape}))
