@@ -80,7 +80,8 @@ def main():
 
     requests = unpack(os.environ)
     # An image without one of them cannot replay requests, and must not send others.
-    assert serve.get_samples and serve.get_request
+    assert serve.get_samples
+    assert serve.get_request
     serve.get_samples = lambda args, tokenizer, **_options: samples(requests, tokenizer, args, serve.SampleRequest)
     serve.get_request = timed([request[0] for request in requests])
     del sys.argv[0]
