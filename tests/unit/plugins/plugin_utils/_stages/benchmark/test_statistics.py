@@ -214,7 +214,7 @@ def test_earlier_sweep_is_found_by_name_or_is_the_only_one(tmp_path):
     assert statistics.earlier_sweep(earlier(tmp_path / "f", "a"), "other") == found
     assert statistics.earlier_sweep(earlier(tmp_path / "f", "a", "b"), "b") == found
     for inputs, name in ((earlier(tmp_path / "f", "a", "b"), "c"), (earlier(tmp_path / "f", "a", variable="x"), "a")):
-        with pytest.raises(BadInput, match="with a sweep of request_rate, but .*/f has none"):
+        with pytest.raises(BadInput, match=r"with a sweep of request_rate, but .*/f has none"):
             statistics.earlier_sweep(inputs, name)
 
 
