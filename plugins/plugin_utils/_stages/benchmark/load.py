@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -143,13 +144,13 @@ def _read(path: str, limit: int) -> list[Request]:
         with Path(path).open(encoding="utf-8-sig", newline="") as stream:
             for number, row in _rows(stream):
                 request = _request(row, number)
-                if found and request.at_s < found[-1].at_s:
-                    raise ValueError("its time is before that of the previous request; sort the file")
+                if not (found[-1].at_s if found else -math.inf) <= request.at_s < math.inf:
+                    raise ValueError("its time is infinite or before that of the previous request; sort the file")
                 if request.output_tokens:
                     found.append(request)
                 if len(found) == limit:
                     break
-    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise BadInput("benchmark_trace_path: %s cannot be read as a trace, line %d: %s." % (
             path, number, error)) from error
     if not found:
@@ -173,13 +174,14 @@ def _request(row: Mapping[str, Any], number: int) -> Request:
     time, prompt, output, images, names, size, unit = known
     if "chat_id" in row:
         size, unit = _BAILIAN
-    tokens, blocks, found = _whole(row, prompt, 1), ["row %d" % number], list[tuple[str, int]]()
+    left, blocks, found = _whole(row, prompt, 1), ["row %d" % number], list[tuple[str, int]]()
     if row.get(names):
         blocks = [str(name) for name in row[names]] + blocks if size else ["session %s" % row[names]]
     for name in blocks:
-        left = tokens - sum(each for _name, each in found)
         # The rest of a prompt that has too few names is its own.
-        found += [(name, left if name == blocks[-1] else min(size, left))] * (left > 0)
+        used = left if name == blocks[-1] else min(size, left)
+        found += [(name, used)] * (used > 0)
+        left -= used
     return Request(_seconds(row[time]) * unit, _whole(row, output, 0), _whole(row, images, 0) if images in row else 0,
                    tuple(found))
 

@@ -64,7 +64,9 @@ def test_public_formats_are_read(tmp_path, name):
     ('{"timestamp_s": 0, "input_tokens": 0, "output_tokens": 2}', "input_tokens must be a whole number of at least 1"),
     ('{"timestamp_s": 0, "input_tokens": 1.5, "output_tokens": 2}', "whole number"),
     ('{"timestamp_s": 1, "input_tokens": 1, "output_tokens": 2}\n{"timestamp_s": 0, "input_tokens": 1, '
-     '"output_tokens": 2}', "line 2: its time is before"),
+     '"output_tokens": 2}', "line 2: its time is infinite or before"),
+    ('{"timestamp_s": 1e999, "input_tokens": 1, "output_tokens": 2}', "line 1: its time is infinite"),
+    ('{"timestamp_s": 1, "input_tokens": 1e999, "output_tokens": 2}', "line 1"),
     ('{"timestamp_s": "now", "input_tokens": 1, "output_tokens": 2}', "line 1"), ("{", "line 0"),
     ("TIMESTAMP,ContextTokens,GeneratedTokens\n1,2\n", "line 2"),
 ])
