@@ -42,10 +42,10 @@ _ORDER = (contract.FAILED, contract.STALE, contract.WARNED, contract.NOT_RUN, co
 
 # By whether a metric is worse than its limit; None if there is no limit.
 _LIMITS: dict[Any, Any] = {True: ["beyond the limit", contract.FAILED], False: "within the limit", None: "inconclusive"}
-# What reading data with an unexpected format raises.
+# The exceptions that reading data with an unexpected format can raise.
 _UNEXPECTED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
-# A cell of a table is a text, a number, or ``[text, status]``, which is shown as text with a mark.
+# A cell of a table is text, a number, or ``[text, status]``, which is shown as text with a mark.
 #: A part of a section: a table, a chart, a heat map or a paragraph; page.js lists the keys of each kind.
 Block = dict[str, Any]
 
@@ -79,7 +79,7 @@ def page(summary: report.Report, results: report.Results, plans: Mapping[str, Pl
         **assets, "headline": html.escape(wording.headline(summary)), "status": html.escape(summary["status"]),
         "facts": _items(_about(summary)), "failures": _items(
             contract.sentence(each) for each in groups if each["status"] in (contract.FAILED, contract.STALE)),
-        # The parser of HTML ends a script at "</script", so no "<" remains in the data.
+        # HTML parsers end a script at "</script", so the data must not contain "<".
         "data": json.dumps(json_data(data), ensure_ascii=False, separators=(",", ":")).translate(
             {ord(character): "\\u%04x" % ord(character) for character in "<>&\u2028\u2029"}),
         "policy": "default-src 'none'; base-uri 'none'; form-action 'none'; script-src %s; style-src 'unsafe-hashes' %s"

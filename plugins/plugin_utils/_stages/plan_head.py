@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head of the plan: what a run deploys and measures, in a few lines for all nodes. Pure.
-
-PRIVATE to the collection.
-"""
+"""The head of the plan: what a run deploys and measures, in a few lines for all nodes."""
 
 from __future__ import annotations
 
@@ -29,14 +26,14 @@ _START_S, _TOKEN_S = 20, 0.04
 
 def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers: Sequence[str],
          hosts: Sequence[str]) -> list[str]:
-    """Return a text for each title.
+    """Return the text for each title.
 
     :param inputs: the inputs of all roles. :param balancers: the URLs of its balancers. :param hosts: those of the run.
     """
     image, model, group, instances = plan["image"], plan["model"], plan["group"], plan["instances"]
     warnings = Counter(warning["id"].partition(".")[0] for warning in plan["warnings"])
     return [
-        ", ".join(str(instance["url"]) for instance in serving_instances(plan)) or "none, another node has the API",
+        ", ".join(str(instance["url"]) for instance in serving_instances(plan)) or "none, another node serves the API",
         ", ".join(balancers) or "none",
         "%s as %s, %d instance%s per node with %s NPUs" % (
             model["name"], model["served_name"], len(instances), "s" * (len(instances) > 1),
@@ -97,4 +94,4 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
         prompts, pace, shape, tokens, inputs["benchmark_repeats"], ", ".join(chosen),
         "%d s" % seconds if seconds < 120 else "%d min" % (seconds / 60),
         ", and longer for %s" % " and ".join(more) if more else "",
-        "; not through the balancer, because this run lacks %s" % ", ".join(absent) if absent else "")
+        "; not through the balancer, because this run does not include %s" % ", ".join(absent) if absent else "")

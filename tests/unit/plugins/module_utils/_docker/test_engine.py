@@ -117,14 +117,14 @@ def test_another_engine_is_recognized_by_its_docker_command(tmp_path, files, lin
 
 def test_error_names_the_other_engine_if_nothing_responds(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
-    with pytest.raises(DockerError, match=r"not respond: .*; iSulad takes the place of Docker as the docker command"):
+    with pytest.raises(DockerError, match=r"not respond: .*; iSulad provides the docker command"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 
 def test_podman_is_refused_at_every_request(serve):
     """The response has the Server header of podman 4.3.1 from Debian 12."""
     response = b"HTTP/1.1 200 OK\r\nServer: Libpod/4.3.1 (linux)\r\nContent-Length: 2\r\n\r\n{}"
-    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 takes the place of Docker at .*; install the Docker engine"):
+    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 provides .*; install the Docker engine"):
         DockerEngine(serve([response])).get("/containers/json")
 
 
@@ -144,10 +144,10 @@ def test_containers_are_started_and_stopped(docker):
         client.post("/containers/none/start")
 
 
-def test_restart_policy_is_changed_and_container_is_removed(docker):
+def test_body_is_sent_and_container_is_removed(docker):
     docker.add("c")
     client = DockerEngine(docker.path)
-    client.set_restart_policy("c", "no")
+    client.post("/containers/c/update", body={"RestartPolicy": {"Name": "no"}})
     assert docker.containers["c"]["HostConfig"]["RestartPolicy"] == {"Name": "no"}
     client.remove("c")
     client.remove("c")

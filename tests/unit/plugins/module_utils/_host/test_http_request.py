@@ -151,18 +151,6 @@ def test_malformed_response_raises_an_http_or_os_error(response):
         read(url)
 
 
-def test_call_to_another_http_client_is_abandoned_after_the_time_limit():
-    released = threading.Event()
-    started = time.monotonic()
-    with pytest.raises(socket.timeout, match=r"within 0\.3 s"):
-        http_request.within(0.3, lambda: released.wait(30))
-    released.set()
-    assert time.monotonic() - started < 4
-    assert http_request.within(30, lambda: 5) == 5
-    with pytest.raises(KeyError, match="x"):
-        http_request.within(30, lambda: {}["x"])
-
-
 def test_body_from_another_http_client_is_limited():
     assert http_request.read_limited(io.BytesIO(b"12345"), 5) == b"12345"
     with pytest.raises(http_request.TooLarge, match="more than 4 bytes"):
