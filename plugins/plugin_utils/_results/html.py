@@ -400,14 +400,18 @@ def _accuracy(source: _Source) -> Iterator[Block]:
             gate = gates.get(score["dataset"])
             yield [host, score["dataset"], score["metric"], _marked(
                 score["printed"] if score["score"] is None else "%g" % score["score"], gate and gate["status"]),
+                "%g to %g" % tuple(score["interval"]) if score.get("interval") else None,
                 gate["expected"] if gate else "no reference", score["answered"], score["failed"]]
 
-    yield from _table("Scores", ("Host", "Dataset", "Metric", "Score", "Required, with reference and tolerance",
-                                 "Answered", "Failed"), source.rows("accuracy", read))
+    yield from _table("Scores", ("Host", "Dataset", "Metric", "Score", "95 % interval",
+                                 "Required, with reference and tolerance", "Answered", "Failed"),
+                      source.rows("accuracy", read))
     yield from _table("Compared with another model on the same data", (
-        "Host", "Dataset", "Reference model", "Its score", "Served model", "Its score", "Difference"), [
+        "Host", "Dataset", "Reference model", "Its score", "Served model", "Its score", "Difference", "95 % interval",
+        "Verdict"), [
         [row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], row["before"], row["model"],
-         row["after"], _marked("%+.4g" % row["delta"], None if row["within"] else contract.FAILED)]
+         row["after"], "%+.4g" % row["delta"], "%+.3g to %+.3g" % tuple(row["interval"]) if row["interval"] else None,
+         _marked(row["verdict"], contract.FAILED if row["verdict"] == contract.FAILED else None)]
         for row in source.summary["comparisons"]])
 
 

@@ -507,7 +507,7 @@ def test_ais_bench_measures_the_service(stage):
                       "Success Requests": {"total": 4}, "Failed Requests": {"total": 0},
                       "Total Generated Tokens": {"total": 4 * 128},
                       "Output Token Throughput": {"total": "50 token/s"}}
-            return {"running": False, "exit_code": 0, "rows": [], "answers": {}, "log": [],
+            return {"running": False, "exit_code": 0, "rows": [], "answers": {}, "outcomes": {}, "log": [],
                     "performance": {"totals": json.dumps(totals), "latencies": None}}
 
     node = WithAisBench(valid())
