@@ -96,10 +96,8 @@ SOCKET_TIMEOUT_S = 5
 
 
 def complete(params: dict[str, Any]) -> Response:
-    """Request a completion of one token."""
-    server = Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
-    return server.send({"endpoint": "/v1/completions", "body": {
-        "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+    """Send a request that needs a step of the engine."""
+    return Server(params["url"], params["api_key"], params["timeout_s"], params["ca"]).step(params["served_name"])
 
 
 def holder(port: int) -> str | None:

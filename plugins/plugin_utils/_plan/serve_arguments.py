@@ -113,6 +113,24 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
         arguments[option] = seconds
 
 
+def set_draft(arguments: Arguments, model: types.Model, source: str) -> None:
+    """Add the folder of the draft model to the arguments, or remove the draft model, if the arguments do not use it.
+
+    :param source: the input weights_source. If the draft model is not there, its first source is used.
+    """
+    config, draft = arguments.get("speculative-config"), model.get("draft")
+    used = isinstance(config, dict) and config.get("method") == "eagle3" and "model" not in config
+    if not draft or not used:
+        model.pop("draft", None)
+        return
+    path = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"])
+    known: Mapping[str, Any] = draft["sources"]
+    source = source if source in ("local", "http", *known) else next(iter(known))
+    repository = known[source]["repository"] if source in known else ""
+    model["draft"] = {**draft, "path": path, "source": source, "repository": repository}
+    arguments["speculative-config"] = {**config, "model": path}
+
+
 def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings: Findings) -> None:
     """Prevent the server from fetching pictures from any host that a client names, unless serving_args allows the host.
 

@@ -44,7 +44,7 @@ def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield an error message for each input that AISBench does not support."""
     if inputs["benchmark_dataset"] == "random-mm":
         yield ("benchmark_tools contains ais_bench, which does not generate random images; set benchmark_dataset to "
-               "random or custom, or remove ais_bench.")
+               "random, custom or textvqa, or remove ais_bench.")
     percentiles = inputs["benchmark_percentiles"]
     if len(percentiles) > _PERCENTILES or any(value != int(value) or not 1 <= value <= 99 for value in percentiles):
         yield ("benchmark_tools contains ais_bench, which accepts at most %d whole percentiles from 1 to 99, but "

@@ -249,6 +249,10 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, request: dict, question: engine.Question, length: int, kind: str) -> None:
         fault, started = faults.current(), time.monotonic()
         pieces, reason = engine.answer(question, length, bool(request.get("ignore_eos")))
+        schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema")
+        if schema:
+            chosen = {name: field["enum"][0] for name, field in schema["properties"].items()}
+            pieces, reason = [json.dumps(chosen)], "stop"
         if fault.answer:
             pieces, reason = [fault.answer], "stop"
         time.sleep(fault.first_token_seconds)
