@@ -119,8 +119,7 @@ def set_draft(arguments: Arguments, model: types.Model, source: str) -> None:
     :param source: the input weights_source. If the draft model is not there, its first source is used.
     """
     config, draft = arguments.get("speculative-config"), model.get("draft")
-    used = isinstance(config, dict) and config.get("method") == "eagle3" and "model" not in config
-    if not draft or not used:
+    if not draft or not isinstance(config, dict) or config.get("method") != "eagle3" or "model" in config:
         model.pop("draft", None)
         return
     path = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"])

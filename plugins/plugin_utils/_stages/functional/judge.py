@@ -217,7 +217,7 @@ def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[clie
         }
     skipped = untested(model)
     plain = next(body for check, body in bodies.items() if check in ("text_answer", "embedding", "ranking"))
-    found: list[client.ChatRequest] = [
+    found: list[dict[str, Any]] = [
         {"id": "wrong_model", "endpoint": endpoint, "body": {**plain, "model": name + "-wrong"}},
         *({"id": check, "endpoint": endpoint, "body": body} for check, body in bodies.items() if check not in skipped),
         {"id": "beyond_limit", "endpoint": by_tokens, "body": long, **beyond}]
@@ -227,7 +227,7 @@ def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[clie
     if inputs["functional_api_key"]:
         found += [{"id": "wrong_key", "endpoint": endpoint, "body": plain, "key": "wrong"},
                   {"id": "missing_key", "endpoint": endpoint, "body": plain, "key": "none"}]
-    return found
+    return cast("list[client.ChatRequest]", found)
 
 
 def judge(context: Context) -> Outcomes:
@@ -361,7 +361,7 @@ def _expect(checks: Checks, check: str, answer: client.Response, expected_status
     elif status == 200:
         actual = "200, %s%s%s" % (
             "'%s'" % text[:80] if text else "no text",
-            "".join(", %s: %s" % (key, str(answer[key])[:80]) for key in PARTS if key in answer),
+            "".join(", %s: %s" % (key, str(part)[:80]) for key, part in answer.items() if key in PARTS),
             ", and the stream did not end" if not ok and not answer.get("ended", True) else "")
     checks.expect(check, status == expected_status and ok,
                   "200 and an answer" if expected_status == 200 else str(expected_status), actual, subject=name)
