@@ -154,4 +154,5 @@ def test_every_model_is_planned_on_the_sample_inventory(tmp_path):
     assert len(hosts) > len(catalogue) > 30
     for host in hosts:
         assert f"{host} " in output
-    assert "failed=0" in output and "failed=1" not in output
+    assert "failed=0" in output
+    assert "failed=1" not in output
