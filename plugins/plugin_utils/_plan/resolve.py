@@ -244,7 +244,8 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
     overrides = inputs.mapping("serving_args")
     arguments = serve_arguments.merge_arguments(catalogue, release, model, overrides, findings)
     serve_arguments.set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
-    serve_arguments.set_draft(arguments, model, inputs.text("weights_source"))
+    serve_arguments.set_draft(arguments, model, inputs.text("weights_source"),
+                              inputs.text("weights_hub_endpoint"))
     serve_arguments.restrict_media(arguments, overrides, findings)
     serve_arguments.set_shutdown_timeout(catalogue, release, arguments, overrides,
                                          inputs.integer("serving_drain_timeout_s", 0, 86400))

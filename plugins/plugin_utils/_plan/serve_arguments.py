@@ -113,20 +113,23 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
         arguments[option] = seconds
 
 
-def set_draft(arguments: Arguments, model: types.Model, source: str) -> None:
+def set_draft(arguments: Arguments, model: types.Model, wanted: str, endpoint: str) -> None:
     """Add the folder of the draft model to the arguments, or remove the draft model, if the arguments do not use it.
 
-    :param source: the input weights_source. If the draft model is not there, its first source is used.
+    :param wanted: the input weights_source. If the draft model is not there, its first source is used.
+    :param endpoint: the input weights_hub_endpoint. An HTTP server has the draft model next to the model.
     """
     config, draft = arguments.get("speculative-config"), model.get("draft")
     if not draft or not isinstance(config, dict) or config.get("method") != "eagle3" or "model" in config:
         model.pop("draft", None)
         return
-    path = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"])
-    known: Mapping[str, Any] = draft["sources"]
-    source = source if source in ("local", "http", *known) else next(iter(known))
-    repository = known[source]["repository"] if source in known else ""
-    model["draft"] = {**draft, "path": path, "source": source, "repository": repository}
+    path, known = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
+    source = wanted if wanted in ("local", "http", *known) else next(iter(known))
+    if source == "http":
+        endpoint = "%s/%s" % (endpoint.rstrip("/").rpartition("/")[0], draft["directory"])
+    hub: Any = known.get(source, {"repository": ""})
+    model["draft"] = {**draft, "path": path, "source": source, "repository": hub["repository"],
+                      "endpoint": endpoint if source == wanted else ""}
     arguments["speculative-config"] = {**config, "model": path}
 
 

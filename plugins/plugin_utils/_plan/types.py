@@ -189,6 +189,7 @@ class Draft(TypedDict):
     path: NotRequired[str]
     source: NotRequired[str]
     repository: NotRequired[str]
+    endpoint: NotRequired[str]
 
 
 class Releases(TypedDict):

@@ -52,6 +52,8 @@ QUERY = ("<|im_start|>system\nJudge whether the Document meets the requirements 
 DOCUMENT = "<Document>: %s<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 
 _LOG = "Read the log of the server (docker logs of the container; playbooks/diagnostics.yml analyzes it)."
+_MEMORY = "Reduce max-model-len or gpu-memory-utilization in serving_args. " + _LOG
+_TOOLS = "Set the tool-call-parser of this model in serving_args."
 
 CHECKS = (
     Check("served_name", CRITICAL, "The server lists the planned name in /v1/models",
@@ -64,15 +66,12 @@ CHECKS = (
     Check("streaming", CRITICAL, "A streamed answer has text and a closing event", _LOG),
     Check("several_images", CRITICAL, "A question about two pictures is answered",
           "Increase limit-mm-per-prompt in serving_args, or waive this check."),
-    Check("largest_image", CRITICAL, "The largest picture that the model reads is answered",
-          "Reduce max-model-len or gpu-memory-utilization in serving_args. " + _LOG),
+    Check("largest_image", CRITICAL, "The largest picture that the model reads is answered", _MEMORY),
     Check("images_beyond_limit", CRITICAL, "Pictures with more tokens than the limit are refused with 400", _LOG),
     Check("reasoning", CRITICAL, "The reasoning is apart from the answer",
           "Set the reasoning-parser of this model in serving_args, or null to keep the reasoning in the answer."),
-    Check("tool_call", CRITICAL, "The model calls a tool, with arguments in JSON",
-          "Set the tool-call-parser of this model in serving_args."),
-    Check("streamed_tool_call", CRITICAL, "A streamed call of a tool has arguments in JSON",
-          "Set the tool-call-parser of this model in serving_args."),
+    Check("tool_call", CRITICAL, "The model calls a tool, with arguments in JSON", _TOOLS),
+    Check("streamed_tool_call", CRITICAL, "A streamed call of a tool has arguments in JSON", _TOOLS),
     Check("json_schema", CRITICAL, "An answer in JSON matches the schema of the request", _LOG),
     Check("embedding", CRITICAL, "Every text gets a vector of the dimension of the model and of length 1",
           "Compare the weights and the pooler-config in serving_args with the entry of the model."),
@@ -82,8 +81,7 @@ CHECKS = (
           "Set the hf-overrides of this model in serving_args, and compare the weights with the plan."),
     Check("features", INFO, "Everything that this stage can test was tested",
           "The message names what was not tested, and why."),
-    Check("long_prompt", CRITICAL, "A prompt close to the limit of the server is answered",
-          "Reduce max-model-len or gpu-memory-utilization in serving_args. " + _LOG),
+    Check("long_prompt", CRITICAL, "A prompt close to the limit of the server is answered", _MEMORY),
     Check("beyond_limit", CRITICAL, "A prompt beyond the limit is refused with 400", _LOG),
     Check("wrong_model", CRITICAL, "A request for another model is refused with 404",
           "Find out which program listens on this port: it is not the planned server."),

@@ -115,13 +115,16 @@ def test_patches_and_bugs_concern_the_models_that_they_name():
         assert ("known_bug.qwen3_30b_tpot" in found) == expected
 
 
-@pytest.mark.parametrize(("source", "staged"), [
-    ("modelscope", "modelscope"), ("huggingface", "modelscope"), ("local", "local"), ("http", "http")])
-def test_draft_model_is_mounted_and_named_in_the_arguments(source, staged):
-    resolved = valid(plan_model="minimax_m2_5_w8a8", plan_release="v0.23.0", weights_source=source)
+@pytest.mark.parametrize(("source", "endpoint", "staged", "from_there"), [
+    ("modelscope", "", "modelscope", ""), ("modelscope", "https://mirror", "modelscope", "https://mirror"),
+    ("huggingface", "https://mirror", "modelscope", ""), ("local", "", "local", ""),
+    ("http", "http://site/weights/m/", "http", "http://site/weights/MiniMax-M2.5-eagle-model-0318")])
+def test_draft_model_is_mounted_and_named_in_the_arguments(source, endpoint, staged, from_there):
+    resolved = valid(plan_model="minimax_m2_5_w8a8", plan_release="v0.23.0", weights_source=source,
+                     weights_hub_endpoint=endpoint)
     path = "/data/MiniMax-M2.5-eagle-model-0318"
     draft = resolved["model"]["draft"]
-    assert (draft["path"], draft["source"]) == (path, staged)
+    assert (draft["path"], draft["source"], draft["endpoint"]) == (path, staged, from_there)
     assert draft["repository"] == ("vllm-ascend/MiniMax-M2.5-eagle-model-0318" if staged == "modelscope" else "")
     (config,) = options(resolved)["--speculative-config"]
     assert json.loads(config) == {"method": "eagle3", "num_speculative_tokens": 3, "model": path}
