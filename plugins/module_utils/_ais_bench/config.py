@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 
         api_key: str
 
-    class AisBenchLoad(TypedDict):
-        """The load of a performance run."""
+    class _AisBenchLoad(TypedDict):
 
         requests: int
         input_tokens: int
@@ -62,10 +61,14 @@ if TYPE_CHECKING:
         tokenizer: str
         #: A ``.jsonl`` file with prompts. If it is empty, each prompt is the letter A, ``input_tokens`` times.
         file: str
-        #: Whether the file contains the questions of TextVQA, which are about pictures.
-        pictures: bool
         #: The number of requests before the measurement.
         warm_up: int
+
+    class AisBenchLoad(_AisBenchLoad, total=False):
+        """The load of a performance run."""
+
+        #: Whether the file contains the questions of TextVQA, which are about pictures.
+        pictures: bool
 
 # The groups in which AISBench summarizes the scores of datasets with many parts.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}

@@ -94,7 +94,7 @@ def check_inputs(context: Context) -> Iterator[str]:
     plan, catalogue = context.plan, context.catalogue
     inputs = reference.applied(plan, targets.planned(context.inputs))
     if inputs["benchmark_reference"] and plan["model"] and not reference.published(plan):
-        yield ("benchmark_reference is true, but the catalogue has no published result of %s on %s with its whole load; "
+        yield ("benchmark_reference is true, but the catalogue has no published result of %s on %s with its load; "
                "set it to false." % (plan["model"]["name"], plan["hardware"]["series"]))
     yield from vllm_bench.check_inputs(inputs)
     if inputs["benchmark_baseline_save"] and inputs["benchmark_repeats"] < regression.REPEATS:
