@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AISBench itself reads questions of our own in the format of each known dataset, and scores answers to them."""
+"""AISBench reads our questions in the format of each known dataset, and scores answers to them."""
 
 from __future__ import annotations
 

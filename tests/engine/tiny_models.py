@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 HIDDEN, VOCABULARY, HEAD = 512, 1024, 64
 CALL = '\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n'
-# What follows each token; Red follows all others. The chat template ends the prompt with one of the first three.
+# The token that follows each token; Red follows all others. One of the first three is the last one of a prompt.
 CHAIN = {
     "<answer>": "Red", "<reason>": "<think>", "<call>": "<tool_call>",
     "<think>": "Because", "Because": "</think>", "</think>": "Red", "Red": "<end>",

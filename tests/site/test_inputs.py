@@ -132,7 +132,7 @@ def test_free_strategy_is_refused(tmp_path):
 
 
 def test_every_model_is_planned_on_the_sample_inventory(tmp_path):
-    """Each model has a node of its own, or as many as it needs, and otherwise the inputs of the sample inventory."""
+    """Each model has a separate node, or as many as it needs, and otherwise the inputs of the sample inventory."""
     catalogue = yaml.safe_load((ROOT / "roles/plan/files/catalogue/models.yml").read_text("utf-8"))["models"]
 
     def key(entry, name, default=None):

@@ -116,7 +116,7 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
 def set_draft(arguments: Arguments, model: types.Model, wanted: str, endpoint: str) -> None:
     """Add the folder of the draft model to the arguments, or remove the draft model, if the arguments do not use it.
 
-    :param wanted: the input weights_source. If the draft model is not there, its first source is used.
+    :param wanted: the input weights_source. If it does not have the draft model, the first source of that is used.
     :param endpoint: the input weights_hub_endpoint. An HTTP server has the draft model next to the model.
     """
     config, draft = arguments.get("speculative-config"), model.get("draft")

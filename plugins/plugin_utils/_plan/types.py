@@ -181,7 +181,7 @@ class Sources(TypedDict):
 
 
 class Draft(TypedDict):
-    """The draft model of speculative decoding (EAGLE3), whose weights are in a folder of their own."""
+    """The draft model of speculative decoding (EAGLE3), whose weights are in a separate folder."""
 
     directory: str
     sources: Sources

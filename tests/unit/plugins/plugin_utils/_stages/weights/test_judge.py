@@ -140,8 +140,8 @@ def test_draft_model_must_be_complete(model, tmp_path, damage, message):
 def test_draft_model_that_check_mode_would_stage_is_not_judged(model, tmp_path):
     (tmp_path / "draft").mkdir()
     seen = observe(str(tmp_path / "draft"), False, 2, digest_cache(tmp_path / "draft"))
-    told = context(model, model={"draft": {"path": "/data/draft"}}, extra={"draft": seen})
-    (check,) = [check for check in judge(replace(told, check_mode=True)) if check["id"] == "draft"]
+    planned = context(model, model={"draft": {"path": "/data/draft"}}, extra={"draft": seen})
+    (check,) = [check for check in judge(replace(planned, check_mode=True)) if check["id"] == "draft"]
     assert (check["status"], check["message"]) == (
         "not_run", "Without --check, the run would stage the draft model in /data/draft.")
 
