@@ -79,7 +79,7 @@ def test_model_of_each_modality_passes_and_each_check_fails_on_a_fault(served):
         "streamed_tool_call": lambda body: body.pop("tools"),
         "json_schema": lambda body: body.pop("response_format"),
         "embedding": lambda body: body.update(input=body["input"][:1]),
-        "similarity": lambda body: body["input"].reverse(),
+        "similarity": lambda body: body["input"].append(body["input"].pop(1)),
         "ranking": lambda body: body["documents"].reverse(),
     }
     for check, fault in faults.items():
