@@ -23,7 +23,7 @@ ANSWERS = {
     "math500": ["It is \\boxed{5}.", "It is \\boxed{9}."], "gpqa": ["Answer: %s", "Answer: %s"],
     "mmmu": ["ANSWER: B", "ANSWER: C"],
 }
-# Prints {abbr: [number of questions, metric, score of the answers]}. GPQA's options are in an order that depends on the row.
+# Prints {abbr: [number of questions, metric, score of the answers]}. The order of options of GPQA depends on the row.
 SCORE = """
 import json, sys
 from mmengine.config import Config
