@@ -29,4 +29,5 @@ def applied(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if not found:
         return dict(inputs)
     return {**inputs, **{name: found[key] for key, name in _SHAPE.items()}, "benchmark_dataset": "random",
-            "benchmark_dataset_path": "", "benchmark_request_rate": found.get("request_rate") or "inf"}
+            "benchmark_dataset_path": "", "benchmark_trace_path": "",
+            "benchmark_request_rate": found.get("request_rate") or "inf"}
