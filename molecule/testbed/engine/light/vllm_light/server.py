@@ -251,8 +251,7 @@ class Handler(BaseHTTPRequestHandler):
         pieces, reason = engine.answer(question, length, bool(request.get("ignore_eos")))
         schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema")
         if schema:
-            chosen = {name: field["enum"][0] for name, field in schema["properties"].items()}
-            pieces, reason = [json.dumps(chosen)], "stop"
+            pieces, reason = [json.dumps(schema["enum"][0])], "stop"
         if fault.answer:
             pieces, reason = [fault.answer], "stop"
         time.sleep(fault.first_token_seconds)
