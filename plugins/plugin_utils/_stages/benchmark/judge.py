@@ -161,7 +161,7 @@ def judge(context: Context) -> Outcomes:
             _judge_warm_up(checks, measured["name"], measured["warm_up"], context)
         _judge_measurement(checks, measured, observed["snapshots"][-1], inputs)
         published = reference.published(context.plan) if inputs["benchmark_reference"] else None
-        if published and measured["target"] == targets.INSTANCE and _is_complete(measured, inputs):
+        if published and measured["target"] == targets.INSTANCE and _is_complete(measured):
             limit, found = reference.SHARE * published["output_tokens_per_s"], measured["summary"][THROUGHPUT]["median"]
             checks.expect("reference", found >= limit, "at least %.4g tok/s (%s)" % (limit, published["source"]),
                           "%.4g tok/s" % found, subject=measured["name"])

@@ -55,7 +55,8 @@ def test_throughput_is_compared_with_97_percent_of_the_published_one(throughput,
                "completed": 288, "num_prompts": 288, "failed": 0, "total_output_tokens": tokens,
                "output_throughput": throughput}}
     measured = {"name": "m", "target": "instance", "tool": "vllm", "urls": [], "instances": 1, "hosts": ["node1"],
-                "num_prompts": 288, "output_tokens": tokens, "warm_up": None, "runs": [run], "baseline": None, "sweep": None,
+                "num_prompts": 288, "output_tokens": tokens, "warm_up": None, "runs": [run], "baseline": None,
+                "sweep": None,
                 "summary": {"output_throughput": {"median": throughput, "minimum": throughput, "maximum": throughput,
                                                   "cv_percent": None}}}
     resolved = plan("qwen3_32b_w8a8")
