@@ -12,6 +12,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import n
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
@@ -40,6 +41,8 @@ class ActionModule(StageAction):
             return {"not_run": "accuracy_enabled is false: a measurement needs datasets and, with most of them, hours."}
         if self._task.check_mode:
             return {"not_run": f"{WOULD} measure the accuracy."}
+        if targets.unmeasurable(plan):
+            return {"not_run": targets.unmeasurable(plan)}
         if not serving_instances(plan):
             return {"not_run": no_api_reason(plan)}
         first = self._measured_instead()

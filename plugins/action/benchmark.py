@@ -33,6 +33,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
     ais_bench,
     load,
     offline,
+    reference,
     regression,
     result_files,
     statistics,
@@ -72,7 +73,8 @@ class ActionModule(StageAction):
                    step={"type": "str", "choices": list(steps), "default": "judge"})
         step = self.args["step"]
         self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
-        self.context = replace(self.context, catalogue=self.catalogue)
+        self.inputs = reference.applied(self.context.plan, self.inputs)
+        self.context = replace(self.context, catalogue=self.catalogue, inputs=self.inputs)
         record = self.records.read_observation(self.host, "benchmark")
         if step == "begin" or record is None:
             record = ObservationRecord(started_at=timestamp(), observed={
@@ -82,11 +84,13 @@ class ActionModule(StageAction):
         observed = cast(types.BenchmarkObservation, record.observed)
 
         def execute() -> dict[str, Any]:
-            observed["wanted"] = self._prepare()
-            if not self._task.check_mode:
+            unmeasured = f"{WOULD} measure the performance." if self._task.check_mode else targets.unmeasurable(
+                self.context.plan)
+            observed["wanted"] = self._prepare(not unmeasured)
+            if not unmeasured:
                 steps[step](observed)
             elif step != "begin":
-                observed["not_run"] = f"{WOULD} measure the performance."
+                observed["not_run"] = unmeasured
             return dict(observed)
 
         record = self.add_to(record, execute)
@@ -98,13 +102,12 @@ class ActionModule(StageAction):
             self._save_baselines(observed)
         return outcome
 
-    def _prepare(self) -> types.Steps:
+    def _prepare(self, measured: bool) -> types.Steps:
         """Set the attributes that all steps use, and return the targets and the needed steps."""
         plan = self.context.plan
         self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)
         self.inputs = inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
         chosen = targets.chosen(plan, inputs)
-        measured = not self._task.check_mode
         return {"targets": chosen, "ais_bench": measured and targets.AIS_BENCH in inputs["benchmark_tools"],
                 "balancer": measured and targets.BALANCER in chosen}
 

@@ -43,8 +43,9 @@ options:
     elements: dict
     default: []
     suboptions:
-      name: {type: str, required: true, description: "The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and
-        V(ceval) are datasets that AISBench supports. Any other name is the name of a dataset in a C(.jsonl) file."}
+      name: {type: str, required: true, description: "The name of the dataset. V(aime2024), V(aime2025), V(ceval),
+        V(gpqa), V(gsm8k), V(math500), V(mmlu), V(mmmu) and V(textvqa) are datasets that AISBench supports. Any other
+        name is the name of a dataset in a C(.jsonl) file."}
       path:
         description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
           any other dataset, the path of a C(.jsonl) file of questions, as the README of the role
@@ -65,7 +66,8 @@ options:
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
       file:
         description: The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The
-          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent.
+          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent. The
+          path of a folder is that of the dataset TextVQA, whose questions are about pictures.
         type: str
         default: ""
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}

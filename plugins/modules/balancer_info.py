@@ -90,10 +90,9 @@ SOCKET_TIMEOUT_S = 5
 
 
 def complete(params: dict[str, Any]) -> client.Response:
-    """Request a completion of one token."""
+    """Send a request that needs a step of the engine."""
     server = client.Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
-    return server.send({"endpoint": "/v1/completions", "body": {
-        "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+    return server.step(params["served_name"])
 
 
 def holder(port: int) -> str | None:

@@ -20,6 +20,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 attributes:
   check_mode:
     details: The module does not change anything except the digest cache, which is not written in check mode.
+options:
+  draft: {type: path, description: "The path of the draft model, which is described in RV(draft)."}
 seealso: [{module: ascend.vllm.weights_staging}]
 """
 
@@ -38,6 +40,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+draft: {type: dict, returned: success, description: "The same values for the folder in O(draft), or null without it."}
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
 files:
   description: The files in the folder. Hidden files are not part of the model.
@@ -139,17 +142,21 @@ def main() -> None:
         "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
         "workers": {"type": "int", "default": 8},
         "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
+        "draft": {"type": "path"},
     })
     lease.hold(module)
     options = module.params
-    for sentence in commands.hung_paths([options["path"]]).values():
+    folders = [path for path in (options["path"], options["draft"]) if path]
+    for sentence in commands.hung_paths(folders).values():
         module.fail_json(msg="%s; check the mount, and whether its file server responds." % sentence)
     try:
-        cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
-        observed = observe(options["path"], options["verify"] == "full", options["workers"], cache)
+        observed, *drafts = [
+            observe(path, options["verify"] == "full", options["workers"],
+                    files.DigestCache.of(path, options["digest_cache"], write=not module.check_mode))
+            for path in folders]
     except (OSError, ValueError) as error:
         module.fail_json(msg="The model in %s cannot be read: %s" % (options["path"], error))
-    module.exit_json(changed=False, **observed)
+    module.exit_json(changed=False, draft=drafts[0] if drafts else None, **observed)
 
 
 if __name__ == "__main__":

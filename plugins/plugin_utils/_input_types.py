@@ -22,7 +22,7 @@ ABOVE_ZERO = (
 )
 # Inputs with these endings may be 0 nevertheless.
 MAY_BE_ZERO = ("_drain_timeout_s", "_stop_timeout_s", "_free_timeout_s", "benchmark_max_concurrency",
-               "_warmup_iterations")
+               "accuracy_maximum_tokens", "_warmup_iterations")
 # {name: lowest value}: with a negative reserve, a download starts even if it may not fit.
 AT_LEAST = {"weights_free_space_gib": -math.inf}
 # {ending: highest value}

@@ -24,6 +24,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import NO_DOMAIN
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.functional import judge as functional
 
 from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, free_port, wait_for
 
@@ -121,6 +122,23 @@ def test_engine_reads_the_bundled_picture(engine):
     request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
     completion = engine.send("/v1/chat/completions", request).json()
     assert completion["choices"][0]["message"]["content"] == LESSONS["illustration"]
+
+
+def test_engine_answers_large_pictures_and_json_and_refuses_pictures_beyond_its_limit(engine):
+    model = {"served_name": "qwen25_vl", "modality": "vision", "context_length": 128000, "image_token_px": 28,
+             "arguments": {"max-model-len": 30000}}
+    inputs = {"functional_question": LESSONS["picture_question"], "functional_text_question": "Hello",
+              "functional_max_tokens": 8, "functional_api_key": ""}
+    picture = functional.data_uri(str(ILLUSTRATION))
+    # Larger pictures take a CPU too long, but they are refused before they are read.
+    small, large = ({each["id"]: each["body"] for each in functional.requests({**model, "image_tokens": tokens}, inputs,
+                                                                              picture)} for tokens in (1024, 16384))
+    response = engine.send("/v1/chat/completions", large["images_beyond_limit"])
+    assert (response.status, "maximum" in response.json()["error"]["message"]) == (400, True)
+    assert engine.send("/v1/chat/completions", small["largest_image"]).status == 200
+    answer = engine.send("/v1/chat/completions", small["json_schema"]).json()["choices"][0]
+    assert json.loads(answer["message"]["content"]) in functional.COLORS
+    assert answer["finish_reason"] == "stop"
 
 
 def test_engine_does_not_fetch_pictures(engine):

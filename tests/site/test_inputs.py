@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = ("nodes.yml", "compare.yml", "init.yml")  # the playbook that refuses, and playbooks that need no nodes
@@ -127,3 +129,30 @@ def test_free_strategy_is_refused(tmp_path):
                      ANSIBLE_STRATEGY="free")
     assert "The strategy of Ansible is free (ANSIBLE_STRATEGY or ansible.cfg), so nothing was done." in output
     assert output.count("FAILED!") == 1
+
+
+def test_every_model_is_planned_on_the_sample_inventory(tmp_path):
+    """Each model has a separate node, or as many as it needs, and otherwise the inputs of the sample inventory."""
+    catalogue = yaml.safe_load((ROOT / "roles/plan/files/catalogue/models.yml").read_text("utf-8"))["models"]
+
+    def key(entry, name, default=None):
+        return entry[name] if name in entry else key(catalogue[entry["like"]], name, default) if "like" in entry \
+            else default
+
+    shutil.copytree(ROOT / "inventories/sample", tmp_path / "sample")
+    hosts = {}
+    for name, entry in catalogue.items():
+        members = [f"{name.replace('_', '-')}-{number}" for number in range(key(entry, "minimum_nodes", 1))]
+        for member in members:
+            hosts[member] = {
+                "ansible_host": f"192.0.2.{len(hosts) + 1}", "plan_model": name,
+                "plan_release": key(entry, "releases")["documented"]["since"],
+                "plan_hardware": f"atlas_800_{key(entry, 'series', ['A2'])[0].lower()}",
+                **({"serving_topology": "data_parallel", "serving_hosts": members} if len(members) > 1 else {})}
+    (tmp_path / "sample/hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {"hosts": hosts}}), "utf-8")
+    output = shown("-i", tmp_path / "sample", "playbooks/plan.yml")
+    assert len(hosts) > len(catalogue) > 30
+    for host in hosts:
+        assert f"{host} " in output
+    assert "failed=0" in output
+    assert "failed=1" not in output

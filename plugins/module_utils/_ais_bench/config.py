@@ -10,6 +10,7 @@ The configuration has the format of ais-bench-benchmark 3.1.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
 
         api_key: str
 
-    class AisBenchLoad(TypedDict):
-        """The load of a performance run."""
+    class _AisBenchLoad(TypedDict):
 
         requests: int
         input_tokens: int
@@ -63,6 +63,12 @@ if TYPE_CHECKING:
         file: str
         #: The number of requests before the measurement.
         warm_up: int
+
+    class AisBenchLoad(_AisBenchLoad, total=False):
+        """The load of a performance run."""
+
+        #: Whether the file contains the questions of TextVQA, which are about pictures.
+        pictures: bool
 
 # The groups in which AISBench summarizes the scores of datasets with many parts.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
@@ -137,7 +143,8 @@ def prepare(datasets: list[Dataset], folder: str, count: int = 0) -> list[Prepar
 
 def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
     preset = PRESETS[dataset["name"]]
-    missing = [name for name in preset.files if not os.path.exists(os.path.join(dataset["path"], name))]
+    root = glob.escape(dataset["path"])
+    missing = [name for name in preset.files if not glob.glob(os.path.join(root, name))]
     if not missing and preset.parts:
         missing = _missing_tables(dataset["path"], preset.files)
     if missing:
@@ -146,6 +153,12 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
     path = os.path.join(dataset["path"], preset.path) if preset.path else dataset["path"]
     if dataset["name"] == "textvqa":
         path = _absolute_pictures(dataset["path"], path, folder)
+    elif dataset["name"] == "mmmu":
+        # AISBench writes the pictures of the questions to the folder of the dataset.
+        path = os.path.join(folder, "mmmu")
+        os.mkdir(path)
+        for name in os.listdir(dataset["path"]):
+            os.symlink(os.path.join(dataset["path"], name), os.path.join(path, name))
     return {"name": dataset["name"], "path": dataset["path"], "file": path, "pictures": False}
 
 
@@ -238,6 +251,19 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
     Failed requests are not retried, because a retry would hide the failure. If ``load["file"]`` is set, it has to be a
     file that `prepare_prompts` returned.
     """
+    model = _models(server, "path=%r, stream=True, request_rate=%r, retry=1" % (
+        load["tokenizer"], load["request_rate"]), "temperature=0, ignore_eos=True")
+    summarizer = "\n".join((
+        "summarizer = dict(attr='performance', type=DefaultPerfSummarizer, calculator=dict(",
+        "    type=DefaultPerfMetricCalculator, stats_list=%r))" % load["statistics"])) + "\n"
+    if load.get("pictures"):
+        preset = PRESETS["textvqa"]
+        return "\n".join((
+            "from mmengine.config import read_base", _PERFORMANCE_HEAD, "with read_base():",
+            "    from %s import %s" % (preset.module, preset.variable), model,
+            "datasets = [dict(entry, abbr='load', path=%r) for entry in %s]" % (load["file"], preset.variable),
+            "del %s" % preset.variable, summarizer))
+
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
 
@@ -249,18 +275,14 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
             "Type": "string", "RequestCount": load["requests"], "TrustRemoteCode": False,
             "StringConfig": {"Input": exactly(load["input_tokens"]), "Output": exactly(load["output_tokens"])}}
     return "\n".join((
-        _PERFORMANCE_HEAD,
-        _models(server, "path=%r, stream=True, request_rate=%r, retry=1" % (load["tokenizer"], load["request_rate"]),
-                "temperature=0, ignore_eos=True"),
+        _PERFORMANCE_HEAD, model,
         "datasets = [dict(",
         "    abbr='load', %s," % source,
         "    reader_cfg=dict(input_columns=%r, output_column='answer')," % inputs,
         "    infer_cfg=dict(prompt_template=dict(type=PromptTemplate, template='{question}'),",
         "                   retriever=dict(type=ZeroRetriever), inferencer=dict(type=GenInferencer)),",
         "    eval_cfg=dict(evaluator=dict(type=MATHEvaluator)),",
-        ")]",
-        "summarizer = dict(attr='performance', type=DefaultPerfSummarizer, calculator=dict(",
-        "    type=DefaultPerfMetricCalculator, stats_list=%r))" % load["statistics"])) + "\n"
+        ")]", summarizer))
 
 
 def _models(server: ServerWithKey, fields: str, generation: str) -> str:

@@ -123,7 +123,10 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str], di
     server = cast("config.ServerWithKey", dict(options["server"], api_key=options["api_key"]))
     load = options["load"]
     if load:
-        if load["file"]:
+        if os.path.isdir(load["file"]):
+            (questions,) = config.prepare([{"name": "textvqa", "path": load["file"]}], job)
+            load = dict(load, file=questions["file"], pictures=True)
+        elif load["file"]:
             load = dict(load, file=config.prepare_prompts(load["file"], load["requests"], job))
         return config.render_performance(server, load), [
             "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])], {}

@@ -167,8 +167,7 @@ class Observer:
         server.timeout = self.completion_timeout_s
         if _is_unhealthy(found):
             server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
-        completion = server.send({"endpoint": "/v1/completions", "body": {
-            "model": self.served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+        completion = server.step(self.served_name)
         seen = {**seen, "completion": completion}
         if completion["status"] is None:
             failed = self._failed(seen, found, "a completion is not answered within %g s" % server.timeout)

@@ -244,6 +244,8 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
     overrides = inputs.mapping("serving_args")
     arguments = serve_arguments.merge_arguments(catalogue, release, model, overrides, findings)
     serve_arguments.set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    serve_arguments.set_draft(arguments, model, inputs.text("weights_source"),
+                              inputs.text("weights_hub_endpoint"))
     serve_arguments.restrict_media(arguments, overrides, findings)
     serve_arguments.set_shutdown_timeout(catalogue, release, arguments, overrides,
                                          inputs.integer("serving_drain_timeout_s", 0, 86400))
@@ -338,6 +340,8 @@ def _mounts(hardware: types.Hardware, model: types.Model, patch: types.Patch | N
             group: types.Group | None, inputs: Inputs, findings: Findings) -> list[types.Mount]:
     """Return the mounts that all instances of the host share."""
     found = container.instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
+    if "draft" in model:
+        found.append(container.bind_mount(model["draft"]["path"], "directory", origin="weights"))
     if patch:
         found.append(container.bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
     if check:

@@ -113,6 +113,26 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
         arguments[option] = seconds
 
 
+def set_draft(arguments: Arguments, model: types.Model, wanted: str, endpoint: str) -> None:
+    """Add the folder of the draft model to the arguments, or remove the draft model, if the arguments do not use it.
+
+    :param wanted: the input weights_source. If it does not have the draft model, the first source of that is used.
+    :param endpoint: the input weights_hub_endpoint. An HTTP server has the draft model next to the model.
+    """
+    config, draft = arguments.get("speculative-config"), model.get("draft")
+    if not draft or not isinstance(config, dict) or config.get("method") != "eagle3" or "model" in config:
+        model.pop("draft", None)
+        return
+    path, known = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
+    source = wanted if wanted in ("local", "http", *known) else next(iter(known))
+    if source == "http":
+        endpoint = "%s/%s" % (endpoint.rstrip("/").rpartition("/")[0], draft["directory"])
+    hub: Any = known.get(source, {"repository": ""})
+    model["draft"] = {**draft, "path": path, "source": source, "repository": hub["repository"],
+                      "endpoint": endpoint if source == wanted else ""}
+    arguments["speculative-config"] = {**config, "model": path}
+
+
 def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings: Findings) -> None:
     """Prevent the server from fetching pictures from any host that a client names, unless serving_args allows the host.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OptionKind = Literal["value", "switch", "flag"]
-Modality = Literal["text", "vision"]
+Modality = Literal["text", "vision", "embedding", "rerank"]
 Series = Literal["A2", "A3"]
 #: How a release supports a model; ``unstated`` if the model's entry does not name releases.
 Support = Literal["documented", "undocumented", "unstated"]
@@ -180,6 +180,18 @@ class Sources(TypedDict):
     quantize: NotRequired[Quantize]
 
 
+class Draft(TypedDict):
+    """The draft model of speculative decoding (EAGLE3), whose weights are in a separate folder."""
+
+    directory: str
+    sources: Sources
+    #: In a plan: the folder on the node, and the source from which it is staged.
+    path: NotRequired[str]
+    source: NotRequired[str]
+    repository: NotRequired[str]
+    endpoint: NotRequired[str]
+
+
 class Releases(TypedDict):
     """A range of releases."""
 
@@ -231,6 +243,8 @@ class ModelEntry(TypedDict):
     weights_bytes: int
     weights_bytes_estimated: bool
     sources: Sources
+    #: Only used if the arguments have a speculative-config with the method eagle3 and without a model.
+    draft: NotRequired[Draft]
     #: NPUs (chips) that one instance uses by default.
     npus: int
     #: The most NPUs over which the release can split it; missing without a limit.
@@ -247,6 +261,11 @@ class ModelEntry(TypedDict):
     layers: NotRequired[int]
     #: Heads of the vision encoder.
     vision_heads: NotRequired[int]
+    #: The most tokens of a picture, a square number, and the side of the square that becomes one token, in pixels.
+    image_tokens: NotRequired[int]
+    image_token_px: NotRequired[int]
+    #: Numbers in an embedding.
+    embedding_size: NotRequired[int]
     #: Bytes of the weights that expert parallelism divides; missing if it divides nearly all.
     expert_bytes: NotRequired[int]
     #: Why the size of the KV cache is not computed.

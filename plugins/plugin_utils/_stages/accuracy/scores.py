@@ -171,9 +171,17 @@ def measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
 
 
 def server(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> AisBenchServer:
-    """Return the argument ``server`` of ``ascend.vllm.ais_bench``."""
-    return {"url": str(instance["url"]), "model": plan["model"]["served_name"],
-            "concurrency": inputs["accuracy_concurrency"], "maximum_tokens": inputs["accuracy_maximum_tokens"]}
+    """Return the argument ``server`` of ``ascend.vllm.ais_bench``.
+
+    By default, a reasoning model may generate 32768 tokens, as in the tests of vLLM Ascend, and another model 2048.
+    Room is left for the question.
+    """
+    model = plan["model"]
+    arguments = model["arguments"]
+    limit = int(arguments.get("max-model-len") or model["context_length"])
+    tokens = min(32768 if arguments.get("reasoning-parser") else 2048, max(limit // 2, limit - 4096))
+    return {"url": str(instance["url"]), "model": model["served_name"], "concurrency": inputs["accuracy_concurrency"],
+            "maximum_tokens": inputs["accuracy_maximum_tokens"] or tokens}
 
 
 def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], datasets: Iterable[DatasetInput],
@@ -199,7 +207,7 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
             if row["dataset"] == sum_of(name) and (not is_sum or row["metric"] == WEIGHTED):
                 found.append(_score(row, name, data.get(name), sum(count["answered"] for count in counts),
                                     sum(count["failed"] for count in counts), every))
-            elif row["dataset"] != name and is_part(row["dataset"], name) and not is_sum:
+            elif row["dataset"] not in (name, sum_of(name)) and is_part(row["dataset"], name) and not is_sum:
                 count = answers.get(row["dataset"])
                 parts.append(_score(row, row["dataset"], data.get(name), count["answered"] if count else None,
                                     count["failed"] if count else None, outcomes.get(row["dataset"])))

@@ -26,6 +26,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
     ais_bench,
     load,
     offline,
+    reference,
     regression,
     targets,
     types,
@@ -66,6 +67,8 @@ CHECKS = (
           "Repeat the measurement when the service is idle, or let it wait with benchmark_quiet_wait_s."),
     Check("objective", CRITICAL, "The medians meet benchmark_slo",
           "Lower the load, add instances (serving_replicas), or find the highest possible load with benchmark_sweep."),
+    Check("reference", CRITICAL, "The median output throughput is at least 97 % of the one that upstream published",
+          "Compare driver, firmware, release and options with those of the source in docs/models.md."),
     Check("baseline", INFO, "There is a baseline of this deployment and workload",
           "Save a good run with benchmark_baseline_save."),
     Check("regression", CRITICAL, "No latency or throughput is worse than in the baseline by more than its limit",
@@ -89,7 +92,11 @@ RETURNED = ("wanted",)
 
 def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs."""
-    plan, inputs, catalogue = context.plan, targets.planned(context.inputs), context.catalogue
+    plan, catalogue = context.plan, context.catalogue
+    inputs = reference.applied(plan, targets.planned(context.inputs))
+    if inputs["benchmark_reference"] and plan["model"] and not reference.published(plan):
+        yield ("benchmark_reference is true, but the catalogue has no published result of %s on %s with its load; "
+               "set it to false." % (plan["model"]["name"], plan["hardware"]["series"]))
     yield from vllm_bench.check_inputs(inputs)
     mistakes = list(load.check_inputs(plan, inputs))
     yield from mistakes
@@ -153,6 +160,11 @@ def judge(context: Context) -> Outcomes:
         if measured["warm_up"]:
             _judge_warm_up(checks, measured["name"], measured["warm_up"], context)
         _judge_measurement(checks, measured, observed["snapshots"][-1], inputs)
+        published = reference.published(context.plan) if inputs["benchmark_reference"] else None
+        if published and measured["target"] == targets.INSTANCE and _is_complete(measured):
+            limit, found = reference.SHARE * published["output_tokens_per_s"], measured["summary"][THROUGHPUT]["median"]
+            checks.expect("reference", found >= limit, "at least %.4g tok/s (%s)" % (limit, published["source"]),
+                          "%.4g tok/s" % found, subject=measured["name"])
     _judge_snapshots(checks, context, observed)
     if inputs["benchmark_baseline_required"] and not inputs["benchmark_baseline_save"] and "not_run" not in observed:
         _judge_verdict(checks, observed.get("measurements", []), inputs)

@@ -39,6 +39,12 @@ def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**inputs, "benchmark_balancer_url": ""} if no_balancer else dict(inputs)
 
 
+def unmeasurable(plan: Plan) -> str:
+    """Return why the model cannot be measured, or an empty text: the load of all tools generates text."""
+    model = plan["model"]
+    return "%s generates no text." % model["name"] if model["modality"] in ("embedding", "rerank") else ""
+
+
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
     """Return the targets in the order in which they are measured.
 

@@ -10,15 +10,13 @@ catalogue contains the options of each release.
 
 from __future__ import annotations
 
-import base64
 import posixpath
-import struct
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
+from ansible_collections.ascend.vllm.plugins.plugin_utils._pictures import black_image
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
@@ -51,7 +49,7 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
           "max_concurrency": ("Highest concurrency within the objective", "requests")}
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
-            "custom": ("openai-chat", "/v1/chat/completions")}
+            "custom": ("openai-chat", "/v1/chat/completions"), "textvqa": ("openai-chat", "/v1/chat/completions")}
 # Sides of the pictures of a list of requests, see roles/benchmark/files/replay.py.
 PICTURE = {"ASCEND_VLLM_PICTURE_WIDTH": "benchmark_image_width_px",
            "ASCEND_VLLM_PICTURE_HEIGHT": "benchmark_image_height_px"}
@@ -63,11 +61,15 @@ DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs with which the benchmark would fail on the node."""
-    custom, path = inputs["benchmark_dataset"] == "custom", inputs["benchmark_dataset_path"]
-    if custom != bool(path) or (path and not (path.startswith("/") and path.endswith(".jsonl"))):
-        yield "benchmark_dataset_path must be %s, but is '%s'." % (
-            "the absolute path of a .jsonl file on the node, because benchmark_dataset is custom" if custom else
-            "empty, because benchmark_dataset is %s" % inputs["benchmark_dataset"], path)
+    dataset, path = inputs["benchmark_dataset"], inputs["benchmark_dataset_path"]
+    custom, textvqa = dataset == "custom", dataset == "textvqa"
+    if (custom or textvqa) != bool(path) or (path and not path.startswith("/")) or (
+            path and custom != path.endswith(".jsonl")):
+        wanted = "the absolute path of a .jsonl file on the node" if custom else "the absolute path of the folder"
+        yield "benchmark_dataset_path must be %s, because benchmark_dataset is %s, but is '%s'." % (
+            wanted if custom or textvqa else "empty", dataset, path)
+    if textvqa and inputs["benchmark_tools"] != ["ais_bench"]:
+        yield "benchmark_dataset is textvqa, which only AISBench sends; set benchmark_tools to [ais_bench]."
     rate = str(inputs["benchmark_request_rate"])
     if not _positive(rate):
         yield "benchmark_request_rate must be a number of requests per second above 0, or inf, but is '%s'." % rate
@@ -144,17 +146,6 @@ def warm_up(plan: Plan, inputs: Mapping[str, Any]) -> list[ChatRequest]:
         found.append({"id": "warm-up %d" % (number + 1), "body": body,
                       "endpoint": BACKENDS["random-mm" if images else "random"][1]})
     return found
-
-
-def black_image(width: int, height: int) -> str:
-    """Return a black PNG as a ``data:`` URI, see ISO/IEC 15948. The size is in pixels."""
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress(bytes((width + 1) * height))  # A filter byte per row, and a byte per pixel.
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(
-        b"IDAT", rows) + chunk(b"IEND", b"")
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[types.PlannedRun]:

@@ -57,6 +57,8 @@ CHECKS = (
           "Quantize again with one type for q, k and v of a layer, and one for gate and up."),
     Check("tokenizer", CRITICAL, "The release can load the class of the tokenizer",
           "Save the tokenizer with transformers 4, or take tokenizer_config.json from the original model."),
+    Check("draft", CRITICAL, "The draft model of speculative decoding is complete",
+          "Run the weights role again; or set speculative-config to null in serving_args to serve without it."),
     Check("shared_folder", CRITICAL, "The node mounts the folder that the staging node writes to",
           "Mount the shared file system at weights_path on this node, or set weights_distribution to each or fanout."),
     Check("same_on_all_nodes", CRITICAL, "All nodes of the model have the same files",
@@ -109,6 +111,7 @@ def request(context: Context) -> Request | None:
         # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
         "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
         "workers": inputs["weights_workers"],
+        **({"draft": context.plan["model"]["draft"]["path"]} if "draft" in context.plan["model"] else {}),
     }, noted={"model": context.plan["model"]["id"]})
 
 
@@ -155,6 +158,8 @@ def judge(context: Context) -> Outcomes:
     _config(checks, observed, plan)
     _quantization(checks, observed, plan)
     _tokenizer(checks, observed, plan)
+    if "draft" in plan["model"]:
+        _draft(checks, context.observed["draft"], plan["model"]["draft"]["path"], context.check_mode)
     _same_on_all_nodes(checks, observed, context.survey)
     return checks.as_list()
 
@@ -279,6 +284,19 @@ def _tokenizer(checks: Checks, observed: WeightsObservation, plan: Plan) -> None
     else:
         checks.not_run("tokenizer", "%s needs transformers 5, and the catalogue does not state the version in %s." % (
             found, plan["release"]["id"]))
+
+
+def _draft(checks: Checks, observed: WeightsObservation, path: str, check_mode: bool) -> None:
+    if check_mode and not observed["manifest"]:
+        checks.not_run("draft", "%s stage the draft model in %s." % (WOULD, path))
+        return
+    problems = [fault_sentence(fault) for fault in observed["faults"]] + observed["content_faults"] + [
+        "%s: %s" % (name, shard["error"]) for name, shard in observed["shards"].items() if shard["error"]]
+    for name, part in (("manifest", observed["manifest"]), ("config.json", observed["config"]),
+                       ("*.safetensors file", observed["shards"])):
+        if not part:
+            problems.append("there is no %s" % name)
+    checks.expect("draft", not problems, "a model and its manifest in %s" % path, "; ".join(problems) or "the same")
 
 
 def _same_on_all_nodes(checks: Checks, observed: WeightsObservation, models: Models | None) -> None:

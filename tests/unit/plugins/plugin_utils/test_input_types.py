@@ -16,7 +16,8 @@ NUMBERS = [name for role in roles() for name, option in options(role).items()
 # The other inputs with a number must be above 0. Before you add a name, think about what 0 means: no limit, not at all,
 # as strict as possible, or nothing that makes sense.
 MAY_BE_ZERO = {
-    "accuracy_maximum_drop", "accuracy_num_prompts", "balancer_wait_s", "balancer_watch_interval_s",
+    "accuracy_maximum_drop", "accuracy_maximum_tokens", "accuracy_num_prompts", "balancer_wait_s",
+    "balancer_watch_interval_s",
     "benchmark_max_concurrency", "benchmark_max_cv_percent", "benchmark_offline_warmup_iterations",
     "benchmark_percentiles", "benchmark_quiet_wait_s", "benchmark_seed", "benchmark_warmup_prompts",
     "diagnostics_size_limit_mb",

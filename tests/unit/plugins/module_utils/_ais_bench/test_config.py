@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 
 import pytest
 
@@ -128,9 +129,31 @@ def test_error_names_the_missing_image(textvqa, tmp_path):
         prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
 
 
+@pytest.mark.parametrize(("name", "file", "read"), [
+    ("aime2024", "aime.jsonl", "aime.jsonl"), ("aime2025", "aime2025.jsonl", "aime2025.jsonl"),
+    ("gpqa", "gpqa_diamond.csv", ""), ("math500", "test_prm800k_500.jsonl", "")])
+def test_file_or_folder_that_aisbench_reads(tmp_path, name, file, read):
+    (tmp_path / file).touch()
+    (found,) = prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
+    assert found["file"] == str(tmp_path / read).rstrip("/")
+    assert "from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) in render(SERVER, [found])
+
+
+def test_mmmu_is_read_through_links_so_that_its_folder_is_not_changed(tmp_path):
+    data, job = tmp_path / "mm[mu]", tmp_path / "job"
+    (data / "Art").mkdir(parents=True)
+    job.mkdir()
+    with pytest.raises(BadData, match="mmmu lacks"):
+        prepare([{"name": "mmmu", "path": str(data)}], str(job))
+    (data / "Art" / "validation-0.parquet").touch()
+    (found,) = prepare([{"name": "mmmu", "path": str(data)}], str(job))
+    assert found["file"] == str(job / "mmmu")
+    assert [str(path.relative_to(job)) for path in job.glob("mmmu/*/*.parquet")] == ["mmmu/Art/validation-0.parquet"]
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_error_names_a_missing_file_of_a_known_dataset(name, tmp_path):
-    with pytest.raises(BadData, match="%s lacks .*%s" % (name, PRESETS[name].files[0])):
+    with pytest.raises(BadData, match="%s lacks .*%s" % (name, re.escape(PRESETS[name].files[0]))):
         prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
 
 
@@ -164,6 +187,15 @@ def test_a_performance_run_sends_each_request_once_and_streams_responses():
     assert "'MinValue': 8, 'MaxValue': 8" in text
     assert "'MinValue': 3, 'MaxValue': 3" in text
     assert "'RequestCount': 6" in text
+
+
+def test_performance_run_with_pictures_sends_the_questions_of_textvqa():
+    text = render_performance(SERVER, {**LOAD, "file": "/job/textvqa_val.jsonl", "pictures": True})
+    found = literals(text)
+    assert (found["path"], found["abbr"], found["ignore_eos"]) == (
+        ["/data/it's", "/job/textvqa_val.jsonl"], ["model", "load"], [True])
+    assert "from %s import textvqa_datasets" % PRESETS["textvqa"].module in text
+    assert "SyntheticDataset," not in text.partition("models =")[2]
 
 
 def test_custom_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):

@@ -42,9 +42,25 @@ def test_file_that_is_not_a_measurement_is_a_mistake(tmp_path):
 
 
 def test_server_is_the_planned_instance():
-    assert scores.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
+    model = {"served_name": "m", "context_length": 40960, "arguments": {}}
+    assert scores.server({"model": model}, {"url": "http://10.0.0.1:8888"},
                          {"accuracy_concurrency": 4, "accuracy_maximum_tokens": 16}) == {
         "url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}
+
+
+@pytest.mark.parametrize(("arguments", "tokens"), [
+    ({}, 2048), ({"reasoning-parser": "qwen3"}, 32768), ({"max-model-len": 2000}, 1000),
+    ({"reasoning-parser": "qwen3", "max-model-len": 16384}, 12288)])
+def test_answers_of_reasoning_models_may_be_longer(arguments, tokens):
+    model = {"served_name": "m", "context_length": 40960, "arguments": arguments}
+    inputs = {"accuracy_concurrency": 4, "accuracy_maximum_tokens": 0}
+    assert scores.server({"model": model}, {"url": ""}, inputs)["maximum_tokens"] == tokens
+
+
+def test_score_has_the_name_of_the_dataset_not_of_the_task():
+    found = scores.scores([row("GPQA_diamond", "60.10")], {"GPQA_diamond": {"answered": 198, "failed": 0}},
+                          [{"name": "gpqa"}], {}, {})
+    assert [(each["dataset"], each["score"], each["answered"]) for each in found] == [("gpqa", 60.1, 198)]
 
 
 def row(dataset, score, version="1a"):

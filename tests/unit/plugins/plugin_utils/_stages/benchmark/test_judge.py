@@ -16,7 +16,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targ
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
-INPUTS = {"benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8, "benchmark_slo": {},
+INPUTS = {"benchmark_reference": False, "benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8,
+          "benchmark_slo": {},
           "benchmark_max_cv_percent": 5, "benchmark_minimum_ratio": 0.97, "benchmark_baseline_save": False,
           "benchmark_baseline_required": False}
 SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
