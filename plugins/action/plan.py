@@ -20,7 +20,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as ba
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, _offline
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import ROLES, HostInputs, Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import (
+    ONCE_PER_NODE,
+    ROLES,
+    HostInputs,
+    Plans,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
@@ -92,7 +97,9 @@ class ActionModule(ActionBase):
             for sentence in grouped(needs.notes, len(args["hosts"])):
                 warn(self._display, sentence, secrets)
             return {"changed": False, "parts": list(needs.parts.values()), "inventory": needs.inventory}
-        return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
+        present = task_vars.get("ansible_play_hosts", [host])
+        return {"changed": False, "plan": plans[host], "run": run.RUN_ID,
+                "observers": {stage: plans.observer(host, stage, present) for stage in ONCE_PER_NODE}}
 
     def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]) -> dict[str, list[str]]:
         """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""

@@ -46,6 +46,7 @@ _PLOG_LAUNCHER = ["/bin/bash", "-c",
 # The number of ports reserved for HCCL per instance. The vendor requires at least one port per process on an NPU.
 HCCL_PORTS = 16
 HCCL_DEFAULT_PORTS: types.Ports = (60000, 60015)
+HCCL_DEFAULT_NPU_PORTS: types.Ports = (16666, 16666)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 

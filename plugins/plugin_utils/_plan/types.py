@@ -561,6 +561,12 @@ class Plan(TypedDict):
     ca: str | None
     #: Unix socket of the Docker engine on the node.
     docker_socket: str
+    #: Folder on the node for patched files and secrets.
+    state_path: str
+    #: Name of the node (plan_node).
+    node: str | None
+    #: ``{host: name of its first container}`` of the other deployments on the node.
+    neighbors: dict[str, str]
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).
     npus: list[int]
     #: None in a refused plan.

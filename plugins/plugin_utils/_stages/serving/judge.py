@@ -32,11 +32,11 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
-    OTHER_DEPLOYMENT,
     WOULD,
     Context,
     Observation,
     Request,
+    other_deployment,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import (
@@ -381,7 +381,7 @@ def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> N
         path, found, container = device_path(device), describe_holder(holder), holder["container"]
         checks.expect("devices_free", False, "free, or held by " + npus[device], found, path,
                       "%s is held by %s" % (path, found),
-                      OTHER_DEPLOYMENT if container and labels.own(container["labels"]) else None)
+                      other_deployment(container, plan))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 
