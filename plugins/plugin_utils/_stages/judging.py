@@ -30,7 +30,7 @@ def other_deployment(container: Any, plan: Plan) -> str | None:
     if not container or not labels.own(container["labels"]):
         return None
     name = labels.base_name(container["name"])
-    owner = next((host for host, other in plan["neighbors"].items() if labels.is_instance(name, other)), None)
+    owner = next((host for host, other in plan.get("neighbors", {}).items() if labels.is_instance(name, other)), None)
     return OTHER_DEPLOYMENT if owner is None else (
         "This container is of %s on the same node, whose plan has other NPUs: run upgrade.yml for it first." % owner)
 

@@ -84,21 +84,22 @@ class StageAction(ActionBase):
         self.plans = Plans(self._templar, task_vars, self.records)
         self.play_hosts: list[str] = task_vars.get("ansible_play_hosts", [self.host])
         plan = self.args["plan"] or self.plans[self.host]
-        #: The host that observes the node for this host.
-        self.observer = self.plans.observer(self.host, self.stage, self.play_hosts)
         self.context = Context(
-            host=self.host, plan=plan, node_plans=self._node_plans(plan), inputs=self.inputs, measured=self.args.get("measured") or {}, phase=self.args.get("phase") or "",
+            host=self.host, plan=plan, inputs=self.inputs, measured=self.args.get("measured") or {},
+            phase=self.args.get("phase") or "",
             failure=self.args.get("failure"), check_mode=self._task.check_mode,
-            forks=int(task_vars.get("ansible_forks", 5)),
-            play_hosts=len(self.play_hosts))
+            forks=int(task_vars.get("ansible_forks", 5)), play_hosts=len(self.play_hosts))
         if self.CHANGES:
             hold_lease(self.records)
         if self.CHANGES and self.stage not in OBSERVING:
             pass_lease(self._task, self.host, self.context.plan["docker_socket"])
+        #: The host that observes the node for this host.
+        self.observer = self.plans.observer(self.host, self.stage, self.play_hosts)
+        self.context = replace(self.context, node_plans=self._node_plans(plan))
 
     def _node_plans(self, plan: Plan) -> list[Plan]:
         """Return the plans of the deployments for which this host observes the node, its own first."""
-        others = [name for name in self.play_hosts if name != self.host and name in plan["neighbors"]]
+        others = [name for name in self.play_hosts if name != self.host and name in plan.get("neighbors", ())]
         return [plan, *(self.plans[name] for name in others
                         if self.plans.observer(name, self.stage, self.play_hosts) == self.host)]
 
