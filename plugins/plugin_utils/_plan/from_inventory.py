@@ -99,7 +99,7 @@ class Plans:
         """Return the hosts of the inventory that are deployments on the node of a host, including the host."""
         if self._neighbors is None:
             self._neighbors = self._records.once("nodes", self._shared_nodes)
-        return self._neighbors.get(self.node(host), [host])
+        return self._neighbors.get(host, [host])
 
     def node(self, host: str) -> str:
         """Return the name of the node of a host."""
@@ -114,8 +114,10 @@ class Plans:
         if stage not in ONCE_PER_NODE:
             return host
         node = self.deployments(host)
+        if len(node) < 2:
+            return host
         alike = [name for name in hosts if name in node and (name == host or not self._has_failed(name, stage))]
-        return next((name for name in alike if len(alike) > 1 and self._key(name, stage) == self._key(host, stage)), host)
+        return next((name for name in alike if self._key(name, stage) == self._key(host, stage)), host)
 
     def _key(self, host: str, stage: str) -> Any:
         value: Any = self.resolved(host)
@@ -130,11 +132,11 @@ class Plans:
                    for result in earlier.values())
 
     def _shared_nodes(self) -> dict[str, list[str]]:
-        """Return ``{node: its hosts}`` for the nodes with several deployments."""
+        """Return ``{host: deployments on its node}`` for the nodes with several deployments."""
         found: dict[str, list[str]] = {}
         for host in self._npu_nodes:
             found.setdefault(self.node(host), []).append(host)
-        return {node: hosts for node, hosts in found.items() if len(hosts) > 1}
+        return {host: hosts for hosts in found.values() if len(hosts) > 1 for host in hosts}
 
     def _resolve(self, host: str) -> Plan:
         findings: list[Finding] = []

@@ -86,8 +86,7 @@ class StageAction(ActionBase):
         plan = self.args["plan"] or self.plans[self.host]
         self.context = Context(
             host=self.host, plan=plan, inputs=self.inputs, measured=self.args.get("measured") or {},
-            phase=self.args.get("phase") or "",
-            failure=self.args.get("failure"), check_mode=self._task.check_mode,
+            phase=self.args.get("phase") or "", failure=self.args.get("failure"), check_mode=self._task.check_mode,
             forks=int(task_vars.get("ansible_forks", 5)), play_hosts=len(self.play_hosts))
         if self.CHANGES:
             hold_lease(self.records)
