@@ -59,8 +59,8 @@ def usable_npus(hardware: types.Hardware, inputs: Inputs, findings: Findings) ->
     wanted = [int(item) for item in named if item.isdigit() and int(item) in devices]
     if wanted and len(set(wanted)) == len(named):
         return wanted
-    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is "
-                    "%s.", devices[-1], ", ".join(named) or "empty")
+    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from %d to %d, but "
+                    "is %s.", devices[0], devices[-1], ", ".join(named) or "empty")
     return list(devices)
 
 

@@ -182,7 +182,9 @@ class Plans:
             return own
         plan = self._needed(host)
         devices = plan["hardware"]["npu_devices"] if plan["instances"] else []
-        needed, named, growing = {}, set(), []
+        needed: dict[str, int] = {}
+        named: set[str] = set()
+        growing: list[str] = []
         for name in hosts:
             inputs = self.inputs[name]
             if inputs["serving_npus"] == "auto":

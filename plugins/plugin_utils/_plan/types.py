@@ -48,6 +48,8 @@ class HardwareProfile(TypedDict):
     name: str
     npus: int
     chips_per_npu: int
+    #: N of each ``/dev/davinciN``; missing if they are the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
+    device_numbers: NotRequired[list[int]]
     #: Names that ``npu-smi info`` prints for a chip of this hardware.
     chip_names: list[str]
     #: HBM of one chip in MB.
@@ -330,7 +332,7 @@ class Hardware(HardwareProfile):
     """The hardware profile of the node, its device files and its driver."""
 
     id: str
-    #: Every N for which the node has a ``/dev/davinciN``: the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
+    #: Every N for which the node has a ``/dev/davinciN``.
     npu_devices: list[int]
     #: Folder of the Ascend driver on the node.
     driver_path: str

@@ -212,7 +212,8 @@ def request(context: Context) -> Request:
     """Return the request for the prerequisites or, for the previous service, for its state."""
     if context.phase in (ROLLED_BACK, RESTORED):
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
-    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
+    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs),
+                   noted={"planned_kv_cache_tokens": (context.plan["memory"] or {}).get("tokens")})
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:
