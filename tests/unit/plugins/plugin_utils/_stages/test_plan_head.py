@@ -55,7 +55,7 @@ def test_defaults():
     # 20 s until the first request, 5 * 0.64 s for the warm-up requests and the last request, and 3 s for 12 requests.
     ("measured", {"benchmark_num_prompts": 12, "benchmark_request_rate": 4, "benchmark_random_output_len_tokens": 16,
                   "benchmark_repeats": 1},
-     "12 requests per instance at 4/s (200 random tokens, 16 generated tokens), 1 x instance, about 26 s"),
+     "12 requests per instance at 4/s (200 random tokens, 16 generated tokens), 1 x instance, about 38 s"),
     ("measured", {"benchmark_repeats": 1, "benchmark_dataset": "random-mm", "benchmark_images_per_request": 2},
      "200 requests per instance at 1/s (200 random tokens and 2 images, 128 generated tokens), 1 x instance, about "
      "4 min"),
