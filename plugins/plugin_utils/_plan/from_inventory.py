@@ -195,8 +195,8 @@ class Plans:
         free = [npu for npu in devices if str(npu) not in named]
         if devices and sum(needed.values()) > len(free):
             findings.append({"id": "serving_npus", "message": (
-                "serving_npus is auto for %s on the node %s (plan_node), which need %d NPUs, but %d are free; use fewer "
-                "NPUs for one of them (serving_tensor_parallel_size, serving_replicas), or serve it on another node." % (
+                "serving_npus is auto for %s on the node %s (plan_node), which need %d NPUs, but %d are free; use "
+                "fewer for one of them (serving_tensor_parallel_size, serving_replicas), or another node." % (
                     ", ".join(needed), self.node(host), sum(needed.values()), len(free)))})
         share = [] if findings else nodes.share_out(free, needed, growing)[host]
         return {**own, "serving_npus": share} if share else own

@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import is_instance
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_NPU_PORTS, HCCL_DEFAULT_PORTS
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
+    HCCL_DEFAULT_NPU_PORTS,
+    HCCL_DEFAULT_PORTS,
+)
 
 
 class Deployment(NamedTuple):
@@ -25,9 +28,9 @@ class Deployment(NamedTuple):
 def share_out(free: Sequence[int], needed: Mapping[str, int], growing: Collection[str]) -> dict[str, list[int]]:
     """Return ``{host: NPUs}`` for the deployments whose serving_npus is auto.
 
-    :param free: the NPUs of the node that no other deployment names, at least as many as are needed. :param needed: the number of NPUs that each
-        deployment needs, for one instance if its serving_replicas is auto. :param growing: the latter; they share the
-        remaining NPUs.
+    :param free: the NPUs of the node that no other deployment names, at least as many as are needed.
+    :param needed: the number of NPUs that each deployment needs, for one instance if its serving_replicas is auto.
+    :param growing: the deployments whose serving_replicas is auto; they share the remaining NPUs.
     """
     spare = (len(free) - sum(needed.values())) // max(1, len(growing))
     found, start = {}, 0

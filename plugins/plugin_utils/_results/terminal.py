@@ -39,7 +39,8 @@ def table(report: Report) -> list[str]:
     for host, cells in report["hosts"].items():
         alike.setdefault(tuple(cells[stage]["status"] for stage in contract.STAGES), []).append(host)
     rows = [[names([place(report, host) for host in hosts], report["hosts"], 3), *(
-        mark([report["hosts"][host][stage] for host in hosts]) for stage in contract.STAGES)] for hosts in alike.values()]
+        mark([report["hosts"][host][stage] for host in hosts]) for stage in contract.STAGES)]
+        for hosts in alike.values()]
     more = [f"… and {len(rows) - _ROWS} more rows in report.md"] if rows[_ROWS:] else []
     return _text.table([["host", *contract.STAGES], *rows[:_ROWS]]) + more
 

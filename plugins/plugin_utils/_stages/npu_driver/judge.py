@@ -128,7 +128,8 @@ def check_inputs(context: Context) -> Iterator[str]:
 def request(context: Context) -> Request:
     """Return the request that queries NPUs, driver and host."""
     plan, inputs, plans = context.plan, context.inputs, context.node_plans or [context.plan]
-    sources = sorted({mount["source"] for each in plans for instance in each["instances"] for mount in instance["mounts"]})
+    sources = sorted({mount["source"] for each in plans for instance in each["instances"]
+                      for mount in instance["mounts"]})
     return Request("ascend.vllm.npu_info", {
         "npu_smi": inputs["npu_driver_npu_smi_path"] or None, "driver_path": plan["hardware"]["driver_path"],
         "timeout_s": inputs["npu_driver_tool_timeout_s"], "paths": sources,

@@ -154,8 +154,9 @@ def _device_numbers(nodes: Iterable[str]) -> list[int]:
 def _number_remedy(planned: Sequence[int], nodes: Iterable[str]) -> str | None:
     """Return the remedy if the device files have other numbers than the hardware profile expects, or None."""
     found = _device_numbers(nodes)
-    return "The node has /dev/davinci%s: set device_numbers in a hardware profile of plan_catalogue to these numbers." % (
-        ", ".join(map(str, found))) if found and not set(found) <= set(planned) else None
+    return None if set(found) <= set(planned) else (
+        "The node has /dev/davinci%s: set device_numbers in a hardware profile of plan_catalogue to these numbers."
+        % ", ".join(map(str, found)))
 
 
 def _npu_numbers(checks: Checks, observed: NodeObservation, nodes: Iterable[str]) -> None:

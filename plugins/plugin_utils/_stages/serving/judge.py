@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
@@ -212,8 +211,9 @@ def request(context: Context) -> Request:
     """Return the request for the prerequisites or, for the previous service, for its state."""
     if context.phase in (ROLLED_BACK, RESTORED):
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
+    memory = context.plan["memory"]
     return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs),
-                   noted={"planned_kv_cache_tokens": (context.plan["memory"] or {}).get("tokens")})
+                   noted={"planned_kv_cache_tokens": memory.get("tokens") if memory else None})
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:

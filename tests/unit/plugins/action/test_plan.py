@@ -288,7 +288,8 @@ def test_deployments_of_a_node_share_it(act, tmp_path):
     assert [found["plan"]["node"] for found in (one, two)] == ["node1", "node1"]
     assert one["plan"]["neighbors"] == {"text": "vllm-ascend-qwen3-8b-text"}
     assert two["plan"]["instances"][0]["name"] == "vllm-ascend-qwen3-8b-text"
-    assert [found["plan"]["state_path"] for found in (one, two)] == ["/var/lib/ascend-vllm", "/var/lib/ascend-vllm-text"]
+    assert [found["plan"]["state_path"] for found in (one, two)] == [
+        "/var/lib/ascend-vllm", "/var/lib/ascend-vllm-text"]
     assert two["observers"] == {"npu_driver": "node1", "hccl": "node1", "image": "node1", "weights": "text"}
 
 
@@ -304,11 +305,11 @@ def test_node_is_observed_by_another_deployment_if_the_first_is_not_in_the_play_
 
 
 def test_deployments_that_overlap_are_refused(act, tmp_path):
-    with pytest.raises(AnsibleActionFail, match="node1 and text are on the same node .* both use port 8888"):
+    with pytest.raises(AnsibleActionFail, match=r"node1 and text are on the same node .* both use port 8888"):
         act(**node_vars(tmp_path, serving_port=8888))
 
 
 def test_npus_that_do_not_suffice_for_all_deployments_are_refused(act, tmp_path):
-    with pytest.raises(AnsibleActionFail, match="for node1, text on the node node1 .*, which need 10 NPUs, but 8 are free"):
+    with pytest.raises(AnsibleActionFail, match=r"node1, text on the node node1 .* need 10 NPUs, but 8 are free"):
         act(**node_vars(tmp_path, serving_replicas=8))
     assert act(**node_vars(tmp_path / "other", serving_npus=[0, 5]))["plan"]["instances"][0]["npus"] == [1, 2]

