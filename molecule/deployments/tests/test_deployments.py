@@ -65,7 +65,7 @@ def test_overlap_is_refused_before_a_node_is_contacted():
     done = playbook("plan", "-e", "serving_port=8888")
     assert done.returncode != 0
     assert ("node1 and node1-text are on the same node (plan_node is node1), but both use port 8888; change "
-            "serving_port of node1, or serving_port of node1-text.") in output_text(done)
+            "serving_port of node1, or serving_port of node1-text") in output_text(done)
 
 
 def test_upgrade_of_one_deployment_loses_no_request_of_either():

@@ -101,7 +101,7 @@ def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[Depl
 
 def without_neighbors(names: Iterable[str], plan: Plan) -> list[str]:
     """Return the names of containers that do not belong to another deployment on the node of the plan."""
-    others = plan["neighbors"].values()
+    others = list(plan["neighbors"].values())  # a template passes values that can be read only once
     return [name for name in names
             if not any(is_instance(base_name(name).removesuffix(KEPT), other) for other in others)]
 
