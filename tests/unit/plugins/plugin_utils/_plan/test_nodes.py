@@ -19,6 +19,7 @@ APART = {"plan_model": "qwen3_8b", "plan_node": "atlas", "serving_npus": [4, 5],
     (range(8), {"a": 4, "b": 2}, [], {"a": [0, 1, 2, 3], "b": [4, 5]}),
     (range(8), {"a": 4, "b": 1}, ["b"], {"a": [0, 1, 2, 3], "b": [4, 5, 6, 7]}),
     (range(8), {"a": 2, "b": 1}, ["a", "b"], {"a": [0, 1, 2, 3], "b": [4, 5, 6]}),
+    (range(7), {"a": 2, "b": 2}, ["a", "b"], {"a": [0, 1], "b": [2, 3]}),
     ([1, 3, 5], {"a": 1, "b": 2}, ["a", "b"], {"a": [1], "b": [3, 5]}),
     (range(8), {"a": 0, "b": 2}, ["a"], {"a": [], "b": [0, 1]})])
 def test_deployments_share_the_free_npus(free, needed, growing, expected):
