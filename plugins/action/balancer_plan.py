@@ -48,7 +48,9 @@ class ActionModule(ActionBase):
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
         addresses = {name: inputs[name]["serving_address"] for name in balancers}
-        sentences += balancer.problems(balancers, ports, servers, plans, bind, addresses)
+        on_nodes = {each: plans_of_run.resolved(each) for name in balancers if name in plans
+                    for each in plans_of_run.deployments(name)}
+        sentences += balancer.problems(balancers, ports, servers, on_nodes, bind, addresses)
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
