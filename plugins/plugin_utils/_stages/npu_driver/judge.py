@@ -78,8 +78,8 @@ CHECKS = (
           "Reload the driver or reboot the node; a regular file at /dev/davinciN was created by a container's mount.",
           "Installation page of vLLM Ascend: devices of docker run."),
     Check("npu_numbers", WARNING, "npu-smi numbers the NPUs as their device files",
-          "Compare npu-smi info -m with /dev/davinciN. serving_npus has the numbers of the device files; load and "
-          "processes that npu-smi shows are those of its own numbers."),
+          "Compare npu-smi info -m with /dev/davinciN. serving_npus has the numbers of device files, whereas load and "
+          "processes have those of npu-smi."),
     Check("mount_sources", CRITICAL, "The sources of the container's mounts exist and have the right type",
           "Reinstall the driver or correct serving_mounts. Docker creates an empty directory for a missing source: "
           "remove such directories first.",
