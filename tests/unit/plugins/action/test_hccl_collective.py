@@ -298,7 +298,7 @@ def test_damaged_baseline_counts_as_missing(cluster, tmp_path, damage):
 
 
 def second_deployment(self, host, stage, hosts):
-    """Stand in for `Plans.observer`: node3 is another deployment on node1."""
+    """Replace `Plans.observer`: node3 is another deployment on node1."""
     return "node1" if host == "node3" else host
 
 

@@ -106,7 +106,7 @@ def test_node_that_could_not_be_observed_does_not_take_part(act):
 
 
 def second_deployment(self, host, stage, hosts):
-    """Stand in for `Plans.observer`: node2 is another deployment on node1."""
+    """Replace `Plans.observer`: node2 is another deployment on node1."""
     return "node1" if host == "node2" else host
 
 

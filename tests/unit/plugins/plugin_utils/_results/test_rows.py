@@ -86,7 +86,7 @@ def test_comparison_in_an_unknown_format_is_reported():
 
 @pytest.mark.parametrize(("planned", "names"), [
     (450000, {"KV cache of a": 458752, "planned KV cache of a": 450000}), (None, {"KV cache of a": 458752})])
-def test_kv_cache_of_the_engine_is_beside_the_planned_one(planned, names):
+def test_kv_cache_of_the_engine_is_listed_with_the_planned_one(planned, names):
     found = serving("node2")
     found["observed"]["planned_kv_cache_tokens"] = planned
     assert summary(found)["figures"] == []
