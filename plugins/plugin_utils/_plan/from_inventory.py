@@ -202,7 +202,7 @@ class Plans:
         return {**own, "serving_npus": share} if share else own
 
     def _needed(self, host: str) -> Plan:
-        """Return the plan of a host as the only deployment on its node, with one instance if serving_replicas is auto."""
+        """Return the plan of a host without its neighbors, with one instance if serving_replicas is auto."""
         inputs = self._without_secrets(host)
         replicas = 1 if inputs["serving_replicas"] == "auto" else inputs["serving_replicas"]
         return resolve(self.catalogue(host), {**inputs, "serving_replicas": replicas}, host, {
