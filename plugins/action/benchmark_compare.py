@@ -22,8 +22,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
     targets,
 )
 
-_VERDICTS = {True: regression.PASSED, False: regression.FAILED}
-
 
 class ActionModule(ActionBase):
     _requires_connection = False
@@ -42,7 +40,8 @@ class ActionModule(ActionBase):
             rows: Sequence[Mapping[str, Any]] = scores.verdicts(changes, args["maximum_drop"])
             holds, table = all(row["within"] for row in rows), _scores(rows)
             drop = f"dropped by more than the limit ({args['maximum_drop']:g})"
-            verdict, text = _VERDICTS[holds], f"No score {drop}." if holds else f"A score {drop}."
+            verdict = regression.PASSED if holds else regression.FAILED
+            text = f"No score {drop}." if holds else f"A score {drop}."
         else:
             verdict, text, rows = _performance(before, after, args["minimum_ratio"])
             table = _figures(rows)

@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, _offline
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, _offline, _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import (
@@ -29,13 +29,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    collection_root,
-    known_secrets,
-    options,
-    role_inputs,
-    typed,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
@@ -62,8 +55,8 @@ class ActionModule(ActionBase):
             "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
         })
         host = task_vars["inventory_hostname"]
-        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"])
-        secrets = known_secrets(self._templar, task_vars)
+        records = Records(_role_inputs.role_inputs(self._templar, task_vars, "report")["report_path"])
+        secrets = _role_inputs.known_secrets(self._templar, task_vars)
         if args["phase"] == "controller":
             problems = _control_node.problems(records.root)
             if problems:
@@ -91,7 +84,7 @@ class ActionModule(ActionBase):
         if args["phase"] == "offline":
             inputs = HostInputs(self._templar, task_vars, (*ROLES, "accuracy", "benchmark", "hccl"))
             needs = _offline.Needs({name: _offline.Host(plans[name], inputs[name]) for name in args["hosts"]},
-                                   args["commands"], collection_root(), _offline.Site(**args["site"]))
+                                   args["commands"], _role_inputs.collection_root(), _offline.Site(**args["site"]))
             if any(needs.refusals.values()):
                 sentences = grouped(needs.refusals, len(args["hosts"]))
                 raise AnsibleActionFail(f"Nothing was collected. {' '.join(sentences)}")
@@ -109,7 +102,7 @@ class ActionModule(ActionBase):
             plan = plans.resolved(host)
             note["warnings"] = [warning["message"] for warning in plan["warnings"]
                                 if warning["id"].startswith(unknown_names.PREFIX)]
-            inputs = role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
+            inputs = _role_inputs.role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
             context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
             found = self._mistakes(context, stages, task_vars["hostvars"], {
                 name: plans.resolved(name) for name in plans.deployments(host)})
@@ -133,10 +126,11 @@ class ActionModule(ActionBase):
         inputs, nodes, found = context.inputs, {context.host: context.plan}, query.problems(context.inputs)
         used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
         for role in sorted(used - set(stages)):
-            found.update(typed(role, inputs)[1])
+            found.update(_role_inputs.typed(role, inputs)[1])
         for stage in stages:
             found.update(checked(stage, context)[1])
-        if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):
+        are_valid = not found.keys() & _role_inputs.options("balancer")
+        if "serving" in stages and inputs["balancer_enabled"] is True and are_valid:
             own = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
             sentences = balancer.unknown_hosts(inputs, known_hosts, context.host) or balancer.problems(
                 inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), on_node,

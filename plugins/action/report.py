@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import RECORDING
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs, _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     bundle,
     contract,
@@ -30,13 +30,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    collection_root,
-    known_secrets,
-    plain,
-    role_inputs,
-    typed,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
@@ -54,12 +47,12 @@ class ActionModule(ActionBase):
             "path": {"type": "path"},
             "size_limit_mb": {"type": "int", "default": 64},
         })
-        args = plain(args)
-        secrets = known_secrets(self._templar, task_vars)
-        inputs = role_inputs(self._templar, task_vars, "report")
+        args = _role_inputs.plain(args)
+        secrets = _role_inputs.known_secrets(self._templar, task_vars)
+        inputs = _role_inputs.role_inputs(self._templar, task_vars, "report")
         records = store.Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
                                 warn=lambda text: _text.warn(self._display, text, secrets))
-        mistakes = {**query.problems(inputs), **typed("report", inputs)[1]}
+        mistakes = {**query.problems(inputs), **_role_inputs.typed("report", inputs)[1]}
         if mistakes:
             raise AnsibleActionFail(" ".join(mistakes.values()))
         if args["phase"] == "begin":
@@ -96,7 +89,7 @@ class ActionModule(ActionBase):
             [host for host in task_vars.get("groups", {}).get("npu_nodes", ()) if host not in found],
             inputs["report_max_age_h"], inputs["report_fail_on"],
             {host: saved["plan"].get("node") for host, saved in plans.items() if saved})
-        assets = collection_root() / "roles" / "report" / "files"
+        assets = _role_inputs.collection_root() / "roles" / "report" / "files"
         page = html.page(redact_in(summary, secrets), found,
                          {host: redact_in(saved["plan"], secrets) for host, saved in plans.items() if saved},
                          drift.facts, records.add_to_history(history.entry(summary, found)),

@@ -89,8 +89,8 @@ port_holders:
 device_holders:
   description: The processes and containers that use the NPUs among O(devices), each with C(device) (the N of
     C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the
-    device node of an NPU is included even if none of its processes uses the NPU. For a
-      container of this collection, the other NPUs that it uses are included, too.
+    device node of an NPU is included even if none of its processes uses the NPU. For a container of this collection,
+    the other NPUs that it uses are included, too.
   type: list
   elements: dict
   returned: always

@@ -65,7 +65,7 @@ def observe(node):
     files = {path: version_files.parse(node.read(path)) for path in replay.FILES[:2]}
     return {"npu_smi": {**npu_smi, "path": None}, "files": files,
             "conf": hccn_tool.parse_conf(node.read("etc/hccn.conf"))["devices"],
-            "npus": hccn_query.query_npus(hccn_query.run_bounded, tool, [0, 1], hccn_query.QUERIES, 60)}
+            "npus": hccn_query.query_npus(hccn_query.run_bounded, tool, [0, 1], 60)}
 
 
 def differences(one, other, path=()):

@@ -23,8 +23,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import rea
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, TypedDict
+    from typing import Any, Iterable, TypedDict
 
     class ContainerHealth(TypedDict):
         """The result of Docker's health check."""

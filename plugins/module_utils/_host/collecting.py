@@ -16,11 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts
-from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import IO
+    from typing import IO, Callable, Iterable, Iterator, Mapping
 
     # {name of the file: text}. The key of a source with a single file is "".
     Files = dict[str, "Collected"]
@@ -61,7 +59,7 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
         if left <= 0:
             return missing("not collected: the limit of %g s was reached" % limit_s)
         try:
-            return within(min(timeout_s + WORK_S, left), source)
+            return commands.within(min(timeout_s + WORK_S, left), source)
         except Exception as error:
             return missing("%s (%s)" % (error, type(error).__name__))
 

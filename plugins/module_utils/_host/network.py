@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, TypedDict
+    from typing import Any, Iterable, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
 

@@ -13,13 +13,10 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any, Match
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, Match
 
 MASK = "(redacted)"
 # Longer lines are truncated. The longest line in the log of a server is its configuration, with a few thousand

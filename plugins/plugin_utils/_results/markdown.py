@@ -13,7 +13,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import
 
 
 def to_markdown(report: Report) -> str:
-    """Return the report as Markdown."""
     shown = _text.markdown
     lines = ["# %s" % shown(wording.headline(report)), ""]
     lines += ["- Written %s by ascend.vllm %s" % (shown(report["generated_at"]), shown(report["collection_version"]))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import calendar
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypedDict, cast
 
@@ -73,7 +74,7 @@ class Coverage(TypedDict):
     run_id: str | None
     #: UTC, ISO 8601.
     started_at: str | None
-    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which asks no node.
+    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which does not query nodes.
     stages: list[str]
     hosts: list[str]
     #: Nodes of the inventory that are not in the report, because of ``--limit``.
@@ -183,16 +184,14 @@ def _cell(result: StageResult | None, current: Current | None, now: str, run_id:
     if result is None:
         return {"status": contract.NOT_RUN, "finished_at": None, "age_s": None, "duration_s": None, "old": False,
                 "this_run": False, "changes": [], "stale": None, "checks": {}, "error": None}
-    counts: dict[str, int] = {}
-    for check in result["checks"]:
-        counts[check["status"]] = counts.get(check["status"], 0) + 1
     changes = currency.changes(result, current) if current else []
     age = age_s(result["finished_at"], now)
     return {"status": contract.STALE if changes and result["status"] != contract.FAILED else result["status"],
             "finished_at": result["finished_at"], "age_s": age, "duration_s": result.get("duration_s"),
             "old": age is not None and age > max_age_h * 3600,
             "this_run": bool(run_id) and result.get("run_id") == run_id, "changes": changes,
-            "stale": currency.sentence(changes) if changes else None, "checks": counts, "error": result["error"]}
+            "stale": currency.sentence(changes) if changes else None,
+            "checks": Counter(check["status"] for check in result["checks"]), "error": result["error"]}
 
 
 def _stale(stage: str, cell: Cell) -> list[CheckOutcome]:

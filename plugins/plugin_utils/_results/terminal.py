@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a run on the terminal: what is wrong, in a form that a thousand hosts do not make longer."""
+"""The text at the end of a run: the verdict, failures and warnings, grouped so that it is short for many hosts."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
-# Begins the message of each check that is not run because check mode changes nothing.
+# The beginning of the message of each check that is not run in check mode.
 WOULD = "Without --check, the run would"
 # The remedy for NPUs that another deployment of this collection uses, for example because plan_model was changed.
 OTHER_DEPLOYMENT = (

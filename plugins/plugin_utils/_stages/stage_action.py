@@ -116,15 +116,21 @@ class StageAction(ActionBase):
                 raise _role_inputs.BadInput(" ".join(mistakes.values()))
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
-        except AnsibleConnectionFailure as lost:
-            record = replace(record, reachable=False,
-                             failure=f"{self.host} is not reachable: {self.masked(error_line(lost))}")
-        except (AnsibleActionFail, ValueError) as mistake:
-            record = replace(record, failure=self.masked(error_line(mistake)))
         except Exception as error:
-            # A node may return data in any format. Data that cannot be used is a finding about this node.
-            record = replace(record, failure=f"{self.host} cannot be observed: {self.masked(unexpected(error))}")
+            record = replace(record, reachable=not isinstance(error, AnsibleConnectionFailure),
+                             failure=self.problem(error))
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
+
+    def problem(self, error: Exception) -> str:
+        """Return the reason why the node could not be observed.
+
+        A node may return data in any format. Data that cannot be used is a finding about this node.
+        """
+        if isinstance(error, AnsibleConnectionFailure):
+            return f"{self.host} is not reachable: {self.masked(error_line(error))}"
+        if isinstance(error, (AnsibleActionFail, ValueError)):
+            return self.masked(error_line(error))
+        return f"{self.host} cannot be observed: {self.masked(unexpected(error))}"
 
     def observation(self) -> dict[str, Any]:
         """Call the module that the judge requests, and return its return values."""
@@ -187,20 +193,20 @@ class StageAction(ActionBase):
 
     def _call(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a module. If the lease of the node belongs to a run that is over, call it again to take the lease."""
-        gone: list[str] = []
+        ended: list[str] = []
         while True:
             returned: dict[str, Any] = self._execute_module(
                 module, module_args=dict(arguments), task_vars=self.task_vars)
             holder = returned.get("holder")
             if not holder:
                 return returned
-            if holder["run"] in gone or not run.has_ended(holder):
+            if holder["run"] in ended or not run.has_ended(holder):
                 raise AnsibleActionFail(f"{self.host}: {returned['msg']}")
-            gone.append(holder["run"])
-            pass_lease(self._task, self.host, self.context.plan["docker_socket"], gone)
+            ended.append(holder["run"])
+            pass_lease(self._task, self.host, self.context.plan["docker_socket"], ended)
 
     def masked(self, text: str) -> str:
-        """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
+        """Return text from a node, with the secrets of this run and anything that looks like a secret masked."""
         return redact(text, self.secrets)
 
     def judge_and_record(self, record: store.ObservationRecord, surveyed: bool = False,
@@ -296,8 +302,8 @@ class StageAction(ActionBase):
                         faults[host] = self.masked(unexpected(error))
                 if not faults:
                     raise
-            sound = {host: observed for host, observed in observations.items() if host not in faults}
-            return {**_parts(make(sound) if sound else {}), **{host: {"fault": why} for host, why in faults.items()}}
+            usable = {host: observed for host, observed in observations.items() if host not in faults}
+            return {**_parts(make(usable) if usable else {}), **{host: {"fault": why} for host, why in faults.items()}}
 
         observers = {self.plans.observer(host, self.stage, self.play_hosts): None for host in self.play_hosts}
         part = self.records.survey(self.observer, observers, self.stage, self._task._uuid, without_faulty, phase)
@@ -317,13 +323,13 @@ def hold_lease(records: store.Records) -> None:
                                 f"user.") from error
 
 
-def pass_lease(task: Any, host: str, docker_socket: str, gone: Iterable[str] = ()) -> None:
+def pass_lease(task: Any, host: str, docker_socket: str, ended: Iterable[str] = ()) -> None:
     """Let the modules of a task hold the lease of the node, except in check mode and if it runs on another host.
 
-    :param gone: the ids of runs whose process has ended.
+    :param ended: the ids of runs whose process has ended.
     """
     if not task.check_mode and task.delegate_to in (None, host):
-        request = {**run.RUN, "docker_socket": docker_socket, "gone": list(gone)}
+        request = {**run.RUN, "docker_socket": docker_socket, "gone": list(ended)}
         task.environment = [*(task.environment or ()), {lease.VARIABLE: json.dumps(request)}]
 
 
@@ -374,6 +380,6 @@ def summary(result: contract.StageResult, failed: list[str]) -> str:
     if failed:
         return "%d of %d checks failed on %s. %s" % (
             len(failed), len(result["checks"]), result["host"], " | ".join(failed))
-    others = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
+    warnings = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
     return "%s: %s, %d checks%s" % (
-        result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(others) if others else "")
+        result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(warnings) if warnings else "")

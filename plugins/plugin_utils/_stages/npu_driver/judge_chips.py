@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, other_deployment
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import few
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation, NpuSmi
@@ -59,8 +60,7 @@ def _observed(context: Context) -> NpuObservation:
 
 def _durations(calls: Iterable[OutcomeSummary]) -> str:
     slowest = sorted(calls, key=lambda call: -call["duration_s"])
-    more = " and %d more" % (len(slowest) - 3) if len(slowest) > 3 else ""
-    return ", ".join("%s %.1f s" % (call["command"], call["duration_s"]) for call in slowest[:3]) + more
+    return few(["%s %.1f s" % (call["command"], call["duration_s"]) for call in slowest], 3)
 
 
 # Chips ------------------------------------------------------------------------------------------------------------

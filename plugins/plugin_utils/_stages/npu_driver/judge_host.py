@@ -21,16 +21,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.dri
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
 
-    class RoundTrip(TypedDict):
-        """Start and end of the module call on the clock of the controller, in seconds since the epoch."""
-
-        sent_at: float
-        received_at: float
-
     class NodeObservation(NpuObservation, total=False):
         """The return values of npu_info, with the time of the call."""
 
-        round_trip: RoundTrip
+        #: Start and end of the call by the clock of the controller, ``{"sent_at", "received_at"}``, in seconds since
+        #: the epoch.
+        round_trip: dict[str, float]
 
 
 class Cluster(TypedDict):

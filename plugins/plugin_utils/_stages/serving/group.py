@@ -101,15 +101,13 @@ def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = 
     :param missing: members that were removed from the run before they started. Their notes are outdated.
     :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
-    left: Note = {"state": FAILED, "reason": "it left the run before it was started"}
-    members: list[FailedMember] = []
-    for member in group["members"]:
-        host = member["host"]
-        note = left if host in missing else notes[host]
-        members.append({"host": host, **note})
+    removed: Note = {"state": FAILED, "reason": "it was removed from the run before it was started"}
+    hosts = [member["host"] for member in group["members"]]
+    members: list[FailedMember] = [
+        {"host": host, **(removed if host in missing else notes[host])} for host in hosts]
     failed = [member for member in members if member["state"] in (FAILED, LATE)]
     waiting = [member for member in members if member["state"] != READY]
     if timed_out and not failed:
-        failed = [{**member, "state": LATE, "reason": member["reason"] or "it reported nothing more"}
+        failed = [{**member, "state": LATE, "reason": member["reason"] or "it did not report its state in time"}
                   for member in waiting]
     return bool(failed) or not waiting, failed

@@ -12,12 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import (
-    KEPT,
-    PREVIOUS,
-    base_name,
-    is_instance,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import KEPT, PREVIOUS, base_name, is_instance
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
@@ -78,6 +73,9 @@ class RunningPlan(TypedDict, total=False):
     image: dict[str, str]
     #: ``{"served_name": name}``
     model: dict[str, str | None]
+
+
+_LAUNCHER = "the launcher"
 
 
 def deployment_name(plan: Plan) -> str:
@@ -149,18 +147,22 @@ def _differences(container: DeployedContainer, instance: Instance) -> str:
     """Return the options of the command of a container that differ from the plan."""
     found, planned = _options(container["command"]), _options(instance["launcher"] + instance["command"])
     return ", ".join(
-        "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
+        # Launchers are scripts, which are too long for a sentence.
+        "it has another launcher" if name == _LAUNCHER
+        else "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
         for name in sorted({*found, *planned}) if found.get(name) != planned.get(name)) or (
             "other settings than the options of the command")
 
 
 def _options(command: Iterable[str]) -> dict[str, str]:
-    """Return ``{option: value}``. The words before the first option are the value of ``the program``."""
+    """Return ``{option: value}``. The words before ``serve`` are the launcher, those after it are the model."""
     found: dict[str, str] = {}
-    name = "the program"
+    name = _LAUNCHER
     for word in command:
         if word.startswith("--"):
             name, word = word, ""
+        elif name == _LAUNCHER and word == "serve":
+            name, word = "the model", ""
         found[name] = (found.get(name, "") + " " + word).strip()
     return found
 

@@ -54,7 +54,7 @@ CHECKS = (
     Check("quantization_names", CRITICAL, "The quantization description has the tensor names that vLLM Ascend expects",
           "Quantize again with the transformers version that msModelSlim's recipe requires (4.49.0)."),
     Check("quantization_types", CRITICAL, "Layers that vLLM fuses have the same quantization type",
-          "Quantize again with one type for q, k, v and one for gate, up of a layer."),
+          "Quantize again with one type for q, k and v of a layer, and one for gate and up."),
     Check("tokenizer", CRITICAL, "The release can load the class of the tokenizer",
           "Save the tokenizer with transformers 4, or take tokenizer_config.json from the original model."),
     Check("shared_folder", CRITICAL, "The node mounts the folder that the staging node writes to",
@@ -83,7 +83,6 @@ RETURNED = ()
 
 
 def check_inputs(context: Context) -> Iterator[str]:
-    """Yield a sentence per mistake in the inputs."""
     inputs, model = context.inputs, context.plan["model"]
     source, endpoint = inputs["weights_source"], inputs["weights_hub_endpoint"]
     if source == "http" and not endpoint:

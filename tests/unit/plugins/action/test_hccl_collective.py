@@ -148,8 +148,8 @@ def test_obstacle_on_one_node_prevents_the_run_on_all_nodes(cluster, change, var
 @pytest.mark.parametrize(("result", "reason"), [
     (failed(), "RuntimeError: out of memory"),
     ({"status": 124, "failed": True, "container": {"Output": ""}}, "timed out"),
-    ({"failed": True, "msg": "no such image"}, "the container could not be run on node2: no such image"),
-    (AnsibleConnectionFailure("timed out"), "RuntimeError: node2 is not reachable: timed out"),
+    ({"failed": True, "msg": "no such image"}, "node2 could not run the container: no such image"),
+    (AnsibleConnectionFailure("timed out"), "node2 is not reachable: timed out"),
 ])
 def test_failure_is_saved_and_the_host_does_not_fail(cluster, result, reason):
     cluster.returned["node2", 3] = result

@@ -71,7 +71,7 @@ def test_changed_api_key_causes_a_restart_of_all_members(act):
 
 def test_member_that_left_the_run_prevents_the_decision(act):
     act("node1", "prepared", secrets="key-1")
-    with pytest.raises(AnsibleActionFail, match=r" these hosts left the run before their part was prepared: node2;"):
+    with pytest.raises(AnsibleActionFail, match=r" hosts were removed from the run before they were prepared: node2;"):
         act("node1", "decided")
 
 
@@ -82,5 +82,5 @@ def test_notes_of_an_earlier_run_are_ignored(act, monkeypatch):
     monkeypatch.setattr(run, "RUN_ID", "the next run")
     act.observe("node1")
     act("node1", "prepared", secrets="key-1")
-    with pytest.raises(AnsibleActionFail, match="part was prepared: node2;"):
+    with pytest.raises(AnsibleActionFail, match="before they were prepared: node2;"):
         act("node1", "decided")

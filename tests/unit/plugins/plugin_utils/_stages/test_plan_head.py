@@ -42,7 +42,7 @@ def test_defaults():
     ("deployment", {"plan": valid(serving_replicas=2)},
      "Qwen2.5-VL-32B-Instruct-w8a8 as qwen25_vl, 2 instances per node with 2 NPUs"),
     ("URL", {"plan": valid(serving_replicas=2)}, "http://192.0.2.11:8888, http://192.0.2.11:8889"),
-    ("URL", {"plan": valid_group("data_parallel")["node2"]}, "none, another node has the API"),
+    ("URL", {"plan": valid_group("data_parallel")["node2"]}, "none, another node serves the API"),
     ("topology", {"plan": valid_group("data_parallel")["node2"]}, "data_parallel of node1, node2"),
     ("image", {"image_registry_mirror": "mirror:5000"}, "mirror:5000/ascend/vllm-ascend:v0.11.0rc1"),
     ("image", {"plan": valid(image_digest=DIGEST)}, f"quay.io/ascend/vllm-ascend@{DIGEST}"),
@@ -63,7 +63,7 @@ def test_defaults():
      "200 requests per instance at 1/s (prompts of /p.jsonl, 128 generated tokens), 1 x instance, about 4 min"),
     ("measured", {"benchmark_repeats": 1, "balancer_enabled": True, "hosts": ["node2"]},
      "200 requests per instance at 1/s (200 random tokens, 128 generated tokens), 1 x instance, about 4 min; not "
-     "through the balancer, because this run lacks node1"),
+     "through the balancer, because this run does not include node1"),
     # 100 rounds of 2 requests take 100 * 5.12 s.
     ("measured", {"benchmark_request_rate": "inf", "benchmark_max_concurrency": 2, "benchmark_repeats": 1},
      "200 requests per instance at inf/s (200 random tokens, 128 generated tokens), 1 x instance, about 9 min"),

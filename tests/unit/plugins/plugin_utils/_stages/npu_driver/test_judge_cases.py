@@ -244,7 +244,7 @@ def test_podman_instead_of_docker_is_reported(docker):
     engine = {"docker_engine": {"error": str(caught.value)}}
     checks = judged(changed(engine))
     assert check_named(checks, "docker_engine")["status"] == "failed"
-    assert "Podman 5.1.2 takes the place of Docker" in check_named(checks, "docker_engine")["message"]
+    assert "Podman 5.1.2 provides" in check_named(checks, "docker_engine")["message"]
 
 
 def test_image_without_a_creation_time_is_read(docker):

@@ -95,8 +95,7 @@ def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
     (["rootless"], None, "rootless", "plan_docker_socket"),
 ])
 def test_unsuitable_security_option_of_docker_causes_a_warning(options, selinux, subject, remedy):
-    checks = judged(changed({"docker_engine|security_options": options, "system|selinux": selinux,
-                             "docker_engine|live_restore": True, "docker_engine|default_runtime": "ascend"}))
+    checks = judged(changed({"docker_engine|security_options": options, "system|selinux": selinux}))
     assert faults(checks) == ({("docker_engine_setup", subject): "warned"} if subject else {})
     assert remedy is None or remedy in check_named(checks, "docker_engine_setup")["remedy"]
 

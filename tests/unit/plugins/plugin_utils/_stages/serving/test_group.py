@@ -117,4 +117,4 @@ def test_member_that_left_the_run_counts_as_failed():
     notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
     assert group.outcome(GROUP, notes, ["node2"]) == (True, [
         {"host": "node1", "state": "failed", "reason": "exit code 1"},
-        {"host": "node2", "state": "failed", "reason": "it left the run before it was started"}])
+        {"host": "node2", "state": "failed", "reason": "it was removed from the run before it was started"}])

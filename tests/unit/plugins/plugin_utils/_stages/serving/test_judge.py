@@ -549,5 +549,5 @@ def test_group_that_is_not_ready_in_time_is_not_reported_as_stopped():
 
 def test_group_check_is_not_run_if_the_role_did_not_wait_for_the_group():
     assert group_checks("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
-    waited = {"failed_instances": [], "failed_members": []}
+    waited = {"seconds": 0, "failed_instances": [], "failed_members": []}
     assert group_checks("node1", node("node1", {"check_mode": True, "waited": waited}))["group"][0] == "not_run"

@@ -68,7 +68,8 @@ def test_difference_from_the_plan_is_a_reason_to_replace_the_service(plan, chang
     (lambda command: (command.__setitem__(command.index("--max-num-seqs") + 1, "60"), command.append("--enable-x")),
      "(--enable-x is set instead of not set, --max-num-seqs is 60 instead of 30)"),
     (lambda command: command.pop(), "(--no-enable-prefix-caching is not set instead of set)"),
-    (lambda command: command.insert(command.index("vllm"), "sh"), " is /bin/bash -c "),
+    (lambda command: command.insert(command.index("vllm"), "sh"), "(it has another launcher)"),
+    (lambda command: command.__setitem__(command.index("serve") + 1, "/b"), "(the model is /b instead of /"),
     (lambda command: None, "(other settings than the options of the command)"),
 ])
 def test_reason_names_what_differs(change, difference):
