@@ -283,7 +283,8 @@ def node_vars(tmp_path, play_hosts=None, **text):
 
 def test_deployments_of_a_node_share_it(act, tmp_path):
     variables = node_vars(tmp_path)
-    one, two = act(**variables), act(**{**variables, **variables["hostvars"]["text"]})
+    of_roles = {"plan_node": "", "serving_port": 8888, "serving_hccl_port_base": ""}  # in the variables of each task
+    one, two = act(**variables, **of_roles), act(**{**of_roles, **variables, **variables["hostvars"]["text"]})
     assert [found["plan"]["instances"][0]["npus"] for found in (one, two)] == [[0, 1], [2]]
     assert [found["plan"]["node"] for found in (one, two)] == ["node1", "node1"]
     assert one["plan"]["neighbors"] == {"text": "vllm-ascend-qwen3-8b-text"}

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
+import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.plan_head import TITLES, head, rows
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid, valid_group
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import defaults
 
 DIGEST = "sha256:" + 64 * "a"
@@ -89,3 +93,11 @@ def test_head_is_short_for_any_number_of_nodes():
     assert len(lines) == 25
     assert lines[1:4] == [
         "  URL          URL 0 (on n0)", "               URL 1 (on n1)", "               and 98 others"]
+
+
+def test_duration_is_within_a_factor_of_two_of_a_run_on_the_bed():
+    run = json.loads((ROOT / "tests/data/results/benchmark.json").read_text("utf-8"))
+    inputs = yaml.safe_load((ROOT / "inventories/simulated/group_vars/npu_nodes/testbed.yml").read_text("utf-8"))
+    measured = texts(**{name: value for name, value in inputs.items() if name.startswith("benchmark_")})["measured"]
+    planned_s = int(re.search(r"about (\d+) s", measured)[1])
+    assert planned_s / 2 <= run["duration_s"] <= planned_s * 2
