@@ -34,15 +34,18 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="hccl",
                    step={"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"})
         step, inputs = self.args["step"], self.inputs
-        record = self.records.read_observation(self.host, "hccl")
+        record = self.records.read_observation(self.observer, "hccl")
         if record is None or record.failure:
             return dict(NOTHING_DONE)
         results = cast("Collective", record.observed.get("collective") or {"runs": []})
         if step == "resume":
             if not results.get("waits_for_image"):
                 return dict(NOTHING_DONE)
-            self._save(record, self._observe_again())
+            if self.observer == self.host:
+                self._save(record, self._observe_again())
             return {"changed": False, "resumed": True, "rounds": []}
+        if self.observer != self.host:
+            return dict(NOTHING_DONE)
         chosen = self._rounds(step)
         if step == "run":
             results["obstacle"], results["waits_for_image"] = chosen["obstacle"], chosen["waits_for_image"]

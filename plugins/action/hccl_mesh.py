@@ -20,7 +20,7 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="hccl")
         outcome: dict[str, Any] = {"ping": None, "reach": None, "ping_error": None}
         record = self.records.read_observation(self.host, "hccl")
-        if record is None or record.failure:
+        if record is None or record.failure or self.observer != self.host:
             return {"changed": False, "skipped": True, **outcome}
         # The task does not fail, because the stage judges the failures of all nodes together.
         try:

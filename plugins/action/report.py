@@ -89,15 +89,16 @@ class ActionModule(ActionBase):
                       task_vars: dict[str, Any], inputs: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
         """Write all forms of the report, and print its end-of-run text and the result of report_query."""
         notes = records.read_notes([host for host in found if found[host]], "plan")
+        plans = {host: records.read_json(records.folder(host) / "plan.json", ("plan",))
+                 for host, results in found.items() if results}
         summary = report.summarize(
             found, list(found), store.timestamp(), COLLECTION_VERSION, records.read_report(),
             _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)),
             {host: records.read_current(host, results) for host, results in found.items() if results},
             (records.run_id, run.RUN["since"]),
             [host for host in task_vars.get("groups", {}).get("npu_nodes", ()) if host not in found],
-            inputs["report_max_age_h"], inputs["report_fail_on"])
-        plans = {host: records.read_json(records.folder(host) / "plan.json", ("plan",))
-                 for host, results in found.items() if results}
+            inputs["report_max_age_h"], inputs["report_fail_on"],
+            {host: saved["plan"].get("node") for host, saved in plans.items() if saved})
         assets = _role_inputs.collection_root() / "roles" / "report" / "files"
         page = html.page(redact_in(summary, secrets), found,
                          {host: redact_in(saved["plan"], secrets) for host, saved in plans.items() if saved},

@@ -80,4 +80,5 @@ class FilterModule:
                 "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
                 "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,
                 "rollback_steps": replacement.rollback_steps, "unplanned_containers": replacement.unplanned_containers,
+                "without_neighbors": replacement.without_neighbors,
                 "upgrade_steps": replacement.upgrade_steps}

@@ -68,6 +68,8 @@ plan:
   returned: with O(phase=resolve)
 run: {type: str, sample: 20260102T030405Z-1a2b3c4d, returned: with O(phase=resolve), description: "The id of this run of
   Ansible, which is part of the names of temporary files and containers."}
+observers: {type: dict, returned: with O(phase=resolve), description: "C({stage: host}) for the stages that one
+  deployment of a node runs for all of them. C(host) runs it for this host."}
 parts: {type: list, elements: dict, returned: with O(phase=offline), description: "What M(ascend.vllm.offline) needs."}
 inventory: {type: dict, returned: with O(phase=offline), description: "C({host: {input: value}}) for the site."}
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}

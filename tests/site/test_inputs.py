@@ -116,6 +116,16 @@ def test_plan_of_many_nodes_is_one_block_with_a_short_head(tmp_path):
     assert plan.count("vllm serve") == 1
 
 
+def test_sample_of_several_models_has_a_plan_for_each(tmp_path):
+    output = shown("-i", "inventories/deployments", "playbooks/plan.yml", "-e", f"report_path={tmp_path}")
+    assert "w8a8 as qwen25_vl, 2 instances per node with 2 NPUs (on atlas-01, atlas-02)" in output
+    assert "Qwen3-8B as qwen3-8b, 1 instance per node with 1 NPUs (on atlas-02-text)" in output
+    assert "  NPUs         4\n" in output, "the first free NPU of the node"
+    refused = refusal("-i", "inventories/deployments", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
+                      "-e", "serving_port=8888")
+    assert "change serving_port of atlas-02, or serving_port of atlas-02-text" in " ".join(refused.split())
+
+
 @pytest.mark.parametrize("callback", ["ansible.posix.json", "ansible.posix.jsonl"])
 def test_output_of_a_json_callback_can_be_parsed(callback, tmp_path):
     output = shown("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         models: ModelsResponse | None
         completion: Response | None
         progress: str | None  # the progress of a starting instance
+        kv_cache_tokens: int | None  # the KV cache of a ready instance, if its log still contains the number
         causes: list[Diagnosis]  # the causes of a failure
         log: list[str]  # the last lines of the log of a failed instance, with secrets masked
 
@@ -126,8 +127,8 @@ class Observer:
         found = containers.inspect(self.docker, instance["name"])
         seen: InstanceState = {
             "name": instance["name"], "state": MISSING, "reason": "there is no container with this name",
-            "container": found, "health": None, "models": None, "completion": None, "progress": None, "causes": [],
-            "log": []}
+            "container": found, "health": None, "models": None, "completion": None, "progress": None,
+            "kv_cache_tokens": None, "causes": [], "log": []}
         if found is None:
             return seen
         if found["status"] in containers.ENDED or (found["status"] == "created" and found["error"]):
@@ -174,7 +175,8 @@ class Observer:
             return {**failed, "state": STARTING}
         if completion["status"] != 200:
             return self._failed(seen, found, "a completion is refused")
-        return {**seen, "state": READY, "reason": None}
+        return {**seen, "state": READY, "reason": None,
+                "kv_cache_tokens": startup.kv_cache_tokens(self._log(found, found["started_s"]))}
 
     def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
         """Add the causes that are found in the log since the last start of the container, or else in the whole log."""

@@ -20,6 +20,15 @@ _STAGES = (
 )
 
 
+# One line for each engine, as of vLLM 0.8 (vllm/v1/core/kv_cache_utils.py).
+_KV_CACHE = re.compile(r"\bKV cache size: ([0-9,]+) tokens")
+
+
+def kv_cache_tokens(log: str) -> int | None:
+    """Return the number of tokens in the KV cache of an engine, the smallest one, or None if the log lacks it."""
+    return min((int(found.replace(",", "")) for found in _KV_CACHE.findall(log)), default=None)
+
+
 def progress(log: str) -> str | None:
     """Return the last startup stage in the log of a server, such as ``loading weights, 45 %``, or None."""
     found = None

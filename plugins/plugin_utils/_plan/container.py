@@ -46,6 +46,7 @@ _PLOG_LAUNCHER = ["/bin/bash", "-c",
 # The number of ports reserved for HCCL per instance. The vendor requires at least one port per process on an NPU.
 HCCL_PORTS = 16
 HCCL_DEFAULT_PORTS: types.Ports = (60000, 60015)
+HCCL_DEFAULT_NPU_PORTS: types.Ports = (16666, 16666)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
@@ -58,8 +59,8 @@ def usable_npus(hardware: types.Hardware, inputs: Inputs, findings: Findings) ->
     wanted = [int(item) for item in named if item.isdigit() and int(item) in devices]
     if wanted and len(set(wanted)) == len(named):
         return wanted
-    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is "
-                    "%s.", devices[-1], ", ".join(named) or "empty")
+    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from %d to %d, but "
+                    "is %s.", devices[0], devices[-1], ", ".join(named) or "empty")
     return list(devices)
 
 

@@ -86,15 +86,20 @@ def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | 
     inputs = Inputs({**values, **dict.fromkeys(problems, "")}, findings)
     chosen = _choose(catalogue, inputs, findings)
     if chosen is None:
-        missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca",
-                                 "docker_socket", "memory", "health_check"))
-        return cast(types.Plan, {
-            "schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [], "refusals": []}), findings
+        missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca", "node",
+                                 "docker_socket", "state_path", "memory", "health_check"))
+        return cast(types.Plan, {"schema": SCHEMA, **missing, "npus": [], "neighbors": {}, "instances": [],
+                                 "warnings": [], "refusals": []}), findings
     for name, sentence in problems.items():
         findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
     group = groups.resolve_group(catalogue, release, inputs, findings, host, members)
-    return _deployment(catalogue, hardware, release, model, group, inputs, members, findings), findings
+    node = inputs.text("plan_node") or host
+    if host and host != node and group is None:
+        model["container_name"] += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", host)
+    plan = _deployment(catalogue, hardware, release, model, group, inputs, members, findings)
+    plan["node"] = node
+    return plan, findings
 
 
 def _join_hashes(catalogue: types.Catalogue, plan: types.Plan, group: types.Group, members: groups.Members,
@@ -178,7 +183,8 @@ def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findin
 
 def _hardware(name: str, profile: types.HardwareProfile, inputs: Inputs) -> types.Hardware:
     driver = inputs.path("serving_driver_path")
-    return {**profile, "id": name, "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
+    return {**profile, "id": name, "npu_devices": profile.get("device_numbers") or list(range(
+        profile["npus"] * profile["chips_per_npu"])),
             "driver_path": driver, "driver_version_file": driver + "/version.info"}
 
 
@@ -277,8 +283,8 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
     _check_ports(instances, group, findings)
     return {"schema": SCHEMA, "hash": None, "hardware": hardware, "release": release, "model": model, "image": image,
             "patch": patch, "group": group, "ca": None, "docker_socket": inputs.path("plan_docker_socket"),
-            "npus": npus, "memory": memory, "health_check": check, "instances": instances, "warnings": [],
-            "refusals": []}
+            "state_path": inputs.path("serving_state_path"), "node": None, "neighbors": {}, "npus": npus,
+            "memory": memory, "health_check": check, "instances": instances, "warnings": [], "refusals": []}
 
 
 def _instance_hash(instance: types.Instance, image: types.Image, weights_digest: str) -> str:

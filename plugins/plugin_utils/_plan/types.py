@@ -48,6 +48,8 @@ class HardwareProfile(TypedDict):
     name: str
     npus: int
     chips_per_npu: int
+    #: N of each ``/dev/davinciN``; missing if they are the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
+    device_numbers: NotRequired[list[int]]
     #: Names that ``npu-smi info`` prints for a chip of this hardware.
     chip_names: list[str]
     #: HBM of one chip in MB.
@@ -349,7 +351,7 @@ class Hardware(HardwareProfile):
     """The hardware profile of the node, its device files and its driver."""
 
     id: str
-    #: Every N for which the node has a ``/dev/davinciN``: the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
+    #: Every N for which the node has a ``/dev/davinciN``.
     npu_devices: list[int]
     #: Folder of the Ascend driver on the node.
     driver_path: str
@@ -580,6 +582,12 @@ class Plan(TypedDict):
     ca: str | None
     #: Unix socket of the Docker engine on the node.
     docker_socket: str
+    #: Folder on the node for patched files and secrets.
+    state_path: str
+    #: Name of the node (plan_node).
+    node: str | None
+    #: ``{host: name of its first container}`` of the other deployments on the node.
+    neighbors: dict[str, str]
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).
     npus: list[int]
     #: None in a refused plan.

@@ -73,7 +73,8 @@ def page(summary: report.Report, results: report.Results, plans: Mapping[str, Pl
     data = {
         "stages": contract.STAGES, "findings": groups, "sections": sections, "unreadable": sorted(source.unreadable),
         "hosts": [[host, [[cell["status"], cell["finished_at"], cell["checks"], cell["error"] or cell["stale"],
-                           cell["old"]] for cell in cells.values()]] for host, cells in summary["hosts"].items()],
+                           cell["old"]] for cell in cells.values()], summary["nodes"].get(host)]
+                  for host, cells in summary["hosts"].items()],
     }
     slots = {
         **assets, "headline": html.escape(wording.headline(summary)), "status": html.escape(summary["status"]),

@@ -24,7 +24,7 @@ def to_markdown(report: Report) -> str:
         lines += ["- Plan %s" % shown(", ".join(report["plan_hashes"]))]
     lines += ["- " + shown(service) for service in wording.services(report)]
     lines += ["", "## Stages", "", *_table(["host", *contract.STAGES], [
-        [host, *(wording.mark([cells[stage]]) for stage in contract.STAGES)]
+        [wording.place(report, host), *(wording.mark([cells[stage]]) for stage in contract.STAGES)]
         for host, cells in report["hosts"].items()])]
     lines += _findings(report, "Failed checks", (contract.FAILED,))
     lines += _findings(report, "Stale results", (contract.STALE,))

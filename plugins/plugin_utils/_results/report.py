@@ -99,6 +99,8 @@ class Report(TypedDict):
     plan_hashes: list[str]
     #: ``{host: {stage: cell}}``, with all stages for each host.
     hosts: dict[str, dict[str, Cell]]
+    #: ``{host: node}`` of the deployments whose node has several, or another name.
+    nodes: dict[str, str]
     #: ``{host: what is on it}``, with which results are compared.
     deployed: dict[str, Current]
     #: Hosts with a result that is passed, warned or waived, and none that is failed or stale.
@@ -116,14 +118,18 @@ class Report(TypedDict):
 def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str, last: Report | None = None,
               plan_warnings: Sequence[str] = (), current: Mapping[str, Current] | None = None,
               run: tuple[str | None, str | None] = (None, None), left_out: Sequence[str] = (), max_age_h: float = 24,
-              fail_on: Collection[str] = (contract.FAILED,)) -> Report:
+              fail_on: Collection[str] = (contract.FAILED,), nodes: Mapping[str, str | None] | None = None) -> Report:
     """Return the report.
 
     :param hosts: all expected hosts, in the order of the report. :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
     :param current: ``{host: what is on it}``. The results of other hosts are compared with nothing.
     :param run: the id and the start of this run. :param left_out: the nodes of the inventory that it does not include.
+    :param nodes: ``{host: node}`` (plan_node). The deployments of a node follow each other in the report.
     """
+    on = {host: (nodes or {}).get(host) or host for host in hosts}
+    first = {node: number for number, node in reversed(list(enumerate(on.values())))}
+    hosts = sorted(hosts, key=lambda host: first[on[host]])
     current = current or {}
     results = [(host, found.get(host, {})) for host in hosts]
     every = [result for _host, stages in results for result in stages.values()]
@@ -159,6 +165,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
         "models": sorted({result["model"] for result in every if result["model"]}),
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
         "hosts": cells,
+        "nodes": {host: node for host, node in on.items() if node != host or list(on.values()).count(node) > 1},
         "deployed": {host: current[host] for host in hosts if host in current},
         "passing_hosts": [host for host, each in statuses.items() if _worst(each) not in FAIL_ON],
         "failing_hosts": [host for host, each in statuses.items() if contract.FAILED in each],

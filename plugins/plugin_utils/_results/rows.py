@@ -87,6 +87,13 @@ def services(result: StageResult, last: Iterable[Service]) -> Iterator[Service]:
 def figures(host: str, result: StageResult) -> Iterator[Figure]:
     for row in result["observed"].get("figures", ()):
         yield {"host": host, "name": str(row["name"]), "value": _as_number(row["value"]), "unit": str(row["unit"])}
+    planned = result["observed"].get("planned_kv_cache_tokens")
+    for instance in result["observed"].get("instances", ()) if result["stage"] == "serving" else ():
+        if instance.get("kv_cache_tokens"):
+            for name, tokens in ("KV cache of", instance["kv_cache_tokens"]), ("planned KV cache of", planned):
+                if tokens:
+                    yield {"host": host, "name": "%s %s" % (name, instance["name"]), "value": _as_number(tokens),
+                           "unit": "tokens"}
 
 
 def comparisons(host: str, result: StageResult) -> Iterator[Comparison]:

@@ -253,6 +253,18 @@ class Records:
         plan: Plan = saved["plan"]
         return plan
 
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what the first process of this run that needs it makes for all hosts."""
+        path = self.root / f".{name}.json"
+        saved = self._read_run_file(path)[0]
+        if saved is None:
+            with self._lock():
+                saved = self._read_run_file(path)[0]
+                if saved is None:
+                    saved = {"content": make()}
+                    self._write_run_file(path, saved)
+        return cast("dict[str, Any]", saved["content"])
+
     def write_observation(self, host: str, stage: str, record: ObservationRecord) -> Path:
         """Write the observation of a host for the tasks that judge it."""
         return self._write_run_file(self._observed(host, stage), asdict(record))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, wording
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Finding, Report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names, place
 
 # The maximum number of rows of the table, of texts per check, and of services; and of characters per line.
 _ROWS, _TEXTS, _WIDTH = 16, 3, 400
@@ -38,8 +38,9 @@ def table(report: Report) -> list[str]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for host, cells in report["hosts"].items():
         alike.setdefault(tuple(cells[stage]["status"] for stage in contract.STAGES), []).append(host)
-    rows = [[names(hosts, report["hosts"], 3), *(mark([report["hosts"][host][stage] for host in hosts])
-                                                 for stage in contract.STAGES)] for hosts in alike.values()]
+    rows = [[names([place(report, host) for host in hosts], report["hosts"], 3), *(
+        mark([report["hosts"][host][stage] for host in hosts]) for stage in contract.STAGES)]
+        for hosts in alike.values()]
     more = [f"… and {len(rows) - _ROWS} more rows in report.md"] if rows[_ROWS:] else []
     return _text.table([["host", *contract.STAGES], *rows[:_ROWS]]) + more
 

@@ -87,6 +87,11 @@ def _ages(seconds: Iterable[int | None]) -> str:
     return " to ".join(dict.fromkeys(age(each) for each in (min(known), max(known)))) if known else ""
 
 
+def place(report: Report, host: str) -> str:
+    """Return the name of a host, after that of its node if it is a deployment on a node with several."""
+    return "%s / %s" % (report["nodes"][host], host) if host in report.get("nodes", {}) else host
+
+
 def names(found: Iterable[str], hosts: Collection[str], limit: int = 8) -> str:
     """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report."""
     each = list(dict.fromkeys(found))

@@ -20,8 +20,9 @@ TITLES = ("URL", "balancer", "deployment", "image", "weights", "topology", "meas
 # Lines per title. All titles and the heading are at most 25 lines.
 _LINES = 3
 # Assumptions about a client of a benchmark: the seconds until it sends its first request, and the seconds per output
-# token of a request. On the test bed, a client needs 20 to 26 s before its first request.
-_START_S, _TOKEN_S = 20, 0.04
+# token of a request. On the test bed, a client needs 20 to 26 s before its first request. The stage needs 12 to 15 s
+# before and after its clients.
+_START_S, _TOKEN_S, _STAGE_S = 20, 0.04, 12
 
 
 def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers: Sequence[str],
@@ -80,7 +81,7 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
     run_s = _START_S + (1 + inputs["benchmark_warmup_prompts"]) * tokens_s + max(prompts / rate, rounds * tokens_s)
     runs = inputs["benchmark_repeats"] * len(inputs["benchmark_tools"]) * sum(
         len(serving_instances(plan)) if target == targets.INSTANCE else 1 for target in chosen)
-    seconds = runs * run_s
+    seconds = _STAGE_S + runs * run_s
     more = [inputs["benchmark_sweep"]] * (inputs["benchmark_sweep"] != "none") + list(inputs["benchmark_offline"])
     images = inputs["benchmark_images_per_request"] if inputs["benchmark_dataset"] == "random-mm" else 0
     shape = "%d random tokens%s" % (

@@ -29,6 +29,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run, store
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
@@ -80,16 +81,26 @@ class StageAction(ActionBase):
         self.records = store.Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
                                      warn=self.warn)
         self.clock = time.monotonic()
+        self.plans = Plans(self._templar, task_vars, self.records)
+        self.play_hosts: list[str] = task_vars.get("ansible_play_hosts", [self.host])
+        plan = self.args["plan"] or self.plans[self.host]
         self.context = Context(
-            host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
-            inputs=self.inputs, measured=self.args.get("measured") or {}, phase=self.args.get("phase") or "",
-            failure=self.args.get("failure"), check_mode=self._task.check_mode,
-            forks=int(task_vars.get("ansible_forks", 5)),
-            play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
+            host=self.host, plan=plan, inputs=self.inputs, measured=self.args.get("measured") or {},
+            phase=self.args.get("phase") or "", failure=self.args.get("failure"), check_mode=self._task.check_mode,
+            forks=int(task_vars.get("ansible_forks", 5)), play_hosts=len(self.play_hosts))
         if self.CHANGES:
             hold_lease(self.records)
         if self.CHANGES and self.stage not in OBSERVING:
             pass_lease(self._task, self.host, self.context.plan["docker_socket"])
+        #: The host that observes the node for this host.
+        self.observer = self.plans.observer(self.host, self.stage, self.play_hosts)
+        self.context = replace(self.context, node_plans=self._node_plans(plan))
+
+    def _node_plans(self, plan: Plan) -> list[Plan]:
+        """Return the plans of the deployments for which this host observes the node, its own first."""
+        others = [name for name in self.play_hosts if name != self.host and name in plan.get("neighbors", ())]
+        return [plan, *(self.plans[name] for name in others
+                        if self.plans.observer(name, self.stage, self.play_hosts) == self.host)]
 
     def observe(self) -> store.ObservationRecord:
         """Observe the node. If the node is unreachable or the module fails, the record contains the reason."""
@@ -212,7 +223,8 @@ class StageAction(ActionBase):
         if not record.failure:
             try:
                 found = store.json_data(self.judge.judge(replace(
-                    self.context, observed=record.observed, survey=self._survey() if surveyed else None)))
+                    self.context, host=self.observer, observed=record.observed,
+                    survey=self._survey() if surveyed else None)))
             except Exception as error:
                 record = replace(record, failure=self.context.failure or (
                     f"The observation of {self.host} cannot be judged: {self.masked(unexpected(error))}"))
@@ -293,8 +305,8 @@ class StageAction(ActionBase):
             usable = {host: observed for host, observed in observations.items() if host not in faults}
             return {**_parts(make(usable) if usable else {}), **{host: {"fault": why} for host, why in faults.items()}}
 
-        part = self.records.survey(self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
-                                   without_faulty, phase)
+        observers = {self.plans.observer(host, self.stage, self.play_hosts): None for host in self.play_hosts}
+        part = self.records.survey(self.observer, observers, self.stage, self._task._uuid, without_faulty, phase)
         if "fault" in part:
             raise ValueError(part["fault"])
         return part["part"]

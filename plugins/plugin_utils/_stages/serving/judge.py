@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
@@ -191,7 +190,9 @@ def request(context: Context) -> Request:
     """Return the request for the prerequisites or, for the previous service, for its state."""
     if context.phase in (ROLLED_BACK, RESTORED):
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
-    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
+    memory = context.plan["memory"]
+    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs),
+                   noted={"planned_kv_cache_tokens": memory.get("tokens") if memory else None})
 
 
 def survey(observations: Mapping[str, judging.Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -360,7 +361,7 @@ def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> N
         path, found, container = device_path(device), describe_holder(holder), holder["container"]
         checks.expect("devices_free", False, "free, or held by " + npus[device], found, path,
                       "%s is held by %s" % (path, found),
-                      judging.OTHER_DEPLOYMENT if container and labels.own(container["labels"]) else None)
+                      judging.other_deployment(container, plan))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 

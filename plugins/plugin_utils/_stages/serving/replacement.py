@@ -97,6 +97,13 @@ def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[Depl
     return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
+def without_neighbors(names: Iterable[str], plan: Plan) -> list[str]:
+    """Return the names of containers that do not belong to another deployment on the node of the plan."""
+    others = list(plan["neighbors"].values())  # a template passes values that can be read only once
+    return [name for name in names
+            if not any(is_instance(base_name(name).removesuffix(KEPT), other) for other in others)]
+
+
 def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = False) -> list[str]:
     """Return the names of containers that are instances of this deployment, but no longer planned.
 

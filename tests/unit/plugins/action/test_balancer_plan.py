@@ -133,3 +133,10 @@ def test_node_that_is_not_behind_the_balancer_does_not_belong_to_another_deploym
 def test_balancers_of_two_deployments_on_one_host_are_refused(resolve):
     with pytest.raises(AnsibleActionFail, match="balancer_hosts names node1 on node1 and on node2, which are in diff"):
         resolve(deployments("node1", node2={"balancer_hosts": ["node1"]}))
+
+
+def test_balancers_of_two_deployments_on_one_node_are_refused(resolve):
+    apart = {"plan_node": "node1", "ansible_host": "10.0.0.1", "serving_port": 9000, "serving_hccl_port_base": 61000,
+             "plan_model": "qwen3_8b"}
+    with pytest.raises(AnsibleActionFail, match="balancer_hosts names node1 on node1 and on node2, which are in diff"):
+        resolve(deployments("node1", node2=apart))

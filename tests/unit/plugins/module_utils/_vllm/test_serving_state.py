@@ -132,6 +132,11 @@ def test_starting_instance_has_the_progress_from_its_log(observe, server):
     assert observe(log="Loading weights took 3 seconds")["progress"] == "weights loaded"
 
 
+def test_ready_instance_has_the_size_of_its_kv_cache_from_its_log(observe):
+    assert observe(log="GPU KV cache size: 458,752 tokens")["kv_cache_tokens"] == 458752
+    assert observe()["kv_cache_tokens"] is None
+
+
 @pytest.mark.parametrize(("restarts", "known", "health", "state"), [
     (1, 0, 503, "failed"),     # crashed since the last observation
     (3, 3, 503, "starting"),   # crashed long ago

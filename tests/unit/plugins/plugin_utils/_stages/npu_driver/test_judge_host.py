@@ -48,6 +48,7 @@ OLDER_SYSTEMS = {
     ({CHIP + "board": {"Compatibility": "NOK"}}, "firmware", None, "failed",
      "driver 25.3.rc1, firmware 25.3.rc1: incompatible according to npu-smi on npu 3"),
     ({"device_nodes|1": None}, "device_nodes", "/dev/davinci1", "failed", "/dev/davinci1 is missing"),
+    ({CHIP + "device": 16}, "npu_numbers", None, "warned", "0, 1, 2, 4, 5, 6, 7, 16"),
     ({"device_nodes|1|type": "file"}, "device_nodes", "/dev/davinci1", "failed", "is a file, not a character device"),
     ({"device_nodes|1|mode": "0060"}, "device_nodes", "/dev/davinci1", "failed", "has mode 0060"),
     ({"paths|0|type": None}, "mount_sources", "/usr/local/dcmi", "failed",
@@ -244,3 +245,10 @@ def test_drift_is_reported_without_a_majority_and_not_run_without_other_nodes():
     assert found == {"kernel": (
         "warned", "kernel differs, without a majority: node1 has 6.6.0, node2 has 5.10.0-182.0.0.95.oe2203sp3.aarch64")}
     assert drift_outcomes(judged(healthy(), peers={}))[None][0] == "not_run"
+
+
+def test_device_files_with_other_numbers_are_named():
+    (found,) = [check for check in judged(changed({"device_nodes|1|path": "/dev/davinci10"}))
+                if check["id"] == "device_nodes"]
+    assert found["subject"] == "/dev/davinci1"
+    assert found["remedy"].startswith("The node has /dev/davinci0, 2, 3, 4, 5, 6, 7, 10: set device_numbers")

@@ -290,6 +290,14 @@ def test_another_deployment_on_the_npus_can_be_replaced(plan, label, remedy):
     assert remedy in check["remedy"]
 
 
+def test_deployment_on_the_same_node_that_has_the_npus_is_named(plan):
+    container = dict(OTHER["container"], labels={labels.INSTANCE: "1"}, name="other-1-previous")
+    found = found_checks({**plan, "neighbors": {"node1-text": "other"}}, {
+        "phase": "before", "device_holders": [dict(OTHER, device=0, container=container)]})
+    [check] = [each for each in found if each["id"] == "devices_free"]
+    assert check["remedy"].startswith("This container is of node1-text on the same node")
+
+
 @pytest.mark.parametrize(("outgoing", "status", "message"), [
     ({"first": 32768, "last": 60999, "reserved": []}, "warned", "HCCL of vllm-ascend-qwen25-vl (60000-60015)"),
     ({"first": 32768, "last": 60010, "reserved": []}, "warned", "(60000-60010)"),

@@ -268,3 +268,10 @@ def test_plan_of_running_containers_has_their_names_and_ports():
     assert secure["url"] == "https://[fd00::1]:8888"
     assert (found["model"], found["image"]) == ({"served_name": "old"}, {"reference": "sha256:i"})
     assert replacement.plan_of_running([], [], "10.0.0.1") == {"instances": []}
+
+
+def test_containers_of_neighbors_are_excluded():
+    ours = ["vision", "vision-1-kept", "text", "text-1", "text-kept", "text-1-previous", "text-2024a", "lost"]
+    plan = {**valid(), "neighbors": {"node1-text": "text"}}
+    assert replacement.without_neighbors(ours, plan) == ["vision", "vision-1-kept", "text-2024a", "lost"]
+    assert replacement.without_neighbors(ours, valid()) == ours
