@@ -66,7 +66,7 @@ def test_error_has_a_kind_a_message_and_the_exit_status(query, result, kind, mes
     assert (error["kind"], error["message"], error["code"]) == (kind, message, result[0])
 
 
-def test_a_busy_tool_is_queried_up_to_four_times():
+def test_busy_tool_is_queried_up_to_four_times():
     busy = (11, "hccn_tool is busy, please try again.\n", "")
     assert run_query("link", busy, busy, UP) == {"status": "UP"}
     run = runner(busy)
@@ -95,7 +95,7 @@ def test_npus_are_queried_in_parallel_each_with_one_query_at_a_time():
     assert not any(overlap)
 
 
-def test_the_remaining_queries_of_a_hung_npu_are_skipped():
+def test_remaining_queries_of_a_hung_npu_are_skipped():
     def run(argv, timeout_s):
         return (None, "", "") if argv[2] == "1" and argv[3] == "-ip" else UP
 
@@ -105,7 +105,7 @@ def test_the_remaining_queries_of_a_hung_npu_are_skipped():
     assert {answer["error"]["kind"] for answer in list(found["1"].values())[3:]} == {"skipped"}
 
 
-def test_a_hung_process_is_killed_after_its_timeout():
+def test_hung_process_is_killed_after_its_timeout():
     started = time.monotonic()
     assert hccn_query.run_bounded(["sleep", "30"], 0.2) == (None, "", "")
     assert time.monotonic() - started < 5

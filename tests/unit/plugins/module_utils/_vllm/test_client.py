@@ -103,7 +103,7 @@ def test_request_can_omit_the_key(serve, key, header):
     assert got[0][1] == header
 
 
-def test_the_wrong_key_differs_from_the_configured_key(serve):
+def test_wrong_key_differs_from_the_configured_key(serve):
     url, got = serve(401, {"error": "Unauthorized"})
     response = Server(url, "secret").send(dict(REQUEST, key="wrong"))
     assert got[0][1] not in (None, "Bearer secret")
@@ -222,7 +222,7 @@ def test_dead_server_is_recorded():
     assert "refused" in response["error"]
 
 
-def test_a_silent_server_causes_a_timeout():
+def test_silent_server_causes_a_timeout():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -265,7 +265,7 @@ def test_no_more_requests_are_sent_to_a_dead_server():
     assert found["answers"]["question"]["sent"] is False
 
 
-def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
+def test_request_that_was_not_sent_does_not_stop_the_others(serve):
     url, got = serve(200, {"data": [{"id": "m"}]})
     beyond = {"id": "beyond", "endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1}
     found = send_all("node1", Server(url), [beyond, dict(REQUEST, id="question")])

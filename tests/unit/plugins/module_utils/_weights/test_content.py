@@ -45,7 +45,7 @@ def model(weight_map, total_size=3):
 COMPLETE = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
 
 
-def test_a_complete_model_has_no_faults(tmp_path):
+def test_complete_model_has_no_faults(tmp_path):
     content = write(tmp_path, **model(COMPLETE), **{
         "config.json": {"architectures": ["Qwen"], "vision_config": {}, "transformers_version": "4.49.0"},
         "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}})
