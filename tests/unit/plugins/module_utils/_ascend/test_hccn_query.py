@@ -184,7 +184,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("query", sorted(OUTPUTS))
-def test_odd_output_is_parsed_or_returned_as_an_error(query):
+def test_damaged_output_is_parsed_or_returned_as_an_error(query):
     rng, text = random.Random(query), OUTPUTS[query]
     outputs = ["", "\0", "\ufffd" * 1000, ":" * 100000, "9" * 100000, text * 1000, text.replace(":", "="),
                text.replace("0", "9" * 5000), text.replace("1", "\u00b2")]
@@ -205,7 +205,7 @@ def test_odd_output_is_parsed_or_returned_as_an_error(query):
 @pytest.mark.parametrize("output", ["", "[", "5", "null", "[5]", "[{}]", '[{"ifname": 5}]', "[" * 100000,
                                     '[{"ifname": "eth0", "flags": 5, "addr_info": [5]}]',
                                     '[{"ifname": "eth0", "linkinfo": [], "addr_info": {"x": 1}}]', "9" * 5000])
-def test_odd_output_of_ip_returns_an_error_or_no_interfaces(output):
+def test_unexpected_output_of_ip_returns_an_error_or_no_interfaces(output):
     found = network_module.host_network(lambda argv, timeout_s: (0, output, ""), 1)
     assert found["interfaces"] == []
     assert found["error"] or output in ("[{}]", '[{"ifname": 5}]')

@@ -155,7 +155,7 @@ def choice(message):
     ({"choices": [], "usage": {"prompt_tokens": 10**30}}, None), (b'{"choices": ' + b"9" * 5000 + b"}", None)])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [200, 500])
-def test_odd_response_is_recorded(serve, body, text, stream, status):
+def test_unexpected_response_is_recorded(serve, body, text, stream, status):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     url, _got = serve(status, b"data: " + raw + b"\n\ndata: [DONE]\n\n" if stream else raw)
     response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
@@ -169,7 +169,7 @@ def test_odd_response_is_recorded(serve, body, text, stream, status):
 
 
 @pytest.mark.parametrize("limit", [10**15, 10**400, -5, 0, "32", 1.5, True, [32], None])
-def test_odd_max_model_len_is_not_used(serve, limit):
+def test_invalid_max_model_len_is_not_used(serve, limit):
     url, got = serve(200, {"data": [{"id": "m", "max_model_len": limit}, {"id": 5}, 5, {"id": ["x"]}]})
     server = Server(url)
     found = server.models()
