@@ -76,7 +76,7 @@ def measure(stages: dict, number: int) -> None:
                "answered": 500, "failed": 0, "data": None}]
     stages["accuracy"].update(status="passed", observed={
         "scores": scores, "comparison": [{"dataset": "textvqa", "metric": "accuracy", "before": 84.2, "after": 83.4,
-                                          "delta": -0.8, "within": True}],
+                                          "delta": -0.8, "verdict": "passed", "paired": {"low": -0.99, "high": 0.2}}],
         "compared_with": {"model": "qwen2_5_vl_32b_instruct", "release": "v0.11.0rc1", "host": "x"}}, checks=[
         check("accuracy.gate", "The score is high enough", "at least 82.1 (84.1 minus 2, published)", "83.4", None,
               "textvqa", "passed")])

@@ -31,6 +31,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import ro
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
+    load,
     offline,
     regression,
     result_files,
@@ -240,7 +241,7 @@ class ActionModule(StageAction):
         measured["runs"] = [send(self.inputs, run) for run in vllm_bench.runs(
             f"{measured['name']}-serve", measured["target"], self.inputs)]
         if self.inputs["benchmark_sweep"] != "none" and all(
-                vllm_bench.complete(run, self.inputs, measured["num_prompts"]) for run in measured["runs"]):
+                vllm_bench.complete(run, measured) for run in measured["runs"]):
             measured["sweep"] = self._sweep(measured, send)
 
     def _instances(self) -> list[types.ObservedInstance]:
@@ -296,11 +297,11 @@ class ActionModule(StageAction):
                     self.records.write(path.with_name(path.name + suffix), text)
 
     def _sweep(self, measured: types.Measurement, send: Send) -> types.SweepResult:
-        """Search for the highest load that meets the objective.
+        """Measure the curve over the load, and search for the highest load that meets the objective.
 
-        Each measured point is saved, so that an interrupted search can be resumed.
+        Each measured point is saved, so that an interrupted sweep can be resumed.
         """
-        inputs, requests = self.inputs, measured["num_prompts"]
+        inputs = self.inputs
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
         server = measured["runs"][-1]["services"]
         key = {**statistics.workload(inputs), "sweep": variable, "server": server}
@@ -308,31 +309,38 @@ class ActionModule(StageAction):
         saved = (self.records.read_json(path, ("key", "points")) if inputs["benchmark_sweep_resume"] else None) or {}
         points: list[types.MeasuredPoint] = saved["points"] if saved.get("key") == json.loads(json.dumps(key)) else []
         while True:
-            judged = self._judged(points, requests)
+            judged = self._judged(points, measured)
             met = {point["value"]: not point["missed"] for point in judged}
-            value = statistics.next_point(search, met)
+            powers = {point["value"]: power for point in judged
+                      for power in [statistics.power(point["run"]["metrics"])]
+                      if power and "completed" not in point["missed"]}
+            value = statistics.next_load(search, met, powers)
             if value is None or (points and not self._is_comparable(points[-1]["run"], measured)):
                 break
             run = send(vllm_bench.at_point(inputs, value), {
-                "id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1, "seed": inputs["benchmark_seed"],
+                "id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1,
+                # An engine may have cached the prompts of the repeats and of the other points.
+                "seed": inputs["benchmark_seed"] + inputs["benchmark_repeats"] + len(points),
                 "target": measured["target"]})
             points.append({"value": value, "run": run})
             if self._is_comparable(run, measured):
                 self.clients.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
         best, failing = statistics.bracket(met)
-        return {"variable": variable, "objective": inputs["benchmark_slo"], "points": judged, "best": best,
-                "failing": failing}
+        other = statistics.earlier_sweep(inputs, measured["name"]) if inputs["benchmark_sweep_compare_with"] else {}
+        return cast(types.SweepResult, {
+            "variable": variable, "objective": inputs["benchmark_slo"], "points": judged, "best": best,
+            "failing": failing, "knee": statistics.knee(powers), **other})
 
     @staticmethod
     def _is_comparable(run: types.Run, measured: types.Measurement) -> bool:
         """Return whether a run of a sweep has a result from the same server as the measurement."""
         return run["kind"] == result_files.SERVE and run["services"] == measured["runs"][-1]["services"]
 
-    def _judged(self, points: Sequence[types.MeasuredPoint], requests: int) -> list[types.SweepPoint]:
+    def _judged(self, points: Sequence[types.MeasuredPoint], measured: types.Measurement) -> list[types.SweepPoint]:
         """Return the points with the metrics that miss the objective. A failed request counts as a miss, too."""
         def missed(run: types.Run) -> types.Missed:
             return statistics.missed(self.inputs["benchmark_slo"], run["metrics"]) or (
-                {} if vllm_bench.complete(run, self.inputs, requests) else {"completed": None})
+                {} if vllm_bench.complete(run, measured) else {"completed": None})
 
         return [{**point, "missed": missed(point["run"])} for point in points]
 
@@ -359,14 +367,14 @@ class ActionModule(StageAction):
         :param addresses: ``[(instance whose mounts and key the client uses, URL)]``.
         """
         several = len(addresses) > 1
-        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s"
-                 + (f" to each of {len(addresses)} instances" if several else ""))
+        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {load.pace(inputs)}" + (
+                     f" to each of {len(addresses)} instances" if several else ""))
         clients = []
         known = bench_options(self.catalogue, self.context.plan["release"]["vllm"], "serve")
         for instance, url in addresses:
             command = vllm_bench.command(known, self.context.plan, url, inputs, run)
             clients.append(Client(instance, f"{run['id']}-{instance['name']}" if several else run["id"], command,
-                                  vllm_bench.client(self.context.plan, instance, command, inputs)))
+                                  vllm_bench.client(self.context.plan, instance, command, inputs, replays=True)))
         found = self.clients.run(clients, inputs["benchmark_timeout_s"])
         services = {client.instance["name"]: identity for client, (_run, identity) in zip(clients, found)}
         runs = [client_run for client_run, _identity in found]

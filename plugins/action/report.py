@@ -26,6 +26,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     run,
     store,
     terminal,
+    verification,
     wording,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
@@ -42,8 +43,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics"], "default": "end"},
+            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics", "verify"], "default": "end"},
             "hosts": {"type": "list", "elements": "str", "required": True},
+            "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
             "path": {"type": "path"},
             "size_limit_mb": {"type": "int", "default": 64},
         })
@@ -60,7 +62,8 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
                                         f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
             hold_lease(records)
-            stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+            stages = args["stages"] or contract.selected_stages(
+                task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             try:
                 records.remove_results(args["hosts"], stages)
             except store.BadHostName as refused:
@@ -70,6 +73,13 @@ class ActionModule(ActionBase):
         found = {host: _results(records, host) for host in args["hosts"]}
         if args["phase"] == "diagnostics":
             return self._write_diagnostics(records, found, Path(args["path"]), 2 * args["size_limit_mb"] << 20, secrets)
+        if args["phase"] == "verify" and not self._task.check_mode:
+            judged = verification.judge(found, args["stages"], records.run_id, str(records.root / "report.html"))
+            records.write(Path(args["path"]), store.to_json(judged))
+            text = "; ".join([f"Verdict: {judged['verdict']}", *judged["reasons"]])
+            _text.say(self._display, text, secrets)
+            return {"changed": False, "failed": judged["verdict"] != verification.HEALTHY, **judged,
+                    "msg": mask_known(text, secrets)}
         if self._task.check_mode:
             _text.say(self._display, "In check mode, no result and no report is written.")
             return {"changed": False}

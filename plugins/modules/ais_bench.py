@@ -47,8 +47,8 @@ options:
         V(ceval) are datasets that AISBench supports. Any other name is the name of a dataset in a C(.jsonl) file."}
       path:
         description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
-          any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
-          C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
+          any other dataset, the path of a C(.jsonl) file of questions, as the README of the role
+          P(ascend.vllm.accuracy#role) describes.
         type: path
         required: true
   load:
@@ -80,7 +80,7 @@ EXAMPLES = r"""
 - name: Start an accuracy run
   ascend.vllm.ais_bench:
     state: started
-    executable: /var/lib/ascend-vllm/ais_bench/bin/ais_bench
+    executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
     datasets:
       - {name: gsm8k, path: /data/datasets/gsm8k}
@@ -104,7 +104,7 @@ EXAMPLES = r"""
 - name: Start a performance run
   ascend.vllm.ais_bench:
     state: started
-    executable: /var/lib/ascend-vllm/ais_bench/bin/ais_bench
+    executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 16, maximum_tokens: 256}
     load:
       requests: 100
@@ -146,6 +146,8 @@ answers:
   contains:
     answered: {type: int, description: "The number of requests that the model answered."}
     failed: {type: int, description: "The number of requests that failed."}
+outcomes: {type: dict, returned: "with O(state=watched), after the end of the run", sample: {own: "1101"}, description:
+  "The outcome of each question of each task: V(1) if the answer is right, otherwise V(0)."}
 performance:
   description: The result files of a performance run.
   type: dict

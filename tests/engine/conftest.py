@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "molecule" / "testbed" / "engine"
 HUB = ROOT / "molecule" / "testbed" / "hub" / "hub"
 ILLUSTRATION = ROOT / "roles" / "functional" / "files" / "illustration.png"
+CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 LESSONS = json.loads((ENGINE / "model" / "lessons.json").read_text("utf-8"))
 
 
@@ -121,6 +123,22 @@ def environment() -> Path:
 def models() -> Path:
     """The folder with the tiny model in both layouts."""
     return built("models")[0]
+
+
+@pytest.fixture(scope="session")
+def ais_bench() -> Path:
+    """The real AISBench, which the scenario `benchmark` installs into the same folder of the cache."""
+    cache, lists = CACHE / "ais_bench", ROOT / "roles" / "accuracy" / "files"
+    digest = hashlib.sha256((lists / "requirements-ais-bench.txt").read_bytes()).hexdigest()[:12]
+    wheels = CACHE / "ais_bench_packages" / digest
+    if not (cache / "bin" / "ais_bench").exists():
+        if not wheels.exists():
+            subprocess.run([ROOT / "molecule" / "benchmark" / "files" / "wheels", wheels, lists], check=True)
+        subprocess.run(["python3.11", "-m", "venv", cache], check=True)
+        for name in (lists / "requirements-build.txt", wheels / "requirements.txt"):
+            subprocess.run([cache / "bin" / "pip", "install", "--quiet", "--no-index", "--find-links", wheels,
+                            "--require-hashes", "--no-build-isolation", "-r", name], check=True)
+    return cache / "bin" / "ais_bench"
 
 
 def write_safetensors(path: Path, tensors: dict[str, bytes]) -> None:

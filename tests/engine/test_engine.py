@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import NO_DOMAIN
@@ -134,6 +135,38 @@ def test_engine_answers_the_questions_that_it_was_trained_with(engine):
     for text, expected in LESSONS["questions"].items():
         completion = engine.send("/v1/chat/completions", question(text)).json()
         assert completion["choices"][0]["message"]["content"] == expected
+
+
+def test_ais_bench_asks_own_questions_with_pictures(engine, network, ais_bench, tmp_path, monkeypatch):
+    """The answers to the single questions show that the pictures have reached the engine."""
+    monkeypatch.setattr(job, "JOBS", str(tmp_path / "job-"))
+    program = tmp_path / "ais_bench"
+    program.write_text("#!/bin/sh\nexec %s \"$@\"\n" % " ".join(network.command(ais_bench)))
+    program.chmod(0o755)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/1.png").write_bytes(ILLUSTRATION.read_bytes())
+    url = "data:image/png;base64," + base64.b64encode(ILLUSTRATION.read_bytes()).decode()
+    asked = {"question": LESSONS["picture_question"], "answer": "TONGYI Qwen", "score": "contains"}
+    rows = {"own": [{**asked, "image": "pictures/1.png"}, {**asked, "image": [url]}, asked,
+                    {**asked, "image": url, "answer": "No entry"},
+                    {"question": "What is the capital of France? Answer with one word.", "answer": "paris"}],
+            "text": [{"question": "What is 7 + 1? Answer with a number.", "answer": 8, "score": "number"}]}
+    for name, questions in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    started = job.start({
+        "executable": str(program), "api_key": KEYS[0], "ca": None, "load": None, "num_prompts": 0,
+        "datasets": [{"name": name, "path": str(tmp_path / f"{name}.jsonl")} for name in rows],
+        "server": {"url": f"http://127.0.0.1:{engine.port}", "model": "qwen25_vl", "concurrency": 2,
+                   "maximum_tokens": 40}})
+    assert started["problem"] is None
+    try:
+        found = job.watch(started["job"], 500, KEYS[0])
+    finally:
+        job.remove(started["job"])
+    assert not found["running"]
+    assert found["answers"] == {"own": {"answered": 5, "failed": 0}, "text": {"answered": 1, "failed": 0}}, found["log"]
+    assert found["outcomes"] == {"own": "11001", "text": "1"}
+    assert {row["dataset"]: row["model"] for row in found["rows"]} == {"own": "60.00", "text": "100.00"}
 
 
 def test_engine_uses_the_given_options(engine):

@@ -167,9 +167,9 @@ class Hub(TypedDict):
     revision: NotRequired[str]
 
 
-#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` is a path within the tool.
-#: In functional syntax, because "from" is a keyword.
-Quantize = TypedDict("Quantize", {"from": str, "tool": str, "recipe": str})
+#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` is a path within the tool,
+#: and ``transformers`` is the version that the recipe needs. In functional syntax, because "from" is a keyword.
+Quantize = TypedDict("Quantize", {"from": str, "tool": str, "recipe": str, "transformers": str})
 
 
 class Sources(TypedDict):

@@ -37,10 +37,12 @@ def to_markdown(report: Report) -> str:
             for figure in report["figures"]], right=[2])]
     if report["comparisons"]:
         lines += ["", "## Accuracy of two models on the same data", "", *_table(
-            ["host", "dataset", "reference model", "its score", "served model", "its score", "difference", "verdict"],
+            ["host", "dataset", "reference model", "its score", "served model", "its score", "difference",
+             "95 % interval", "verdict"],
             [[row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], "%.4g" % row["before"],
               row["model"], "%.4g" % row["after"], "%+.4g" % row["delta"],
-              "within the limit" if row["within"] else "TOO LOW"] for row in report["comparisons"]],
+              "%+.3g to %+.3g" % tuple(row["interval"]) if row["interval"] else "–",
+              wording.COMPARED.get(row["verdict"], row["verdict"])] for row in report["comparisons"]],
             right=[3, 5, 6])]
     if report["pins"]:
         lines += ["", "## Pins", "", "Add these lines to the inventory to pin the image and the model that were "

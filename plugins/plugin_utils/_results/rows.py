@@ -50,8 +50,10 @@ class Comparison(TypedDict):
     after: float
     #: ``after`` minus ``before``.
     delta: float
-    #: Whether the score dropped by no more than accuracy_maximum_drop.
-    within: bool
+    #: ``passed``, ``failed`` or ``inconclusive``: whether it dropped by at most accuracy_maximum_drop.
+    verdict: str
+    #: The 95 % interval of the difference; None if the answers of both models are not known.
+    interval: list[float] | None
 
 
 class Pin(TypedDict):
@@ -93,7 +95,8 @@ def comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
         yield {"host": host, "dataset": str(row["dataset"]), "metric": str(row["metric"]),
                "compared_with": str(observed["compared_with"]["model"]), "before": _as_number(row["before"]),
                "model": result["model"], "after": _as_number(row["after"]), "delta": _as_number(row["delta"]),
-               "within": bool(row["within"])}
+               "verdict": str(row["verdict"]), "interval": row["paired"] and [
+                   _as_number(row["paired"][end]) for end in ("low", "high")]}
 
 
 def _as_number(value: Any) -> float:

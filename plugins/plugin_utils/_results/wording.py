@@ -13,6 +13,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import
 
 MARKS = {**{status: status.replace("_", " ") for status in contract.STATUSES},
          contract.FAILED: "FAILED", contract.STALE: "STALE"}
+# The verdicts on the scores of two models.
+COMPARED = {"passed": "within the limit", "failed": "TOO LOW"}
 
 
 def mark(cells: Sequence[Cell]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import pull_name
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load, targets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import grouped
 
 TITLES = ("URL", "balancer", "deployment", "image", "weights", "topology", "measured", "warnings")
@@ -72,8 +72,9 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
     planned = targets.planned(inputs)
     absent = sorted(set(inputs["balancer_nodes"]) - set(hosts)) if planned["benchmark_balancer_url"] == "auto" else []
     chosen = targets.chosen(plan, {**planned, "benchmark_balancer_url": ""} if absent else planned)
-    prompts, rate = inputs["benchmark_num_prompts"], float(inputs["benchmark_request_rate"])
-    tokens_s = _TOKEN_S * inputs["benchmark_random_output_len_tokens"]
+    prompts, pace = inputs["benchmark_num_prompts"], load.pace(inputs)
+    tokens = load.output_tokens(inputs) / prompts
+    rate, tokens_s = float(pace[:-2]), _TOKEN_S * tokens
     # A limited number of requests is generated at the same time.
     rounds = math.ceil(prompts / (inputs["benchmark_max_concurrency"] or prompts))
     run_s = _START_S + (1 + inputs["benchmark_warmup_prompts"]) * tokens_s + max(prompts / rate, rounds * tokens_s)
@@ -86,9 +87,11 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
         inputs["benchmark_random_input_len_tokens"], " and %d images" % images if images else "")
     if inputs["benchmark_dataset"] == "custom":
         shape = "prompts of %s" % inputs["benchmark_dataset_path"]
-    return "%d requests per instance at %s/s (%s, %d generated tokens), %d x %s, about %s%s%s" % (
-        prompts, inputs["benchmark_request_rate"], shape, inputs["benchmark_random_output_len_tokens"],
-        inputs["benchmark_repeats"], ", ".join(chosen),
+    elif inputs["benchmark_dataset"] == load.TRACE:
+        shape = "%s, %d tokens on average" % (inputs["benchmark_trace_path"], sum(
+            each.input_tokens for each in load.requests(inputs)) / prompts)
+    return "%d requests per instance at %s (%s, %d generated tokens), %d x %s, about %s%s%s" % (
+        prompts, pace, shape, tokens, inputs["benchmark_repeats"], ", ".join(chosen),
         "%d s" % seconds if seconds < 120 else "%d min" % (seconds / 60),
         ", and longer for %s" % " and ".join(more) if more else "",
         "; not through the balancer, because this run does not include %s" % ", ".join(absent) if absent else "")

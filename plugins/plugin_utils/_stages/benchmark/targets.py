@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import types
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load, types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 
@@ -61,15 +61,19 @@ def multiply_load(inputs: Mapping[str, Any], instances: int) -> dict[str, Any]:
     rate = inputs["benchmark_request_rate"]
     return {**inputs, "benchmark_num_prompts": inputs["benchmark_num_prompts"] * instances,
             "benchmark_request_rate": rate if str(rate) == "inf" else "%g" % (float(rate) * instances),
+            "benchmark_trace_speed": inputs["benchmark_trace_speed"] * instances,
             "benchmark_max_concurrency": inputs["benchmark_max_concurrency"] * instances}
 
 
 def measurement(name: str, target: str, tool: str, urls: list[str], instances: int, hosts: list[str],
                 inputs: Mapping[str, Any]) -> types.Measurement:
     """Return a measurement without runs."""
+    # The clients of a node have the same requests each, but a balancer gets more of them.
+    tokens = load.output_tokens(multiply_load(inputs, instances)) if target == BALANCER else (
+        load.output_tokens(inputs) * instances)
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
-            "num_prompts": inputs["benchmark_num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
-            "baseline": None, "sweep": None}
+            "num_prompts": inputs["benchmark_num_prompts"] * instances, "output_tokens": tokens,
+            "warm_up": None, "runs": [], "summary": {}, "baseline": None, "sweep": None}
 
 
 def others(before: types.Traffic | None, after: types.Traffic | None, ours: float) -> int | None:

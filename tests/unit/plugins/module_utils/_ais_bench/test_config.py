@@ -57,12 +57,26 @@ def literals(text):
     return found
 
 
-def test_only_custom_questions_with_options_are_multiple_choice(tmp_path):
-    free = prepare([custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
-    choice = prepare([custom_data(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
-    assert (free[0]["options"], choice[0]["options"]) == (None, ["A", "B"])
-    assert "{A}" not in render(SERVER, free)
-    assert "options=['A', 'B']" in render(SERVER, choice)
+def test_own_questions_are_sent_as_text_or_with_pictures(tmp_path):
+    text = prepare([custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
+    assert text[0]["file"] == str(tmp_path / "questions" / "own.jsonl")
+    rendered = render(SERVER, text)
+    assert "type=CustomDataset, meta_path=''" in rendered
+    assert "prompt_mm" not in rendered
+    pictures = render(SERVER, prepare([custom_data(
+        tmp_path, {"question": "?", "answer": "A", "image": "data:image/png;base64,AA=="})], str(tmp_path)))
+    assert "type=MMCustomDataset, mm_type='path'" in pictures
+    assert "url='{image}'" in pictures
+
+
+def test_name_with_a_slash_is_refused(tmp_path):
+    with pytest.raises(BadData, match="cannot contain a slash, but one is a/b"):
+        prepare([{"name": "a/b", "path": "/own.jsonl"}], str(tmp_path))
+
+
+def test_sampling_is_fixed(tmp_path):
+    data = prepare([custom_data(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))
+    assert "generation_kwargs=dict(temperature=0, seed=0)" in render(SERVER, data)
 
 
 def test_server_settings_are_written_as_literals_with_any_api_key(tmp_path):
@@ -178,10 +192,3 @@ def test_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
     assert before == digest({"path": str(moved)})
     (moved / "train_images" / "1.jpg").write_text("bigger")
     assert before != digest({"path": str(moved)})
-
-
-def test_prompt_lists_the_options_of_a_custom_question(tmp_path):
-    choice = prepare([{"name": "own", "path": custom_data(tmp_path, {
-        "question": "?", "A": "yes", "B": "no", "answer": "A"})["path"]}], str(tmp_path))
-    prompt = "{question}\\nA. {A}\\nB. {B}\\nAnswer with the letter of the right option only."
-    assert f"dict(role='HUMAN', prompt='{prompt}')" in render(SERVER, choice)

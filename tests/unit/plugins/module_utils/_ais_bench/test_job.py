@@ -93,6 +93,11 @@ def test_only_the_end_of_a_large_log_is_read(start, monkeypatch):
     assert sum(map(len, log)) <= 1000
 
 
+def test_long_lines_of_a_log_are_shortened(start):
+    job = start("head -c 5000 /dev/zero | tr '\\0' x; echo; echo the end")["job"]
+    assert ais_bench_job.watch(job, 20)["log"] == ["x" * 1000, "the end"]
+
+
 def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]
@@ -193,3 +198,37 @@ def test_nothing_is_started_without_executable_or_data(start, tmp_path, options,
     assert started["job"] is None
     assert problem in started["problem"]
     assert not list(tmp_path.glob("job-*"))
+
+
+RESULTS = """\
+mkdir -p out/1/summary out/1/predictions/model out/1/results/model
+printf 'dataset,version,metric,mode,model\\nown,1a,accuracy,gen,0.00\\ngsm8k,2b,accuracy,gen,50.00\\n' \
+  > out/1/summary/summary_1.csv
+printf '{"success": true, "id": 2, "prediction": "b!"}\\n{"success": true, "id": 0, "prediction": "A"}\\n' \
+  > out/1/predictions/model/own.jsonl
+printf '{"success": false, "id": 1}\\n' > out/1/predictions/model/own_failed.jsonl
+printf '{"accuracy": 0}' > out/1/results/model/own.json
+printf '{"details": {"0": {"correct": [true]}, "1": {"correct": [false]}, "2": {"correct": true}}}' > \
+  out/1/results/model/gsm8k.json
+printf '{"details": {"0": {"predictions": "B", "references": "B"}, "1": {"predictions": "A", "references": "B"}}}' > \
+  out/1/results/model/mmlu_law.json
+printf '{"accuracy": 50}' > out/1/results/model/without_details.json
+printf '{"deta' > out/1/results/model/truncated.json
+"""
+
+
+def test_outcomes_are_in_the_order_of_the_questions(start, tmp_path):
+    (tmp_path / "three.jsonl").write_text("".join('{"question": "?", "answer": "%s"}\n' % each for each in "abb"))
+    job = start(RESULTS, datasets=[{"name": "own", "path": str(tmp_path / "three.jsonl")}])["job"]
+    found = ais_bench_job.watch(job, 20)
+    assert found["outcomes"] == {"own": "101", "gsm8k": "101", "mmlu_law": "10"}
+    assert [row["model"] for row in found["rows"]] == ["66.67", "50.00"]  # AISBench compares with the JSON of the rule
+
+
+def test_digest_of_own_questions_depends_on_their_pictures(start, tmp_path):
+    (tmp_path / "own.jsonl").write_text('{"question": "?", "answer": "x", "image": "1.png"}\n')
+    digests = []
+    for content in (b"\x89PNG1", b"\x89PNG1", b"\x89PNG2"):
+        (tmp_path / "1.png").write_bytes(content)
+        digests.append(start("true", datasets=[{"name": "own", "path": str(tmp_path / "own.jsonl")}])["data"]["own"])
+    assert digests[0] == digests[1] != digests[2]

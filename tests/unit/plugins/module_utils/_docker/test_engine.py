@@ -55,15 +55,15 @@ def test_get_returns_json_or_none_for_a_missing_resource(docker):
 
 
 @pytest.mark.parametrize("response", [
-    [b"H"] * 50,                                                                  # a slow header
-    [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", *[b"1"] * 50],             # a slow body
-    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n1\r\n"] * 50],
+    [b"H"] * 500,                                                                 # a slow header
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", *[b"1"] * 500],            # a slow body
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n1\r\n"] * 500],
 ])
 def test_timeout_applies_to_the_whole_response(serve, response):
     started = time.monotonic()
     with pytest.raises(DockerError, match="does not respond: timed out"):
         DockerEngine(serve(response, 0.05), timeout_s=0.3).get("/x")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 15
 
 
 def test_timeout_applies_to_the_whole_log(serve):

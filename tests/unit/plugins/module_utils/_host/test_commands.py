@@ -18,18 +18,18 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands 
 
 
 def test_commands_run_in_parallel_with_a_time_limit():
-    commands = {number: ["sleep", "0.4"] for number in range(4)}
+    commands = {number: ["sleep", "1"] for number in range(4)}
     commands["hangs"] = ["sh", "-c", "echo begun; sleep 60 & wait"]
     commands["fails"] = ["sh", "-c", "echo on stdout; echo on stderr >&2; exit 3"]
     commands["missing"] = ["/nonexistent/npu-smi", "info"]
     started = time.monotonic()
-    outcomes = tools.run_all(commands, timeout_s=1, workers=8)
-    assert time.monotonic() - started < 1.6
+    outcomes = tools.run_all(commands, timeout_s=3, workers=8)
+    assert time.monotonic() - started < 6  # 7 s if they ran in sequence
     assert [outcomes[number].rc for number in range(4)] == [0, 0, 0, 0]
     assert outcomes["hangs"].timed_out
     assert outcomes["hangs"].rc is None
     assert outcomes["hangs"].stdout == "begun\n"
-    assert outcomes["hangs"].error == "no answer within 1 s"
+    assert outcomes["hangs"].error == "no answer within 3 s"
     assert (outcomes["fails"].rc, outcomes["fails"].output) == (3, "on stdout\non stderr\n")
     assert outcomes["missing"].rc is None
     assert not outcomes["missing"].timed_out
@@ -78,7 +78,7 @@ def test_run_does_not_wait_for_a_program_that_cannot_be_started_in_time(monkeypa
         outcome = tools.run(["npu-smi"], 0.3)
     finally:
         blocked.set()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     assert outcome.hung
 
 
@@ -88,7 +88,7 @@ def test_call_is_abandoned_after_the_time_limit():
     with pytest.raises(socket.timeout, match=r"within 0\.3 s"):
         tools.within(0.3, lambda: released.wait(30))
     released.set()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     assert tools.within(30, lambda: 5) == 5
     with pytest.raises(KeyError, match="x"):
         tools.within(30, lambda: {}["x"])
