@@ -71,7 +71,7 @@ def mesh(hosts: list[str], host: str) -> dict:
 
 
 def measure(stages: dict, number: int) -> None:
-    """Add a baseline and a score, and for the first host the sweep of a load."""
+    """Add a baseline and a score, and for the first host a sweep over several loads."""
     scores = [{"dataset": "textvqa", "metric": "accuracy", "version": "1", "score": 83.4, "printed": "83.40",
                "answered": 500, "failed": 0, "data": None}]
     stages["accuracy"].update(status="passed", observed={

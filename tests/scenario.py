@@ -53,6 +53,11 @@ def output_text(done):
     return " ".join((done.stdout + done.stderr).split())
 
 
+def result(node, stage="serving"):
+    """Return the result of a stage on a node."""
+    return json.loads((INVENTORY / ".results" / node / f"{stage}.json").read_text("utf-8"))
+
+
 def changes(stdout):
     """Return {node: number of changed tasks} from a playbook's recap."""
     return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}

@@ -9,15 +9,9 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action import balancer_plan
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import new_action
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars, new_action
 
 PIPELINE = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
-
-
-class HostVars(dict):
-    """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
-
-    raw_get = dict.__getitem__
 
 
 def variables(host="node1", present=("node1", "node2"), **changes):

@@ -19,6 +19,7 @@ from ansible.template import Templar
 from ansible_collections.ascend.vllm.plugins.action import benchmark
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid, valid_group
 
 unpack = runpy.run_path(str(ROOT / "roles/benchmark/files/replay.py"))["unpack"]
@@ -239,12 +240,6 @@ def test_balancer_of_each_deployment_is_measured_by_its_first_node(stage):
         for host, node in nodes.items():
             stage(node, step=step, host=host, balancer_nodes=[host], **common)
     assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [BALANCER])
-
-
-class HostVars(dict):
-    """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
-
-    raw_get = dict.__getitem__
 
 
 @pytest.mark.parametrize(("nodes", "changes", "targets"), [

@@ -18,6 +18,7 @@ from ansible.template import Templar
 from ansible_collections.ascend.vllm.plugins.action.plan import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.wrong_inventories import NAMES, OTHERS, REFUSED
 
 OVERLAY = """
@@ -89,12 +90,6 @@ def test_refused_plan_fails_with_all_refusals(act):
 def trusted(text):
     """Return the text as a template that ansible-core >= 2.19 renders."""
     return getattr(template, "trust_as_template", str)(text)
-
-
-class HostVars(dict):
-    """The variables of all hosts before templating, with the method of Ansible's HostVars that the plugins call."""
-
-    raw_get = dict.__getitem__
 
 
 def group_vars(of_play=None, **node2):

@@ -95,6 +95,6 @@ NAMES = {
     "weights_quantice_from": "weights_quantize_from", "accuracy_dataset": "accuracy_datasets",
     "benchmarkrepeats": "benchmark_repeats", "hcl_enabled": "hccl_enabled",
 }
-# Variables of a site or of Ansible that are not meant as inputs.
+# Variables of a site or of Ansible that are not intended as inputs.
 OTHERS = ("service_port", "server_port", "planet_name", "imaging_host", "vault_token", "ansible_user", "group_names",
           "playbook_dir", "environment", "__serving_running", "_serving_prot", "diagnostics_from", "balancer_wait_s")

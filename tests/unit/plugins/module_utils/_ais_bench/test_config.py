@@ -179,7 +179,7 @@ LOAD = {"requests": 6, "input_tokens": 8, "output_tokens": 3, "request_rate": 2.
         "tokenizer": "/data/it's", "file": ""}
 
 
-def test_a_performance_run_sends_each_request_once_and_streams_responses():
+def test_performance_run_sends_each_request_once_and_streams_responses():
     text = render_performance(SERVER, LOAD)
     found = literals(text)
     assert (found["retry"], found["stream"], found["request_rate"], found["ignore_eos"], found["path"]) == (
@@ -215,7 +215,7 @@ def test_error_names_the_input_with_malformed_prompts(tmp_path, text):
         prepare_prompts(str(path), 1, str(tmp_path))
 
 
-def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
+def test_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
     first = digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
     assert first == digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
     assert first != digest(custom_data(tmp_path, {"question": "?", "answer": "x"}))

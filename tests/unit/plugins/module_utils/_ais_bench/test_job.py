@@ -58,7 +58,7 @@ def start(tmp_path, monkeypatch):
         ais_bench_job.remove(job)
 
 
-def test_a_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
+def test_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
     monkeypatch.setenv("SCORE", "-")
     found = ais_bench_job.watch(start(DONE)["job"], 20)
     assert (found["running"], found["exit_code"]) == (False, 3)
@@ -108,7 +108,7 @@ def test_no_proxy_is_used(start, monkeypatch):
     assert "no_proxy=*" in environment
 
 
-def test_a_run_is_removed_with_all_its_processes(start):
+def test_run_is_removed_with_all_its_processes(start):
     job = start(RUNNING)["job"]
     assert os.stat(job).st_mode & 0o077 == 0
     until = time.monotonic() + 20
@@ -144,7 +144,7 @@ def test_job_of_a_lost_controller_is_removed_with_all_its_processes(start, monke
     assert ais_bench_job.watch(job, 20)["exit_code"] is None
 
 
-def test_a_job_that_is_watched_is_kept(start):
+def test_job_that_is_watched_is_kept(start):
     job = start("sleep 1.5")["job"]
     long_ago = time.time() - 60 * ais_bench_job.UNWATCHED_MIN - 60
     os.utime(os.path.join(job, "watched"), (long_ago, long_ago))
@@ -167,7 +167,7 @@ LOAD = {"requests": 3, "input_tokens": 8, "output_tokens": 2, "request_rate": 0,
         "tokenizer": "/t", "file": "", "warm_up": 1}
 
 
-def test_a_performance_run_returns_its_tables(start):
+def test_performance_run_returns_its_tables(start):
     job = start(MEASURED, load=LOAD, datasets=[])["job"]
     found = ais_bench_job.watch(job, 20)
     assert found["performance"]["totals"] == '{"Total Requests": {"total": 2}}'
@@ -183,7 +183,7 @@ def test_missing_tables_of_a_performance_run_are_none(start, monkeypatch):
         "totals": None, "latencies": None}
 
 
-def test_a_killed_run_is_not_reported_as_running(start):
+def test_killed_run_is_not_reported_as_running(start):
     job = start("kill -9 $PPID; kill -9 $$")["job"]
     found = ais_bench_job.watch(job, 20)
     assert (found["running"], found["exit_code"], found["rows"]) == (False, None, [])

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, is_part, sum_of
 
 
-def test_the_total_score_of_a_dataset_with_parts_has_its_own_row():
+def test_total_score_of_a_dataset_with_parts_has_its_own_row():
     assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
         "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")
     assert (sum_of("gpqa"), sum_of("math500"), sum_of("aime2024")) == ("GPQA_diamond", "math_prm800k_500", "aime2024")
@@ -25,5 +25,5 @@ def test_task_is_assigned_to_its_dataset(task, name, part):
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_the_path_of_a_preset_is_one_of_its_required_files(name):
+def test_path_of_a_preset_is_one_of_its_required_files(name):
     assert PRESETS[name].path in ("", *PRESETS[name].files)

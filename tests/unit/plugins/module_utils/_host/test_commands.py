@@ -111,7 +111,7 @@ def test_grandchild_that_keeps_the_output_open_does_not_exceed_the_time_limit():
 @pytest.mark.parametrize(("script", "stdout", "rc"), [
     ("exec >&- 2>&-; sleep 0.2; exit 4", "", 4), (r"printf '\377\376'", "\ufffd\ufffd", 0), ("true", "", 0),
     ("kill -9 $$", "", -9), ("head -c 300000 /dev/zero | tr '\\0' x; echo >&2 y", "x" * 300000, 0)])
-def test_odd_output_is_returned(script, stdout, rc):
+def test_unusual_output_is_returned(script, stdout, rc):
     outcome = tools.run(["sh", "-c", script], 20)
     assert (outcome.stdout, outcome.rc, outcome.error) == (stdout, rc, None)
 

@@ -45,7 +45,7 @@ def model(weight_map, total_size=3):
 COMPLETE = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
 
 
-def test_a_complete_model_has_no_faults(tmp_path):
+def test_complete_model_has_no_faults(tmp_path):
     content = write(tmp_path, **model(COMPLETE), **{
         "config.json": {"architectures": ["Qwen"], "vision_config": {}, "transformers_version": "4.49.0"},
         "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}})
@@ -97,14 +97,14 @@ def test_fused_layer_with_parts_of_different_types_is_reported():
 
 @pytest.mark.parametrize("config", [
     {"architectures": 5}, {"architectures": [5, None]}, {"architectures": "x"}])
-def test_odd_values_in_the_configuration_are_omitted(config):
+def test_values_of_a_wrong_type_in_the_configuration_are_omitted(config):
     assert describe_config(config)["architectures"] == []
 
 
 @pytest.mark.parametrize("index", [{"weight_map": {"x": 5}}, {"weight_map": [1]}, {"weight_map": {"x": None}}])
-def test_odd_index_is_a_fault(index):
+def test_index_with_values_of_a_wrong_type_is_a_fault(index):
     assert describe_index("i", index, {}, {})["faults"] == ["i has no weight_map"]
 
 
-def test_odd_total_size_in_an_index_is_omitted():
+def test_metadata_of_a_wrong_type_in_an_index_is_ignored():
     assert describe_index("i", {"weight_map": {"x": "a"}, "metadata": 5}, {}, {})["total_size"] is None

@@ -27,7 +27,7 @@ def texts(plan=None, stages=contract.STAGES, balancers=(), hosts=("node1", "node
     return dict(zip(TITLES, found, strict=True))
 
 
-def test_defaults():
+def test_default_plan_has_the_expected_texts():
     assert texts() == {
         "URL": "http://192.0.2.11:8888",
         "balancer": "none",
@@ -78,7 +78,7 @@ def test_defaults():
      "32 min, and longer for latency"),
     ("warnings", {"plan": {**valid(), "warnings": []}}, "none"),
 ])
-def test_text(title, inputs, text):
+def test_input_determines_the_text(title, inputs, text):
     assert texts(**inputs)[title] == text
 
 

@@ -229,9 +229,9 @@ def drift_outcomes(checks):
 
 
 def test_drift_names_outliers():
-    odd = changed({"system|kernel": "6.6.0", "npu_smi|chips|7|name": "910B2C"})
-    peers = {"node1": odd, "node2": healthy(), "node3": healthy()}
-    found = drift_outcomes(judged(odd, peers=peers))
+    outlier = changed({"system|kernel": "6.6.0", "npu_smi|chips|7|name": "910B2C"})
+    peers = {"node1": outlier, "node2": healthy(), "node3": healthy()}
+    found = drift_outcomes(judged(outlier, peers=peers))
     assert found == {
         "NPUs": ("warned", "NPUs: 1 x 910B2C, 7 x 910B3 on node1, but 8 x 910B3 on most nodes"),
         "kernel": ("warned", "kernel: 6.6.0 on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
@@ -240,8 +240,8 @@ def test_drift_names_outliers():
 
 
 def test_drift_is_reported_without_a_majority_and_not_run_without_other_nodes():
-    odd = changed({"system|kernel": "6.6.0"})
-    found = drift_outcomes(judged(odd, peers={"node1": odd, "node2": healthy()}))
+    outlier = changed({"system|kernel": "6.6.0"})
+    found = drift_outcomes(judged(outlier, peers={"node1": outlier, "node2": healthy()}))
     assert found == {"kernel": (
         "warned", "kernel differs, without a majority: node1 has 6.6.0, node2 has 5.10.0-182.0.0.95.oe2203sp3.aarch64")}
     assert drift_outcomes(judged(healthy(), peers={}))[None][0] == "not_run"
