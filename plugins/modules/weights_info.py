@@ -40,7 +40,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-draft: {type: dict, returned: success, description: "The same values for the folder in O(draft), or null without it."}
+draft: {type: dict, returned: success, description: "The other values, from RV(path) on, for the folder in
+  O(draft), or null without it."}
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
 files:
   description: The files in the folder. Hidden files are not part of the model.

@@ -16,9 +16,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 ABOVE_ZERO = (
     "_port", "_timeout_s", "_round_s", "_limit_s", "_ready_interval_s", "_guard_s", "_patience_s", "_tolerance",
     "_retries", "_workers", "_shard_gb", "_concurrency", "_connections", "_max_nodes", "_sizes_bytes", "_iterations",
-    "_tokens", "benchmark_num_prompts", "_repeats", "_per_request", "_px", "_batch_size", "_log_lines", "_ratio",
-    "_sweep_minimum", "_sweep_maximum", "_sweep_runs", "_sweep_tolerance_percent", "_log_max_files",
-    "_burstiness", "_trace_speed",
+    "_tokens", "benchmark_num_prompts", "verify_num_prompts", "_repeats", "_per_request", "_px", "_batch_size",
+    "_log_lines", "_ratio", "_sweep_minimum", "_sweep_maximum", "_sweep_runs", "_sweep_tolerance_percent",
+    "_log_max_files", "_burstiness", "_trace_speed",
 )
 # Inputs with these endings may be 0 nevertheless.
 MAY_BE_ZERO = ("_drain_timeout_s", "_stop_timeout_s", "_free_timeout_s", "benchmark_max_concurrency",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         size: int
         sha256: str | None
 
-    class WeightsObservation(Content):
-        """The return values of ``ascend.vllm.weights_info``."""
+    class ModelFolder(Content):
+        """The content of a folder with a model."""
 
         path: str
         files: list[ModelFile]
@@ -37,8 +37,13 @@ if TYPE_CHECKING:
         manifest_path: str
         faults: list[files.Fault]
 
+    class WeightsObservation(ModelFolder):
+        """The return values of ``ascend.vllm.weights_info``."""
 
-def observe(path: str, full: bool, workers: int, cache: files.DigestCache) -> WeightsObservation:
+        draft: ModelFolder | None
+
+
+def observe(path: str, full: bool, workers: int, cache: files.DigestCache) -> ModelFolder:
     """Observe the model in the folder ``path``.
 
     :param full: whether to also hash the files whose digests are in the cache.

@@ -19,7 +19,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_li
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Manifest
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import WeightsObservation
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import (
+        ModelFolder,
+        WeightsObservation,
+    )
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Observation
 
@@ -286,7 +289,7 @@ def _tokenizer(checks: Checks, observed: WeightsObservation, plan: Plan) -> None
             found, plan["release"]["id"]))
 
 
-def _draft(checks: Checks, observed: WeightsObservation, path: str, check_mode: bool) -> None:
+def _draft(checks: Checks, observed: ModelFolder, path: str, check_mode: bool) -> None:
     if check_mode and not observed["manifest"]:
         checks.not_run("draft", "%s stage the draft model in %s." % (WOULD, path))
         return

@@ -20,7 +20,7 @@ REFUSED = [
     ({"benchmark_targets": ["nodes"]}, "benchmark_targets must be a list of auto, instance, node, balancer, but is"),
     ({"benchmark_offline": ["startup"]}, "benchmark_offline must be a list of latency, throughput, but is"),
     ({"benchmark_sweep": "fast"}, "benchmark_sweep must be one of none, request_rate, max_concurrency, but is 'fast'."),
-    ({"benchmark_dataset": "sharegpt"}, "benchmark_dataset must be one of random, random-mm, custom, textvqa, trace, but is"),
+    ({"benchmark_dataset": "sharegpt"}, "benchmark_dataset must be one of random, random-mm, custom, textvqa, trace,"),
     ({"benchmark_percentiles": ["high"]}, "benchmark_percentiles must be a list of numbers, but is ['high']."),
     ({"hccl_rail_switches": "leaf-0"}, "hccl_rail_switches must be a mapping, but is 'leaf-0'."),
     ({"hccl_interface": ["eth0"]}, "hccl_interface must be a string, but is ['eth0']."),
