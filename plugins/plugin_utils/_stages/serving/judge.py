@@ -183,7 +183,7 @@ _STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 #: Phases of the stage: before the start, after the rollback of an upgrade, and after a restore of the kept containers.
 #: After the start, the phase is empty.
 BEFORE, ROLLED_BACK, RESTORED = "before", "rolled_back", "restored"
-RETURNED = ("image", "containers", "ours", "addresses")
+RETURNED = ("image", "containers", "addresses")
 check_inputs = None
 
 
