@@ -45,7 +45,7 @@ def performance(text: str) -> list[Row]:
 
 
 def number(cell: str) -> tuple[float, str | None]:
-    """Return the value and the unit (or None) of a cell such as ``12300.2 ms``. Raise ValueError for any other string."""
+    """Return the value and the unit (or None) of a cell such as ``12300.2 ms``. Raise ValueError for others."""
     match = _NUMBER.match(cell.strip())
     if not match:
         raise ValueError("'%s' is not a number" % cell)

@@ -175,7 +175,7 @@ _ANY_KEY = re.compile(r"(?P<key>[^:|]*[^:|\s])\s*:")
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of an output without terminal control sequences, device prefixes and warnings of other programs."""
+    """Return the lines without terminal control sequences, device prefixes and warnings of other programs."""
     lines = [line[:MAX_LINE].rstrip() for line in terminal_text.plain(text).split("\n")]
     return [_DEVICE_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)]
 

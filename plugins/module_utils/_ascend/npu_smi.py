@@ -126,7 +126,7 @@ _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of an output, without terminal control sequences and surrounding space, and with tabs expanded."""
+    """Return the lines without terminal control sequences and surrounding space, and with tabs expanded."""
     text = _CONTROL.sub("", text).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
     return [line[:MAX_LINE].expandtabs().strip() for line in text.split("\n")]
 

@@ -21,7 +21,8 @@ SWARM = ("swarm", "swarm | Start the torrent client", DOCKER, "command")
 STOP = ("stop", "stop | Stop the containers of the service", DOCKER, "stop_timeout")
 RECIPE = "example/multimodal_vlm/Qwen2.5-VL"
 # Variables that earlier tasks register.
-FACTS = {"__serving_starts_again": True, 
+FACTS = {
+    "__serving_starts_again": True,
     "item": "requirements-build.txt", "__image_before": {"observed": {"source": "vllm-ascend:1"}},
     "__weights_staging": {"environment": {}, "folder": "/data/.work", "state": "/state", "identity": "i",
                           "download": [], "bytes": 1},
