@@ -158,13 +158,13 @@ EXITED = {"state": "failed", "reason": "the container exited with exit code 1", 
      "the end"),
     ({"state": "starting", "health": {"status": None, "error": "refused"}, "models": None, "completion": None,
       "progress": "loading weights, 40 %"}, "health", "loading weights, 40 %"),
-    ({"state": "failed", "reason": "the server refuses our API key (401)", "models": {"status": 401, "models": []},
-      "completion": None}, "key_accepted", "refuses our API key"),
+    ({"state": "failed", "reason": "the server rejects the API key (401)", "models": {"status": 401, "models": []},
+      "completion": None}, "key_accepted", "rejects the API key"),
     ({"state": "failed", "models": {"status": 200, "models": ["other"]}, "completion": None}, "served_name", None),
     ({"state": "failed", "reason": "the completion request failed", "completion": {"status": 500}}, "completion",
      "failed"),
     ({"state": "starting", "reason": "the completion request timed out", "completion": {"status": None}}, "completion",
-     "not answered"),
+     "timed out"),
 ])
 def test_first_unsuccessful_step_fails_and_later_steps_are_not_run(plan, changes, failing, message):
     found = judge(plan, **changes)
