@@ -491,7 +491,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
             seen, cast(Measured, context.measured).get("waited")), "/health does not return 200."),
         ("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
          "refused with %s" % models["status"] if refused else "accepted", seen["reason"],
-         "The server refuses our API key."),
+         "The server rejects the API key."),
         ("served_name", ready or seen["completion"] is not None, plan["model"]["served_name"],
          ", ".join(map(str, models.get("models", ()))) or _shown(models), None,
          "The model is not served under the planned name."),
