@@ -192,7 +192,7 @@ def stored_log(folder: str, lines: int) -> collecting.Files:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """Return the object in a JSON text, or an empty one if the text is damaged, such as a truncated line."""
+    """Return the object in a JSON string, or an empty object if the string is invalid, such as a truncated line."""
     try:
         found = json.loads(text)
     except ValueError:

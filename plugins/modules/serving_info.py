@@ -55,7 +55,6 @@ RETURN = r"""
 docker_engine_error: {type: str, returned: always, description: "The reason why the Docker engine did not respond, or
   null. If Docker did not respond, the other values are unknown."}
 image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
-ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description:
     - Every container of this collection on the node in any state, sorted by name. Previous containers that an upgrade

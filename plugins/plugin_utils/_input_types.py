@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The type, the choices and the range of an input. Pure. PRIVATE to the collection."""
+"""The type, the choices and the range of an input."""
 
 from __future__ import annotations
 

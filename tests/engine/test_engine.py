@@ -241,7 +241,7 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
             statuses.add(engine.send("/v1/completions", body).status)
         return statuses
 
-    assert check() == (0, "a completion is answered")
+    assert check() == (0, "a completion request succeeded")
     core = core_of(engine)
     with ThreadPoolExecutor(8) as pool:
         statuses = [pool.submit(load, number) for number in range(8)]
@@ -263,11 +263,11 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
             stopped.set()
             os.kill(core, signal.SIGCONT)
         assert [status.result() for status in statuses] == [{200}] * 8
-    wait_for(lambda: check() == (0, "a completion is answered"), "idle", 60)
+    wait_for(lambda: check() == (0, "a completion request succeeded"), "idle", 60)
     os.kill(core, signal.SIGSTOP)
     try:
         assert check(2)[0] in (0, 1)  # the completion of the previous check can count as progress
-        assert check(2) == (1, "an idle engine does not answer a completion of one token")
+        assert check(2) == (1, "the engine is idle, but does not complete a request for one token")
     finally:
         os.kill(core, signal.SIGCONT)
 

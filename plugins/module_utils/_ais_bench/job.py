@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run AISBench in the background: start a run, watch it, read its results and remove it.
+"""Run AISBench in the background: start a job, poll it, read its results and remove it.
 
-A job is a private folder with the configuration, the output and the state of a run.
+A job is a run of AISBench. Its private folder contains its configuration, output and state, and its path identifies it.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
         failed: int
 
     class Performance(TypedDict):
-        """The tables that AISBench wrote in a performance run, as JSON and CSV. A missing table is None."""
+        """The tables of a performance run, as AISBench wrote them. A missing table is None."""
 
-        totals: str | None
-        latencies: str | None
+        totals: str | None  # JSON
+        latencies: str | None  # CSV
 
     class AisBenchObservation(TypedDict, total=False):
-        """The state of a job. A running job also has ``progress``, by task. A job that has ended has all other keys."""
+        """The state of a job. While it is running, ``progress`` is set, by task. Afterwards, all other keys are set."""
 
         running: bool
         progress: dict[str, TaskProgress]
@@ -80,7 +80,7 @@ LINE_CHARS = 1000
 # The results of a dataset contain its prompts. Larger ones are not read, so that there are no outcomes.
 RESULT_BYTES = 256 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
-# The number of minutes after which a job that no client watches is removed, because it contains the API key.
+# The number of minutes after which a job that is no longer polled is removed, because it contains the API key.
 UNWATCHED_MIN = 15
 _RUN = '''echo $$ > pid
 ( while [ -n "$(find watched -mmin -%d)" ]; do sleep 5; done 2> /dev/null; rm -rf -- "$PWD"; kill -KILL 0 ) &
@@ -182,7 +182,7 @@ def read_number(path: str) -> int | None:
 
 
 def _watched(job: str) -> bool:
-    """Record that the job is watched; return False if it does not exist."""
+    """Record that the job was polled. Return False if it does not exist."""
     try:
         os.utime(os.path.join(job, "watched"))
     except OSError:
@@ -203,7 +203,7 @@ def _is_running(job: str) -> bool:
 
 
 def _progress(job: str) -> dict[str, TaskProgress]:
-    """Return the progress by task. State files that AISBench is writing at this moment are ignored."""
+    """Return the progress by task. State files that AISBench has not completely written yet are ignored."""
     found: dict[str, TaskProgress] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
         try:

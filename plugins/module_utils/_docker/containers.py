@@ -189,7 +189,7 @@ def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
 
 
 def secrets_in(text: str) -> dict[str, str]:
-    """Return the variables in the text of a secrets file."""
+    """Return the variables in the content of a secrets file."""
     try:
         words = shlex.split(text)
     except ValueError:  # a closing quotation mark is missing

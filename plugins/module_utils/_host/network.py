@@ -33,13 +33,6 @@ if TYPE_CHECKING:
 
 _LISTEN = "0A"
 
-_ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTILINE)
-
-
-def addresses(text: str) -> list[Address]:
-    """Return the IPv4 addresses in the output of ``ip -o -4 address show``, ``[{"interface", "address"}]``."""
-    return [{"interface": name, "address": address} for name, address in _ADDRESS.findall(text)]
-
 
 def listening(tables: Iterable[str]) -> dict[int, str]:
     """Return ``{port: inode}`` of the listening TCP sockets in the contents of /proc/net/tcp and /proc/net/tcp6."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the progress of a starting vLLM server in its log."""
+"""Read the progress of a starting vLLM server from its log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kv_cache_tokens(log: str) -> int | None:
 
 
 def progress(log: str) -> str | None:
-    """Return the last startup stage in the log of a server, such as ``loading weights, 45 %``, or None."""
+    """Return the last stage in the log of a starting server, such as ``loading weights, 45 %``, or None."""
     found = None
     for pattern, text in _STAGES:
         matches = pattern.findall(log)

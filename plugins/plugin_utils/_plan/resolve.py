@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve a plan: derive the deployment on a host from the catalogue and the inventory.
 
-The function ``resolve`` is pure. A node is contacted only if its plan has no refusals.
+A node is contacted only if its plan has no refusals.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Merge the options of ``vllm serve`` by name, check them against the release, and render them by full name."""
+"""Merge the options of ``vllm serve`` by name, check that the release has them, and render them with full names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
 
 
 def render(catalogue: types.Catalogue, release: types.Release, arguments: Arguments) -> list[str]:
-    """Return the options as command-line words, with full names and dashes. Only those in REPEATED can occur twice."""
+    """Return the options as arguments of a command line. Only options in REPEATED can occur more than once."""
     kinds = lookup.serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
@@ -224,7 +224,7 @@ def _typed(name: str, value: Any, kind: types.OptionKind, findings: Findings) ->
 
 
 def _parsed_config(value: Any) -> Any:
-    """Return additional-config as a mapping if it is JSON text, so that serving_weight_nz can be added to it."""
+    """Return additional-config as a mapping if it is a JSON string, so that serving_weight_nz can be added to it."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:

@@ -69,13 +69,13 @@ class BadDriver(TypedDict):
     #: A version, or a series such as ``25.5.x``.
     version: NotRequired[str]
     below: NotRequired[str]
-    #: The defect does not matter if this option of the model has a value that contains this text.
+    #: The defect has no effect if this option of the model has a value that contains this string.
     unless: NotRequired[OptionText]
     reason: str
 
 
 class OptionText(TypedDict):
-    """An option of ``vllm serve`` and a text that its value contains."""
+    """An option of ``vllm serve`` and a string that its value contains."""
 
     option: str
     value: str
@@ -87,7 +87,7 @@ class ReleaseImage(TypedDict):
     repository: str
     #: Tag suffixes for other base systems.
     variants: list[str]
-    #: Tag suffixes for other chips than the 910B.
+    #: Tag suffixes for chips other than the 910B.
     chips: list[str]
 
 
@@ -210,7 +210,7 @@ class ModelReleases(TypedDict, total=False):
 
 
 class ModelReference(TypedDict):
-    """A published score. It is the gate of the accuracy stage if it has a tolerance, which is in points."""
+    """A published score. With a tolerance (in points), the accuracy stage requires it."""
 
     dataset: str
     score: float
@@ -279,11 +279,11 @@ class ModelEntry(TypedDict):
     releases: ModelReleases
     #: Refused topologies, each with the reason.
     unsupported: dict[str, str]
-    #: Topologies that cause a warning, each with its text.
+    #: Topologies that cause a warning, each with the reason.
     untested: dict[str, str]
     #: The products for which upstream documents the model.
     series: list[Series]
-    #: The fewest nodes whose memory suffices.
+    #: Minimum number of nodes, because of their memory.
     minimum_nodes: int
     #: Environment variables of the container.
     environment: dict[str, str]
@@ -435,7 +435,7 @@ class HealthCheck(TypedDict):
 
 
 class DockerHealthCheck(TypedDict):
-    """The health check of one container in Docker's terms; durations are strings with a unit (``30s``)."""
+    """Docker's options for the health check of one container. Durations are strings with a unit (``30s``)."""
 
     test: list[str]
     interval: str
@@ -495,7 +495,7 @@ class Instance(ContainerSettings, Membership):
     devices: list[str]
     mounts: list[Mount]
     environment: dict[str, str]
-    #: None stands for the defaults of HCCL.
+    #: None means the defaults of HCCL.
     hccl_ports: HcclPorts | None
     #: File on the node with the API key; None without a key.
     secrets_path: str | None
@@ -519,7 +519,7 @@ class Member(TypedDict):
     """A host of a group."""
 
     host: str
-    #: IPv4 address by which the other members reach it.
+    #: IPv4 address at which the other members reach it.
     address: str
     #: Hash of its instance; missing in a refused plan.
     hash: NotRequired[str]
@@ -576,7 +576,7 @@ class Plan(TypedDict):
     image: Image
     #: None if the image runs unchanged.
     patch: Patch | None
-    #: None if every instance serves on its own.
+    #: None if every instance serves the model independently.
     group: Group | None
     #: The CA certificates as PEM that our clients trust; None for those of the system.
     ca: str | None

@@ -79,7 +79,8 @@ def test_hung_idle_engine_is_reported_after_the_retries_until_it_recovers(watch,
     assert check(engine, 2) == "up"
     # HAProxy reads the first word, and logs the text after #.
     assert check(engine, 1) == (
-        "down #3 consecutive checks failed, the last one: an idle engine does not answer a completion of one token")
+        "down #3 consecutive checks failed, the last one: the engine is idle, but does not complete a request for one "
+        "token")
     server.hangs = False
     assert check(engine, 1) == "up"
 

@@ -4,7 +4,7 @@
 """AISBench's performance mode: build the load, and return the metrics under their ``vllm bench serve`` names.
 
 Because the names are the same, the same checks can judge the results of both tools. AISBench always uses the chat
-endpoint with streaming. All functions are pure.
+endpoint with streaming.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 """Targets of a measurement: each instance, all instances of a node at once, or all instances behind a balancer.
 
 The inputs define the load per instance. For example, a balancer with eight instances receives eight times the requests
-at eight times the rate. Therefore, the measurements of all targets can be compared. All functions are pure.
+at eight times the rate. Therefore, the measurements of all targets can be compared.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def measurement(name: str, target: str, tool: str, urls: list[str], instances: i
 
 
 def others(before: types.Traffic | None, after: types.Traffic | None, ours: float) -> int | None:
-    """Return the number of requests of other clients that engines had before, during or after a run.
+    """Return the number of requests of other clients that the engines processed before, during or after a run.
 
-    :param before: the requests before and :param after: after the run; None if they are unknown.
+    :param before: the requests before the run, or None if they are unknown.
+    :param after: the requests after the run, or None if they are unknown.
     :param ours: the number of requests that our clients and the health checks may have sent.
     """
     if before is None or after is None:
@@ -94,7 +95,7 @@ def others(before: types.Traffic | None, after: types.Traffic | None, ours: floa
 
 
 def unusable(measured: Mapping[str, Any]) -> str:
-    """Return why a measurement cannot be compared with another, although its runs are complete; or an empty text."""
+    """Return why a complete measurement cannot be compared with another, or an empty string if it can."""
     foreign = sum(run.get("others") or 0 for run in measured["runs"])
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
     if foreign:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench serve``: its command, its client container, and the key figures of its results. All functions are pure.
+"""``vllm bench serve``: the command, the client container, and the key figures of the results.
 
 Every option that affects the result is set, because the defaults of ``vllm bench serve`` differ between releases. For
 example, the timeout of the ready check (600 s in 0.11, none in 0.23) and the temperature (0, later unset) changed. The

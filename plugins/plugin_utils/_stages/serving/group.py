@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import replacement
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -52,23 +53,15 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
     """Return the reason why the group must be restarted because of this node, or None.
 
     :param observed: the observation from before anything was changed.
-    :param secrets: the required value of the label `labels.SECRETS` of the container.
+    :param secrets: see `replacement.replacement_reasons`.
     """
     (instance,), (seen,) = plan["instances"], observed["instances"]
-    container = seen["container"]
-    if container is None:
-        return "has no container"
-    if container["hash"] != instance["hash"]:
-        return "has a container from another plan"
-    if container["status"] != "running":
-        return "has a container with the status %s" % container["status"]
-    if container["image"] != observed["image"]:
-        return "has a container from another image with this name"
-    if container["interface"] != interface(instance["address"], instance["interface"], observed["addresses"])[0]:
-        return "has a container that uses the interface %s" % container["interface"]
-    if (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
-        return "has a container with another API key or certificate"
-    return None
+    reason = replacement.replacement_reason(seen["container"], instance, observed["image"], secrets)
+    if reason or not seen["container"]:
+        return reason
+    used = seen["container"]["interface"]
+    planned = interface(instance["address"], instance["interface"], observed["addresses"])[0]
+    return None if used == planned else "%s uses the interface %s instead of %s" % (instance["name"], used, planned)
 
 
 def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:

@@ -182,7 +182,7 @@ _STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 #: Phases of the stage: before the start, after the rollback of an upgrade, and after a restore of the kept containers.
 #: After the start, the phase is empty.
 BEFORE, ROLLED_BACK, RESTORED = "before", "rolled_back", "restored"
-RETURNED = ("image", "containers", "ours", "addresses")
+RETURNED = ("image", "containers", "addresses")
 check_inputs = None
 
 
@@ -492,7 +492,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
             seen, cast(Measured, context.measured).get("waited")), "/health does not return 200."),
         ("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
          "refused with %s" % models["status"] if refused else "accepted", seen["reason"],
-         "The server refuses our API key."),
+         "The server rejects the API key."),
         ("served_name", ready or seen["completion"] is not None, plan["model"]["served_name"],
          ", ".join(map(str, models.get("models", ()))) or _shown(models), None,
          "The model is not served under the planned name."),
