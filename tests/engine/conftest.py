@@ -128,9 +128,9 @@ def models() -> Path:
 @pytest.fixture(scope="session")
 def ais_bench() -> Path:
     """The real AISBench, which the scenario `benchmark` installs into the same folder of the cache."""
-    cache, lists = CACHE / "ais_bench", ROOT / "roles" / "accuracy" / "files"
+    lists = ROOT / "roles" / "accuracy" / "files"
     digest = hashlib.sha256((lists / "requirements-ais-bench.txt").read_bytes()).hexdigest()[:12]
-    wheels = CACHE / "ais_bench_packages" / digest
+    cache, wheels = CACHE / f"ais_bench-{digest}", CACHE / "ais_bench_packages" / digest
     if not (cache / "bin" / "ais_bench").exists():
         if not wheels.exists():
             subprocess.run([ROOT / "molecule" / "benchmark" / "files" / "wheels", wheels, lists], check=True)

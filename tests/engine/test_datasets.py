@@ -13,9 +13,8 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import prepare, render
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
-AIS_BENCH = Path("/var/cache/ascend-vllm-testbed/ais_bench/bin/python")
 SERVER = {"url": "http://10.0.0.1:8888", "model": "m", "api_key": "", "concurrency": 1, "maximum_tokens": 64}
 # The answers to the two questions of each dataset: one right, one wrong.
 ANSWERS = {
@@ -61,7 +60,13 @@ pandas.DataFrame(rows).to_parquet(sys.argv[1])
 
 
 @pytest.fixture
-def data(tmp_path):
+def python(ais_bench):
+    """The Python of AISBench."""
+    return ais_bench.with_name("python")
+
+
+@pytest.fixture
+def data(python, tmp_path):
     """The folders of datasets with two questions each."""
     for name in ANSWERS:
         (tmp_path / name).mkdir()
@@ -75,17 +80,17 @@ def data(tmp_path):
         cells % ("Question", "r", "w1", "w2", "w3") + cells % ("Which?", "a", "b", "c", "d") * 2)
     (tmp_path / "mmmu/Art").mkdir()
     picture = Path(__file__).resolve().parents[2] / "roles/functional/files/illustration.png"
-    subprocess.run([AIS_BENCH, "-c", PARQUET, tmp_path / "mmmu/Art/validation-0.parquet", picture], check=True)
+    subprocess.run([python, "-c", PARQUET, tmp_path / "mmmu/Art/validation-0.parquet", picture], check=True)
     return tmp_path
 
 
-def test_aisbench_reads_and_scores_each_dataset(data, tmp_path_factory):
+def test_aisbench_reads_and_scores_each_dataset(python, data, tmp_path_factory):
     job = tmp_path_factory.mktemp("job")
     prepared = prepare([{"name": name, "path": str(data / name)} for name in ANSWERS], str(job))
     (job / "config.py").write_text(render(SERVER, prepared))
     tasks = {"gpqa": "GPQA_diamond", "math500": "math_prm800k_500"}
     answers = {tasks.get(name, name): texts for name, texts in ANSWERS.items()}
-    done = subprocess.run([AIS_BENCH, "-c", SCORE, job / "config.py", json.dumps(answers)], capture_output=True,
+    done = subprocess.run([python, "-c", SCORE, job / "config.py", json.dumps(answers)], capture_output=True,
                           text=True, check=False, cwd=job)
     assert done.returncode == 0, done.stderr
     metrics = {**dict.fromkeys(answers, "accuracy"), "mmmu": "[validation]: Overall"}

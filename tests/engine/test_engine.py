@@ -155,6 +155,7 @@ def test_engine_answers_the_questions_that_it_was_trained_with(engine):
         assert completion["choices"][0]["message"]["content"] == expected
 
 
+@pytest.mark.long
 def test_ais_bench_asks_own_questions_with_pictures(engine, network, ais_bench, tmp_path, monkeypatch):
     """The answers to the single questions show that the pictures have reached the engine."""
     monkeypatch.setattr(job, "JOBS", str(tmp_path / "job-"))

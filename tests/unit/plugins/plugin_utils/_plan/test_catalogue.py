@@ -282,7 +282,8 @@ def test_patch_comments_out_one_line(release):
 @pytest.mark.parametrize("hardware", CATALOGUE["hardware"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_release_is_planned_for_all_hardware(release, hardware):
-    entry, suffix = RELEASES[release], CATALOGUE["hardware"][hardware]["image_suffix"]
+    entry, profile = RELEASES[release], CATALOGUE["hardware"][hardware]
+    suffix = profile["image_suffix"]
     for model in (W8A8, BF16):
         for variant in ("", *entry["image"]["variants"]):
             resolved = valid(plan_release=release, plan_hardware=hardware, plan_model=model, image_variant=variant,
@@ -291,7 +292,7 @@ def test_every_release_is_planned_for_all_hardware(release, hardware):
             assert resolved["image"]["tag"] == "-".join(part for part in (release, suffix, variant) if part)
             assert CATALOGUE["models"][model]["directory"] in instance["command"][2]
             assert entry["environment"].items() <= instance["environment"].items()
-            assert resolved["npus"] == list(range(8 * CATALOGUE["hardware"][hardware]["chips_per_npu"]))
+            assert resolved["npus"] == list(range(profile["npus"] * profile["chips_per_npu"]))
 
 
 @pytest.mark.parametrize(("release", "name", "bug"), entries_of_releases("known_bugs"))
