@@ -40,7 +40,7 @@ FACTS = {
     ("accuracy", MEASURE, {"accuracy_run_on": "localhost"}, "localhost"),
     ("accuracy", (*PIP, "virtualenv_command"), {"accuracy_python": "python3.12"}, "python3.12 -m venv"),
     ("accuracy", (*PIP, "virtualenv"), {"accuracy_environment_path": "/opt/ais"}, "/opt/ais"),
-    ("accuracy", (*PIP, "requirements"), {"accuracy_environment_path": "/opt/ais"}, "/opt/ais/requirements-build.txt"),
+    ("accuracy", (*PIP, "chdir"), {"accuracy_environment_path": "/opt/ais"}, "/opt/ais"),
     ("accuracy", (*PIP, "extra_args"), {"accuracy_wheels_path": "/srv/the wheels"},
      "--require-hashes --force-reinstall --no-build-isolation --no-index --find-links '/srv/the wheels'"),
     ("accuracy", ("install", "install | Copy the lists of packages with their SHA-256", "loop"),

@@ -16,6 +16,7 @@ from ansible.template import Templar
 from ansible_collections.ascend.vllm.plugins.action import accuracy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import input_digests
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
@@ -50,7 +51,7 @@ def act(tmp_path):
                      "accuracy_datasets": DATASETS, "report_path": str(tmp_path), **variables}
         host = variables["inventory_hostname"]
         plans = plan if "node1" in plan else {host: plan}
-        variables["hostvars"] = Mock(raw_get=lambda _name, values=dict(variables): values)
+        variables["hostvars"] = HostVars({name: dict(variables) for name in plans})
         for name, each in plans.items():
             Records(tmp_path).write_plan(name, each, input_digests(variables))
         returned, path = action.run(task_vars=variables), tmp_path / host / "accuracy.json"

@@ -122,7 +122,8 @@ def new_action(recorded, tmp_path, monkeypatch):
         healthy, plan, inputs, measured = recorded[stage]
         action = ActionModule.__new__(ActionModule)
         action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
-        action.task_vars, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, 0.0
+        action.task_vars, action.play_hosts, action.clock = {}, ["n1", "n2"], 0.0
+        action.observer, action.plans = "n1", SimpleNamespace(observer=lambda host, *_others: host)
         action._task, action.secrets, action.need_python = SimpleNamespace(_uuid="t"), [], lambda: None
         action.context = context(plan, measured, inputs, "n1")
         action.records = SurveyOfTwo(tmp_path)
