@@ -69,6 +69,8 @@ class BadDriver(TypedDict):
     #: A version, or a series such as ``25.5.x``.
     version: NotRequired[str]
     below: NotRequired[str]
+    #: The defect has no effect on kernels with a lower major version.
+    kernel: NotRequired[int]
     #: The defect has no effect if this option of the model has a value that contains this string.
     unless: NotRequired[OptionText]
     reason: str

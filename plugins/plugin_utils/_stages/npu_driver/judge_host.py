@@ -63,7 +63,8 @@ def _driver(checks: Checks, context: Context) -> None:
                       found, release["driver_minimum"], release["id"]))
     checks.expect("driver_recommended", versions.at_least(found, release["driver_recommended"]),
                   "%s or newer" % release["driver_recommended"], found)
-    bad = [each for each in release["driver_known_bad"] if _is_bad(each, found, context.plan["model"]["arguments"])]
+    bad = [each for each in release["driver_known_bad"]
+           if _is_bad(each, found, observed["system"]["kernel"], context.plan["model"]["arguments"])]
     checks.expect("driver_known_bad", not bad, "none of the drivers with a known defect", found,
                   message="driver %s: %s" % (found, "; and ".join(" ".join(each["reason"].split()) for each in bad))
                   if bad else None)
@@ -75,8 +76,11 @@ def _driver(checks: Checks, context: Context) -> None:
             "loaded" if loaded else "installed"))
 
 
-def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
-    """Return whether an entry of the catalogue applies to this driver and these options of the model."""
+def _is_bad(bad: BadDriver, version: str, kernel: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an entry of the catalogue applies to this driver, this kernel and these options of the model."""
+    major = re.match("[0-9]+", kernel)
+    if major and int(major.group()) < bad.get("kernel", 0):
+        return False
     if "unless" in bad and bad["unless"]["value"] in str(arguments.get(bad["unless"]["option"], "")):
         return False
     if "below" in bad:
