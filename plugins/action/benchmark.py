@@ -370,8 +370,8 @@ class ActionModule(StageAction):
         :param addresses: ``[(instance whose mounts and key the client uses, URL)]``.
         """
         several = len(addresses) > 1
-        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {load.pace(inputs)}" + (
-                     f" to each of {len(addresses)} instances" if several else ""))
+        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {load.pace(inputs)}"
+                 + (f" to each of {len(addresses)} instances" if several else ""))
         clients = []
         known = bench_options(self.catalogue, self.context.plan["release"]["vllm"], "serve")
         for instance, url in addresses:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,6 +126,30 @@ def environment() -> Path:
 def models() -> Path:
     """The folder with the tiny model in both layouts."""
     return built("models")[0]
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The environment variables of processes in the full image, with the plugin on PYTHONPATH."""
+    packages = tmp_path_factory.mktemp("packages")
+    shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
+    record = packages / "ascend_standin-1.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: ascend_standin\nVersion: 1\n")
+    (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
+    code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
+    done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
+    # The path of a socket has at most 107 characters, and a killed engine leaves its sockets behind.
+    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
+        yield {
+            **json.loads(done.stdout),
+            "PATH": os.environ["PATH"],
+            "HOME": str(packages),
+            "PYTHONPATH": str(packages),
+            "TMPDIR": sockets,
+            "HF_HUB_OFFLINE": "1",
+            "HCCL_OP_EXPANSION_MODE": "AIV",
+        }
 
 
 @pytest.fixture(scope="session")

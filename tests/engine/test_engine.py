@@ -11,10 +11,8 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,30 +37,6 @@ TUTORIAL = (
 KEYS = ["sesame", "a%20$HOME"]
 READY_S = 300  # 15 s on an idle machine
 CHECK_INTERVAL_S = 3  # the role sets 30 s; a step of this engine takes 0.3 s on two cores
-
-
-@pytest.fixture(scope="module")
-def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """The environment variables of processes in the full image, with the plugin on PYTHONPATH."""
-    packages = tmp_path_factory.mktemp("packages")
-    shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
-    record = packages / "ascend_standin-1.dist-info"
-    record.mkdir()
-    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: ascend_standin\nVersion: 1\n")
-    (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
-    code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
-    done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
-    # The path of a socket has at most 107 characters, and a killed engine leaves its sockets behind.
-    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
-        yield {
-            **json.loads(done.stdout),
-            "PATH": os.environ["PATH"],
-            "HOME": str(packages),
-            "PYTHONPATH": str(packages),
-            "TMPDIR": sockets,
-            "HF_HUB_OFFLINE": "1",
-            "HCCL_OP_EXPANSION_MODE": "AIV",
-        }
 
 
 class Engine:

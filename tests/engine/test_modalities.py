@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 from .conftest import ROOT, wait_for
-from .test_engine import READY_S, Engine, variables  # noqa: F401
+from .test_engine import READY_S, Engine
 
 pytestmark = pytest.mark.engine
 
@@ -36,7 +36,7 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module", params=OPTIONS)
-def served(request, network, environment, variables, tmp_path_factory):  # noqa: F811
+def served(request, network, environment, variables, tmp_path_factory):
     """A model that is served, as (model of a plan, function that sends requests and judges the responses)."""
     folder = tmp_path_factory.mktemp("tiny")
     script = Path(__file__).with_name("tiny_models.py")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import Content
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Fault, Manifest
 
     class ModelFile(TypedDict):
         """A file in the folder of the model. ``size`` is in bytes. ``sha256`` is None if the file was not hashed."""
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
         identity: str
         digest: str
         hashed_bytes: int
-        manifest: files.Manifest | None
+        manifest: Manifest | None
         manifest_path: str
-        faults: list[files.Fault]
+        faults: list[Fault]
 
     class WeightsObservation(ModelFolder):
         """The return values of ``ascend.vllm.weights_info``."""

@@ -112,9 +112,9 @@ def require_space(paths: files.ModelPaths, needed: int, reserved: float) -> None
                 existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
-def require_own_files(paths: files.ModelPaths, faults: Iterable[files.Fault],
-                   wanted: Iterable[files.WantedFile | files.ManifestFile], recorded: files.Manifest | None, source: str
-                   ) -> None:
+def require_own_files(
+        paths: files.ModelPaths, faults: Iterable[files.Fault],
+        wanted: Iterable[files.WantedFile | files.ManifestFile], recorded: files.Manifest | None, source: str) -> None:
     """Raise StagingError if a foreign file would be replaced by other content.
 
     A foreign file is a file that the role did not write. It can only be restored to its content in the recorded

@@ -183,8 +183,8 @@ def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findin
 
 def _hardware(name: str, profile: types.HardwareProfile, inputs: Inputs) -> types.Hardware:
     driver = inputs.path("serving_driver_path")
-    return {**profile, "id": name, "npu_devices": profile.get("device_numbers") or list(range(
-        profile["npus"] * profile["chips_per_npu"])),
+    devices = profile.get("device_numbers") or list(range(profile["npus"] * profile["chips_per_npu"]))
+    return {**profile, "id": name, "npu_devices": devices,
             "driver_path": driver, "driver_version_file": driver + "/version.info"}
 
 

@@ -154,8 +154,8 @@ def test_launcher_and_replay_agree(tmp_path):
     listed = load.requests(trace(tmp_path, TRACES["own"][0], count=2))
     words, variables = load.launcher(listed)
     assert words[:2] == ["python3", "-c"]
-    assert REPLAY["unpack"](variables) == [[each.at_s, each.output_tokens, each.images, [list(block) for block in
-                                                                                       each.blocks]] for each in listed]
+    assert REPLAY["unpack"](variables) == [
+        [each.at_s, each.output_tokens, each.images, [list(block) for block in each.blocks]] for each in listed]
 
 
 def test_sample_trace_has_conversations_long_contexts_and_bursts():
