@@ -61,7 +61,8 @@ def checks(results, name, stage):
 
 def started(name):
     """Return ``{name: output of docker inspect}`` for the containers that a node has started, the last of each name."""
-    lines = bed.shell(name, "cat /var/tmp/containers").splitlines()
+    # The line of a container that was already removed is empty.
+    lines = filter(None, bed.shell(name, "cat /var/tmp/containers").splitlines())
     return {each["Name"].lstrip("/"): each for each in map(json.loads, lines)}
 
 
