@@ -124,8 +124,8 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str], di
     load = options["load"]
     if load:
         if os.path.isdir(load["file"]):
-            (questions,) = config.prepare([{"name": "textvqa", "path": load["file"]}], job)
-            load = dict(load, file=questions["file"], pictures=True)
+            (converted,) = config.prepare([{"name": "textvqa", "path": load["file"]}], job)
+            load = dict(load, file=converted["file"], pictures=True)
         elif load["file"]:
             load = dict(load, file=config.prepare_prompts(load["file"], load["requests"], job))
         return config.render_performance(server, load), [

@@ -255,7 +255,7 @@ class Records:
 
     def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what the first process of this run that needs it makes for all hosts."""
-        path = self.root / f".{name}.json"
+        path = self.root / f"{name}.json"
         saved = self._read_run_file(path)[0]
         if saved is None:
             with self._lock():
