@@ -245,7 +245,7 @@ def test_drift_names_outliers():
     found = drift_outcomes(judged(outlier, peers=peers))
     assert found == {
         "NPUs": ("warned", "NPUs: 1 x 910B2C, 7 x 910B3 on node1, but 8 x 910B3 on most nodes"),
-        "kernel": ("warned", "kernel: 6.6.0 on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
+        "kernel": ("warned", f"kernel: {LINUX_6} on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
     others = judge.judge(context(PLAN, healthy(), INPUTS, "node2", judge.survey(peers, INPUTS)["node2"]))
     assert drift_outcomes(others) == {None: ("passed", None)}
 
@@ -254,7 +254,8 @@ def test_drift_is_reported_without_a_majority_and_not_run_without_other_nodes():
     outlier = changed({"system|kernel": LINUX_6})
     found = drift_outcomes(judged(outlier, peers={"node1": outlier, "node2": healthy()}))
     assert found == {"kernel": (
-        "warned", "kernel differs, without a majority: node1 has 6.6.0, node2 has 5.10.0-182.0.0.95.oe2203sp3.aarch64")}
+        "warned",
+        f"kernel differs, without a majority: node1 has {LINUX_6}, node2 has 5.10.0-182.0.0.95.oe2203sp3.aarch64")}
     assert drift_outcomes(judged(healthy(), peers={}))[None][0] == "not_run"
 
 
