@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve the servers behind the balancer on the controller, from the plans of all nodes of the balancer.
 
-Nodes outside the play are included. Otherwise, a run on one node (--limit, serial) would remove the other nodes from
-the balancer.
+A run on a part of the nodes (--limit, serial) must not remove the other nodes from the balancer.
 """
 
 from __future__ import annotations

@@ -209,8 +209,7 @@ class ActionModule(StageAction):
     def _watched(self, engines: Sequence[str], tests: int, send: Send) -> Send:
         """Return a function that also adds the number of requests of other clients to the run.
 
-        :param engines: the URLs of all measured instances.
-        :param tests: the number of requests that the clients send in addition to those of the load.
+        :param engines: the URLs of all measured instances. :param tests: the requests of the clients besides the load.
         """
         check = self.context.plan["health_check"]
 
@@ -300,10 +299,7 @@ class ActionModule(StageAction):
                     self.records.write(path.with_name(path.name + suffix), text)
 
     def _sweep(self, measured: types.Measurement, send: Send) -> types.SweepResult:
-        """Measure the curve over the load, and search for the highest load that meets the objective.
-
-        Each measured point is saved, so that an interrupted sweep can be resumed.
-        """
+        """Measure the curve, and search for the highest load that meets the objective. Each point is saved."""
         inputs = self.inputs
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
         server = measured["runs"][-1]["services"]
@@ -365,10 +361,7 @@ class ActionModule(StageAction):
 
     def _run(self, addresses: Sequence[tuple[Instance, str]], inputs: Mapping[str, Any], run: types.PlannedRun
              ) -> types.Run:
-        """Run one client per address, concurrently.
-
-        :param addresses: ``[(instance whose mounts and key the client uses, URL)]``.
-        """
+        """Run a client per address concurrently. An address is a URL, and the instance whose key the client uses."""
         several = len(addresses) > 1
         self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {load.pace(inputs)}"
                  + (f" to each of {len(addresses)} instances" if several else ""))

@@ -56,10 +56,7 @@ class ActionModule(ActionBase):
 
 
 def _read(path: str) -> dict[str, Any]:
-    """Return ``{"scores": scores}`` for accuracy.
-
-    For performance, return ``{"targets": {name: metrics of each repeat}, "unusable": {name: reason}}``.
-    """
+    """Return ``{"scores": scores}``, or ``{"targets": {name: metrics per repeat}, "unusable": {name: reason}}``."""
     try:
         if Path(path).is_dir():
             found = {file.parent.name: _read(str(file)) for file in sorted(Path(path).glob("*/benchmark.json"))}

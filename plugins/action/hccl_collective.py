@@ -14,11 +14,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
-    collective,
-    collective_container,
-    collective_rounds,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_rounds
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container as container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
 
 if TYPE_CHECKING:
@@ -89,13 +86,12 @@ class ActionModule(StageAction):
 
     def _round(self, name: str, interfaces: Mapping[str, Interface]) -> Run:
         """Run this node's container in a round, and return the result."""
-        group = collective_rounds.group(interfaces, self.host, name)
-        if not group["hosts"]:
+        hosts = collective_rounds.group(interfaces, self.host, name)
+        if not hosts:
             return {"round": name, "hosts": [], "result": None}
-        arguments = collective_container.arguments(
-            self.context.plan, self.inputs, group, interfaces, self.host,
-            {path: (collection_root() / path).read_text("utf-8")
-             for path in (collective_container.PROBE, collective_container.LAUNCHER)})
+        sources = {path: (collection_root() / path).read_text("utf-8")
+                   for path in (container.PROBE, container.LAUNCHER)}
+        arguments = container.arguments(self.context.plan, self.inputs, hosts, interfaces, self.host, sources)
         try:
             returned = self.execute("community.docker.docker_container", arguments,
                                     self.inputs["hccl_collective_timeout_s"])
@@ -105,7 +101,7 @@ class ActionModule(StageAction):
             result = collective.parse(self.masked(output), returned["status"])
         except Exception as error:
             result = collective.failure(self.problem(error))
-        return {"round": name, "hosts": group["hosts"], "result": result}
+        return {"round": name, "hosts": hosts, "result": result}
 
 
 def _measured(run: Run, host: str) -> dict[str, float]:

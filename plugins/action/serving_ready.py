@@ -121,10 +121,7 @@ class ActionModule(StageAction):
         return changed
 
     def _show_progress(self, instances: Iterable[InstanceState], shown: dict[str, str], seconds: int) -> None:
-        """Print the progress of each instance once per step.
-
-        :param shown: ``{instance: last printed step}``, which is updated.
-        """
+        """Print the progress of each instance once per step. ``shown``, the last printed steps, is updated."""
         for instance in instances:
             step = instance["progress"]
             if step and shown.get(instance["name"]) != step:

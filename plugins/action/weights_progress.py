@@ -88,10 +88,7 @@ class ActionModule(ActionBase):
 class Meter:
     """Prints the progress of a transfer, at most one line per interval, and only in a terminal.
 
-    :param total: the size of the complete model in bytes; 0 if it is unknown.
-    :param interval_s: the interval in seconds; 0 disables the output.
-    :param display: a function that prints a line.
-    :param clock: a function that returns the current time in seconds.
+    :param total: the size of the model in bytes; 0 if it is unknown. :param interval_s: 0 disables the output.
     """
 
     def __init__(self, host: str, total: int, interval_s: float, display: Callable[[str], None],
@@ -115,11 +112,7 @@ class Meter:
 
 
 def line(host: str, count: int, total: int, rate: float) -> str:
-    """Return a line with the size in GB or MB, the rate in MB/s and the remaining time.
-
-    :param count: the bytes on the host. :param total: the bytes of the complete model, or 0.
-    :param rate: the rate in bytes per second.
-    """
+    """Return a line with the size in bytes (of a total, or of 0 if it is unknown), the rate and the remaining time."""
     size, unit = (1e9, "GB") if max(count, total) >= 1e9 else (1e6, "MB")
     share = f"{count / size:.1f} of {total / size:.1f}" if total else f"{count / size:.1f}"
     text = f"{host}: {share} {unit}, {rate / 1e6:.{0 if rate >= 1e7 else 1}f} MB/s"

@@ -32,9 +32,7 @@ def bind_mounts(instance: Instance) -> list[dict[str, Any]]:
 
 
 def container_environment(instance: Instance, observed: ServingObservation) -> dict[str, str]:
-    """Return the environment of the container of an instance.
-
-    For an instance in a group, the name of the network interface with the address of the node is added.
+    """Return the environment of the container of an instance, in a group with the interface that has its address.
 
     :raises AnsibleFilterError: if no interface has this address, or serving_interface names a different interface.
     """
@@ -47,10 +45,7 @@ def container_environment(instance: Instance, observed: ServingObservation) -> d
 
 
 def failure_message(result: Mapping[str, Any]) -> str:
-    """Return the message of a failed task. For a task with a loop, return the messages of the failed items.
-
-    :param result: ``ansible_failed_result`` of a rescue.
-    """
+    """Return the message of ``ansible_failed_result``, or the messages of the failed items if the task has a loop."""
     items = [item for item in result.get("results", ()) if item.get("failed") or item.get("unreachable")]
     return " ".join(dict.fromkeys(_reason(each) for each in items or [result] if each.get("msg"))) or NO_REASON
 
@@ -66,10 +61,7 @@ def _reason(result: Mapping[str, Any]) -> str:
 
 
 def key_environment(keys: Any) -> str:
-    """Return the content of the file from which a server reads its API keys.
-
-    :param keys: the input serving_api_key.
-    """
+    """Return the content of the file from which a server reads the API keys of the input serving_api_key."""
     return api_key.environment_file(api_keys(keys))
 
 

@@ -41,10 +41,7 @@ class PortInput(TypedDict):
 
 
 def url(bind: str, address: str, port: int, tls: bool) -> str:
-    """Return the URL of a balancer for clients.
-
-    :param bind: the address that the balancer listens on. :param address: the address of its host for clients.
-    """
+    """Return the URL for clients of a balancer that listens on ``bind``. Clients reach its host at ``address``."""
     return base_url(address if bind in ALL_ADDRESSES else bind, port, tls)
 
 
@@ -64,22 +61,16 @@ def unknown_hosts(settings: Mapping[str, Any], known: Collection[str], host: str
 
 def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str],
             play_hosts: Sequence[str]) -> list[str]:
-    """Return the balancers that a host of the play manages.
+    """Return those of the balancers that a host of the play manages.
 
     A balancer in the play manages itself. A balancer outside the play is managed by the first host that has not failed.
-
-    :param balancers: names of the hosts that run a balancer.
-    :param play_hosts_all: all hosts of the play. :param play_hosts: the hosts of the play that have not failed.
     """
     return [balancer for balancer in balancers
             if balancer == host or (balancer not in play_hosts_all and host == play_hosts[0])]
 
 
 def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
-    """Return the instances that receive requests. In a group, only the instance of the head receives requests.
-
-    :param plans: ``{host: plan}``.
-    """
+    """Return the instances of ``{host: plan}`` that receive requests. In a group, only that of the head does."""
     found: list[PlannedServer] = []
     for host, plan in plans.items():
         for instance in serving_instances(plan):

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interface of the judges, the modules ``_stages/<stage>/judge.py``.
-
-Judges are pure functions of a `Context`.
-"""
+"""The interface of the judges ``_stages/<stage>/judge.py``, which are pure functions of a `Context`."""
 
 from __future__ import annotations
 

@@ -62,10 +62,7 @@ def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arg
 
 def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job: Mapping[str, str], timeout_s: float,
            timeout_input: str, found: JobOutcome) -> None:
-    """Wait for the end of a run, print its progress, and add its results to ``found``.
-
-    :param job: the folder of the run, and the API key, which is masked in the log of the run.
-    """
+    """Print the progress of a run until it ends, and add its results to ``found``. ``job`` has its folder and key."""
     end = time.monotonic() + timeout_s
     printed: dict[str, TaskProgress] = {}
     while True:

@@ -155,10 +155,7 @@ def check_inputs(context: Context) -> Iterator[str]:
 
 
 def measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
-    """Return the model and the scores of an earlier measurement, for example of the BF16 model; None without a path.
-
-    :raises BadInput: if the file is not a measurement.
-    """
+    """Return the model and the scores of an earlier result, or None without a path. Raise BadInput if it has none."""
     if not path:
         return None
     try:
@@ -191,10 +188,8 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
     The score of a dataset with several parts (such as the subjects of MMLU) is the average over the parts that AISBench
     computes, weighted by their sizes. If a part is missing, there is no such score. The scores of the parts come last.
 
-    :param rows: the summary of AISBench.
-    :param answers: the number of requests by task.
-    :param data: ``{name of the dataset: digest of its files}``.
-    :param outcomes: the outcomes by task.
+    :param rows: the summary of AISBench. :param answers: the number of requests by task.
+    :param data: ``{name of the dataset: digest of its files}``. :param outcomes: the outcomes by task.
     """
     found, parts = [], []
     for name in [dataset["name"] for dataset in datasets]:
@@ -227,10 +222,7 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 
 
 def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes, or None.
-
-    It is from accuracy_datasets, or if not set, from accuracy_references, or from the entry of the model.
-    """
+    """Return the lowest score that passes, from accuracy_datasets, accuracy_references or the catalogue, or None."""
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
     if "baseline" in dataset:

@@ -79,11 +79,7 @@ def server(plan: Plan, url: str, inputs: Mapping[str, Any]) -> AisBenchServer:
 
 
 def metrics(totals: str | None, latencies: str | None) -> Metrics:
-    """Return the metrics of a run; values that are not numbers in the required unit are skipped.
-
-    :param totals: the text of ``performances/<model>/<dataset>.json``.
-    :param latencies: the text of ``performances/<model>/<dataset>.csv``.
-    """
+    """Return the metrics in the texts of ``<dataset>.json`` and ``<dataset>.csv``, without values in other units."""
     found = {}
     for row in tables.performance(totals or ""):
         name, unit, factor = _TOTALS.get(row.get("Common Metric", ""), ("", None, 1))

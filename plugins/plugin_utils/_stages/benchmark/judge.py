@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the benchmark stage. It checks whether the results are valid, and whether they meet the limits.
-
-The exit code of a client is recorded, but not judged.
-"""
+"""The judge of the benchmark stage: are the results valid and within the limits? Exit codes of clients do not count."""
 
 from __future__ import annotations
 

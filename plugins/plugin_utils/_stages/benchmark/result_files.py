@@ -21,10 +21,7 @@ _KINDS = {SERVE: {"completed", "num_prompts"}, LATENCY: {"avg_latency"},
 
 
 def parse(text: str) -> tuple[str, dict[str, float]]:
-    """Return the kind of a result and ``{dotted JSON key: number}``. If there are several results, the last one counts.
-
-    Values that are not finite numbers are skipped.
-    """
+    """Return the kind of the last result in a file, and its finite numbers by dotted JSON key."""
     # With --append-result, a file has one line per run.
     for part in (text, text.rstrip().rsplit("\n", 1)[-1]):
         try:

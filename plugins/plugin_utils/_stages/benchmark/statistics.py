@@ -145,10 +145,7 @@ def repeats(runs: Iterable[types.Outcome]) -> list[types.Metrics]:
 
 def last_of_another_deployment(key: types.BaselineKey, found: Iterable[Mapping[str, Any] | None]
                                ) -> Mapping[str, Any] | None:
-    """Return the last good run of the same measurement with another release, image or driver, or None.
-
-    :param found: good runs, as in their files.
-    """
+    """Return the last of the good runs that measured the same with another release, image or driver, or None."""
     def same(other: Mapping[str, Any]) -> Mapping[str, Any]:
         return {name: value for name, value in other.items() if name not in ("release", "image", "driver")}
 
@@ -214,12 +211,10 @@ def power(metrics: types.Metrics) -> float | None:
 
 
 def knee(powers: Mapping[float, float]) -> float | None:
-    """Return the load with the highest power; None if it is not clearly higher than at both ends of the curve.
+    """Return the load with the highest power (throughput divided by latency); None if it hardly exceeds both ends.
 
     Beyond this load, latency increases by a larger factor than throughput (Kleinrock, Power and deterministic rules of
     thumb for probabilistic problems in computer communications, ICC 1979).
-
-    :param powers: ``{load: throughput divided by latency}``.
     """
     if len(powers) < 3:
         return None
@@ -247,12 +242,10 @@ def earlier_sweep(inputs: Mapping[str, Any], name: str | None = None) -> dict[st
 
 
 def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
-    """Return the next value to measure; None at the end of the search.
+    """Return the next value to measure, None at the end. ``points`` is ``{value: whether it meets the objective}``.
 
     The maximum is measured first: if it passes, one run is enough. Then the interval is bisected geometrically, because
     rates span orders of magnitude. The minimum is measured only if all higher values fail.
-
-    :param points: ``{measured value: whether it meets the objective}``.
     """
     low, high = bracket(points)
     if high is None:
@@ -277,10 +270,7 @@ def _between(sweep: Sweep, low: float, high: float) -> float | None:
 
 
 def bracket(points: Mapping[float, bool]) -> tuple[float | None, float | None]:
-    """Return ``(highest value that passes, lowest value that fails)``.
-
-    A value that passes does not count if a lower value fails.
-    """
+    """Return the highest value that passes and is below all values that fail, and the lowest value that fails."""
     high = min((value for value, passes in points.items() if not passes), default=None)
     low = max((value for value, passes in points.items() if passes and (high is None or value < high)), default=None)
     return low, high

@@ -46,10 +46,7 @@ def unmeasurable(plan: Plan) -> str:
 
 
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
-    """Return the targets in the order in which they are measured.
-
-    :raises BadInput: if benchmark_balancer_url is invalid, or if the target is a balancer, but no URL is known.
-    """
+    """Return the targets in the order of measurement. Raise BadInput if a URL of the balancer is invalid or missing."""
     url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
     if url not in ("", "auto") and not _URL.match(url):
         raise BadInput(
@@ -83,10 +80,8 @@ def measurement(name: str, target: str, tool: str, urls: list[str], instances: i
 
 
 def others(before: types.Traffic | None, after: types.Traffic | None, ours: float) -> int | None:
-    """Return the number of requests of other clients that the engines processed before, during or after a run.
+    """Return the number of requests of other clients before, during or after a run, or None if the traffic is unknown.
 
-    :param before: the requests before the run, or None if they are unknown.
-    :param after: the requests after the run, or None if they are unknown.
     :param ours: the number of requests that our clients and the health checks may have sent.
     """
     if before is None or after is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import hccl_output
 
@@ -25,6 +25,8 @@ MARK = "ASCEND-VLLM-PROBE "
 ALL, ALONE, PAIR = "all", "alone", "pair"
 # Values of the key ``tool``.
 HCCL_TEST, PROBE = "hccl_test", "probe"
+# The keys of a row.
+_ROW = ("size_bytes", "time_us", "alg_bandwidth_gbs", "bus_bandwidth_gbs", "check")
 # A group is slow if its bandwidth is below this fraction of the median of the other groups.
 SLOW = 0.7
 _ERROR_LINE = re.compile(r"(?:\[\w+\]: ?)?(?:\w+\.)*\w*(?:Error|Exception|Timeout|Failure)\b|.*\bE[IJL][0-9]{4}\b")
@@ -65,7 +67,7 @@ def parse(text: str, exit_status: int = 0) -> Result:
         try:
             record = json.loads(line[at + len(MARK):])
             if record["type"] == "row":
-                rows.append(_row(record))
+                rows.append(cast("Row", {key: record[key] for key in _ROW}))
             else:
                 records.setdefault(record["type"], record)
         except (ValueError, LookupError, TypeError):
@@ -99,12 +101,6 @@ def parse(text: str, exit_status: int = 0) -> Result:
 def failure(reason: str) -> Result:
     """Return the result of a node whose container could not be started."""
     return {"rows": [], "failed": True, "reason": reason, "backend": None, "ranks": None, "tool": None, "choice": None}
-
-
-def _row(record: Mapping[str, Any]) -> Row:
-    return {"size_bytes": record["size_bytes"], "time_us": record["time_us"],
-            "alg_bandwidth_gbs": record["alg_bandwidth_gbs"], "bus_bandwidth_gbs": record["bus_bandwidth_gbs"],
-            "check": record["check"]}
 
 
 def _last_error(text: str) -> str | None:
@@ -198,10 +194,7 @@ def baseline_key(result: Result, nodes: int) -> str:
 
 def required_bandwidth(result: Result, nodes: int, inputs: Mapping[str, Any], baseline: Mapping[str, float] | None
                        ) -> tuple[float, str] | None:
-    """Return the required bus bandwidth in GB/s and its source. Return None if neither is known.
-
-    :param baseline: ``{baseline_key: GB/s}``.
-    """
+    """Return the required bus bandwidth in GB/s and its source, or None. A baseline is ``{baseline_key: GB/s}``."""
     minimum = inputs["hccl_collective_bus_bandwidth_minimum_gbs"]
     if minimum not in (None, ""):
         return float(minimum), "hccl_collective_bus_bandwidth_minimum_gbs"

@@ -16,7 +16,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_rounds import Group
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Interface
 
 NAME = "ascend-vllm-hccl-probe-" + run.RUN_ID
@@ -27,16 +26,16 @@ _TORCHRUN = ("torchrun", "--nnodes={nodes}", "--nproc-per-node={processes}", "--
              "--master-addr={master}", "--master-port={port}", "--no-python", "python3", "-c")
 
 
-def _command(inputs: Mapping[str, Any], group: Group, addresses: Sequence[str], processes: int, sizes: Sequence[int],
-             sources: Mapping[str, str]) -> list[str]:
+def _command(inputs: Mapping[str, Any], hosts: Sequence[str], rank: int, addresses: Sequence[str], processes: int,
+             sizes: Sequence[int], sources: Mapping[str, str]) -> list[str]:
     """Return the command of a container: the probe, or the launcher of hccl_test, which may fall back to the probe."""
-    probe = [part.format(nodes=len(addresses), processes=processes, rank=group["rank"], master=addresses[0],
+    probe = [part.format(nodes=len(addresses), processes=processes, rank=rank, master=addresses[0],
                          port=inputs["hccl_collective_port"]) for part in _TORCHRUN] + [sources[PROBE]]
     if inputs["hccl_collective_tool"] == "probe":
         return probe
     job = {
         "required": inputs["hccl_collective_tool"] == "hccl_test", "toolkit": inputs["hccl_collective_toolkit_path"],
-        "addresses": addresses, "names": group["hosts"], "node": group["rank"],
+        "addresses": addresses, "names": hosts, "node": rank,
         "port": inputs["hccl_collective_port"], "processes": processes,
         # hccl_test doubles the smallest size up to the largest size.
         "sizes": [sizes[0] << doublings for doublings in range((sizes[-1] // sizes[0]).bit_length())],
@@ -47,18 +46,19 @@ def _command(inputs: Mapping[str, Any], group: Group, addresses: Sequence[str], 
     return ["python3", "-c", sources[LAUNCHER], json.dumps(job), *probe]
 
 
-def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: Mapping[str, Interface], host: str,
-              sources: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments of community.docker.docker_container for a node in a group.
+def arguments(plan: Plan, inputs: Mapping[str, Any], hosts: Sequence[str], interfaces: Mapping[str, Interface],
+              host: str, sources: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of community.docker.docker_container for one of the nodes that run together.
 
+    :param hosts: these nodes, by rank. Rank 0 leads.
     :param sources: ``{PROBE: its text, LAUNCHER: its text}``.
     """
     hardware = plan["hardware"]
     processes = inputs["hccl_collective_processes_per_node"] or len(hardware["npu_devices"])
-    addresses = [interfaces[name]["address"] for name in group["hosts"]]
+    addresses = [interfaces[name]["address"] for name in hosts]
     own, limit = interfaces[host], inputs["hccl_collective_timeout_s"]
     sizes = sorted(int(size) for size in inputs["hccl_collective_sizes_bytes"])
-    command = _command(inputs, group, addresses, processes, sizes, sources)
+    command = _command(inputs, hosts, hosts.index(host), addresses, processes, sizes, sources)
     mounts = docker_mounts(mount for mount in plan["instances"][0]["mounts"] if mount["origin"] == "host")
     if not any(mount["target"] == "/etc/hccn.conf" for mount in mounts):
         mounts.append({"type": "bind", "source": "/etc/hccn.conf", "target": "/etc/hccn.conf", "read_only": True})

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
 
 
-class Group(TypedDict):
-    """The nodes of a run, and the rank of this node. Rank 0 leads. If this node pauses, ``hosts`` is empty."""
-
-    hosts: list[str]
-    rank: int | None
-
-
 class Rounds(TypedDict):
     """The rounds to run, which are the same for all nodes. `collective` defines their names."""
 
@@ -37,11 +30,7 @@ class Rounds(TypedDict):
 
 
 def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: bool) -> Rounds:
-    """Return the round with all nodes, or the reason why it cannot be run.
-
-    :param forks: the number of forks of Ansible. It must not be lower than the number of nodes, because ranks wait for
-        each other.
-    """
+    """Return the round with all nodes, or why it cannot be run. As ranks wait for each other, each needs a fork."""
     choices = host_interfaces(peers, inputs["hccl_interface"])
     why = "%s measure an all-reduce in containers." % WOULD if check_mode else _obstacle(peers, inputs, forks, choices)
     return {"rounds": [] if why else [collective.ALL], "interfaces": {} if why else _known(choices), "obstacle": why,
@@ -52,8 +41,7 @@ def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: 
 def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
     """Return the rounds that locate the cause if the run over all nodes failed or was slow.
 
-    In the first round, each node runs alone. In the other rounds, the nodes run in disjoint pairs, see
-    `ping_mesh.opponent`.
+    In the first round, each node runs alone. In the others, the nodes run in disjoint pairs (`ping_mesh.opponent`).
     """
     found, rounds = collective.overall(peers), []
     interfaces = _known(host_interfaces(peers, inputs["hccl_interface"]))
@@ -67,17 +55,15 @@ def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
     return {"rounds": rounds, "interfaces": interfaces if rounds else {}, "obstacle": None, "waits_for_image": False}
 
 
-def group(hosts: Collection[str], host: str, round_name: str) -> Group:
-    """Return the group of a host in a round."""
+def group(hosts: Collection[str], host: str, round_name: str) -> list[str]:
+    """Return the nodes that run together with a host in a round, by rank. The list is empty if the host pauses."""
     names = sorted(hosts)
     if round_name == collective.ALL:
-        members = names
-    elif round_name == collective.ALONE:
-        members = [host]
-    else:
-        met = ping_mesh.opponent(names.index(host), int(round_name.split()[1]), len(names))
-        members = [] if met is None else sorted([host, names[met]])
-    return {"hosts": members, "rank": members.index(host) if members else None}
+        return names
+    if round_name == collective.ALONE:
+        return [host]
+    met = ping_mesh.opponent(names.index(host), int(round_name.split()[1]), len(names))
+    return [] if met is None else sorted([host, names[met]])
 
 
 def _diagnosis(nodes: int, pair_rounds: int) -> list[str]:

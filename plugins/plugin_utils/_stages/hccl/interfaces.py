@@ -91,10 +91,7 @@ def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()
 
 
 def _is_inner(interface: Mapping[str, Any]) -> bool:
-    """Return whether an interface leads only to containers, virtual machines or a tunnel.
-
-    A bridge that connects the host itself to a network has a NIC, a bond or a VLAN among its ports.
-    """
+    """Return whether an interface leads only to containers, virtual machines or a tunnel, as a bridge without a NIC."""
     if interface["kind"] == "bridge":
         return not _is_unknown_bridge(interface) and all(kind in _INNER_KINDS for kind in interface["ports"])
     return interface["kind"] in _VIRTUAL_KINDS
@@ -163,10 +160,7 @@ def _labels(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return ``{host: arguments of ascend.vllm.hccn_ping}``.
-
-    Each node also opens test TCP connections to the hosts whose NPUs it pings.
-    """
+    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. It also connects to the hosts whose NPUs it pings."""
     npus = {name: npu_addresses(observed) for name, observed in peers.items()}
     count = 1 + max((npu for numbers in npus.values() for npu in numbers), default=-1)
     choices = host_interfaces(peers, inputs["hccl_interface"])

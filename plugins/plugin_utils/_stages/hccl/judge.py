@@ -16,12 +16,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import major
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, observation, ping_mesh
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge_ports as ports
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Choice, host_interfaces
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.judge_ports import (
-    Outcome,
-    count_votes,
-    judge_ports,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import few
 
@@ -128,10 +124,7 @@ class ClusterRun(collective.GroupRun):
 
 
 class Cluster(TypedDict):
-    """Facts about the cluster that the judge of a host needs.
-
-    The keys of ``networks``, ``rails``, ``same_address`` and ``same_port`` are NPUs.
-    """
+    """Facts for the judge of a host. Keys of ``networks``, ``rails``, ``same_address`` and ``same_port`` are NPUs."""
 
     nodes: int
     #: ``{check: {value: number of NPUs}}``.
@@ -215,7 +208,7 @@ def _judge(context: Context) -> list[contract.CheckOutcome]:
             checks.not_required(check.id, "hccl_enabled is false.")
         return checks.as_list()
     cluster: Cluster = context.survey or survey({host: context.observed}, inputs)[host]
-    for name, outcomes in judge_ports(observed, cluster["votes"], inputs):
+    for name, outcomes in ports.judge_ports(observed, cluster["votes"], inputs):
         _add(checks, name, outcomes)
     if cluster["nodes"] < 2:
         for name in _CLUSTER:
@@ -236,7 +229,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
     holders: dict[str, list[ping_mesh.End]] = defaultdict(list)
     networks: dict[str, Counter[str]] = defaultdict(Counter)
     rails: dict[str, Counter[str]] = defaultdict(Counter)
-    ports: dict[tuple[str, str], list[ping_mesh.End]] = defaultdict(list)
+    at_port: dict[tuple[str, str], list[ping_mesh.End]] = defaultdict(list)
     switches: dict[ping_mesh.End, str] = {}
     evidence: set[ping_mesh.End] = set()
     for name, observed in sorted(peers.items()):
@@ -245,7 +238,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
             networks[str(npu)][_network(observed, npu)] += 1
         for npu, (switch, port) in observation.switch_ports(observed).items():
             rails[str(npu)][switch] += 1
-            ports[(switch, port)].append((name, npu))
+            at_port[(switch, port)].append((name, npu))
             switches[(name, npu)] = switch
         evidence.update((name, npu) for npu in observation.unhealthy_npus(observed))
     pings = {name: observed.get("ping") for name, observed in peers.items()}
@@ -253,7 +246,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
     meshes = {check: _survey_mesh(matrices, bad, switches, evidence)
               for check, bad in (("ping_mesh", ping_loss.failed), ("ping_loss", ping_loss.lossy))}
     npus = max(len(observed["npus"]) for observed in peers.values())
-    votes = count_votes(peers)
+    votes = ports.count_votes(peers)
     mesh_size = ping_mesh.size(len(peers), npus, inputs["hccl_ping_full_mesh_max_nodes"],
                                inputs["hccl_ping_same_rail_only"])
     usual_networks = {npu: majority(counts) for npu, counts in networks.items()}
@@ -266,7 +259,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
             "rails": usual_switches, "collective": run, "interface": interfaces[host],
             "same_address": {str(npu): _others(holders[address], host, npu)
                              for npu, address in observation.npu_addresses(observed).items()},
-            "same_port": {str(npu): _others(ports[port], host, npu)
+            "same_port": {str(npu): _others(at_port[port], host, npu)
                           for npu, port in observation.switch_ports(observed).items()},
             "mesh": {check: found[host] for check, found in meshes.items() if host in found},
         }
@@ -279,10 +272,10 @@ def _others(ends: Sequence[ping_mesh.End], host: str, npu: int) -> str:
     return few(["%s npu %d" % end for end in ends if end != (host, npu)])
 
 
-def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:
+def _add(checks: Checks, check: str, outcomes: Iterable[ports.Outcome]) -> None:
     """Record one entry of a check for all NPUs that passed, and one entry for each other outcome."""
-    passed: list[Outcome] = []
-    others: dict[Outcome, list[int]] = defaultdict(list)
+    passed: list[ports.Outcome] = []
+    others: dict[ports.Outcome, list[int]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.ok:
             passed.append(outcome)
@@ -321,11 +314,11 @@ def _judge_addresses(checks: Checks, host: str, observed: observation.HcclObserv
     outcomes, subnets = [], []
     for npu, address in sorted(observation.npu_addresses(observed).items()):
         others = cluster["same_address"][str(npu)]
-        outcomes.append(Outcome(
+        outcomes.append(ports.Outcome(
             npu, not others, "a unique address", address,
             "%s npu %d has the same address as %s: %s" % (host, npu, others, address) if others else None))
         network, usual = _network(observed, npu), cluster["networks"][str(npu)]
-        subnets.append(Outcome(npu, network == usual, usual or "one subnet in the rail", network))
+        subnets.append(ports.Outcome(npu, network == usual, usual or "one subnet in the rail", network))
     _add(checks, "duplicate_address", outcomes)
     _add(checks, "rail_subnet", subnets)
 
@@ -349,10 +342,10 @@ def _judge_switches(checks: Checks, host: str, observed: observation.HcclObserva
     at_switch, at_port = [], []
     for npu, (switch, port) in sorted(own.items()):
         expected = wanted.get(str(npu)) or cluster["rails"][str(npu)]
-        at_switch.append(Outcome(npu, switch == expected, expected or "one switch for the rail", switch))
+        at_switch.append(ports.Outcome(npu, switch == expected, expected or "one switch for the rail", switch))
         others = cluster["same_port"][str(npu)]
         message = "%s npu %d sees the same port as %s: %s of %s" % (host, npu, others, port, switch)
-        at_port.append(Outcome(
+        at_port.append(ports.Outcome(
             npu, not others, "a separate port", "%s %s" % (switch, port), message if others else None))
     _add(checks, "rail_switch", at_switch)
     _add(checks, "switch_port", at_port)

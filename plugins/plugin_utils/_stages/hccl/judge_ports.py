@@ -237,11 +237,7 @@ def _is_absent(answers: Answers) -> bool:
 
 def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[str] | None], limits: Limits
             ) -> Outcome:
-    """Judge the measured values of an optical module.
-
-    :param faults: a function that returns a description of each value beyond its limit. It returns None if the module
-        does not report these values.
-    """
+    """Judge an optical module. ``faults`` describes the values beyond their limits; None if it reports none."""
     answer = answers.get("optical", {})
     if not answer.get("present"):
         missing = None if _is_absent(answers) else _no_answer(npu, answers, "optical", None)

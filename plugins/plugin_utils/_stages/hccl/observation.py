@@ -81,10 +81,7 @@ def npu_addresses(observed: HcclObservation) -> dict[int, str]:
 
 
 def switch_ports(observed: HcclObservation) -> dict[int, tuple[str, str]]:
-    """Return ``{NPU: (switch, port)}`` for the NPUs that see a switch port over LLDP.
-
-    A switch is identified by its system name, or by its chassis ID if it does not send a name.
-    """
+    """Return ``{NPU: (name of the switch or else its chassis ID, port)}`` for the NPUs that see a switch over LLDP."""
     found = {}
     for npu, answers in observed["npus"].items():
         answer = answers.get("lldp", {})

@@ -82,10 +82,7 @@ def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
 
 
 def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
-    """Return the tournament rounds to run: all rounds or, if there are too many nodes, an evenly distributed selection.
-
-    The selection has as many rounds as a full mesh of ``full_mesh_max_nodes`` nodes.
-    """
+    """Return the tournament rounds to run. Of too many rounds, as many as in the largest full mesh are chosen."""
     rounds, limit = tournament_rounds(nodes), max(1, full_mesh_max_nodes - 1)
     if nodes <= full_mesh_max_nodes or rounds <= limit:
         return list(range(rounds))
@@ -93,10 +90,7 @@ def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
 
 
 def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
-    """Return the name of the node that ``host`` meets in each round, or None for a round in which ``host`` pauses.
-
-    All nodes must pass the same hosts, in any order.
-    """
+    """Return the node that ``host`` meets in each round, None if it pauses. All nodes must pass the same hosts."""
     names = sorted(hosts)
     index = names.index(host)
     opponents = (opponent(index, played, len(names)) for played in chosen_rounds(len(names), full_mesh_max_nodes))

@@ -1,11 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the image stage.
-
-Before a pull, it checks whether the node can store and run the image. After the pull, it compares the image with the
-plan.
-"""
+"""The judge of the image stage: can the node store and run the image, and is it the planned one after the pull?"""
 
 from __future__ import annotations
 

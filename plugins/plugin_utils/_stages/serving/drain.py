@@ -16,14 +16,11 @@ if TYPE_CHECKING:
 
 
 def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
-    """Return a clause for each running container that has or may have requests.
-
-    If the load of a container is None, its server accepts no connections and therefore has no requests.
-    """
+    """Return a clause for each running container that has or may have requests."""
     clauses = []
     for container in containers:
         load = container["load"]
-        if load is None:
+        if load is None:  # Its server accepts no connections, so it has no requests.
             continue
         if "error" in load:
             clauses.append("the number of requests of %s is unknown (%s)" % (
@@ -35,11 +32,7 @@ def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
 
 
 def npus_held(observed: NpuObservation, devices: Iterable[int], idle_hbm_mb: float) -> list[str]:
-    """Return a clause for each NPU that is not free, with the processes and containers that use it.
-
-    :param devices: numbers N of /dev/davinciN.
-    :param idle_hbm_mb: the maximum HBM usage of a free NPU, in MB.
-    """
+    """Return a clause for each device N of /dev/davinciN that is held or has more HBM in use than an idle one."""
     if observed["npu_smi"]["error"]:
         return ["it is unknown whether the NPUs are free: %s" % observed["npu_smi"]["error"]["message"]]
     used = {chip["device"]: chip["hbm_used_mb"] for chip in observed["npu_smi"]["chips"]}

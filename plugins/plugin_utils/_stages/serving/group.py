@@ -50,11 +50,7 @@ def interface(address: str, wanted: str | None, addresses: Sequence[Address]) ->
 
 
 def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> str | None:
-    """Return the reason why the group must be restarted because of this node, or None.
-
-    :param observed: the observation from before anything was changed.
-    :param secrets: see `replacement.replacement_reasons`.
-    """
+    """Return why the group must be restarted because of this node, as observed before any change, or None."""
     (instance,), (seen,) = plan["instances"], observed["instances"]
     reason = replacement.replacement_reason(seen["container"], instance, observed["image"], secrets)
     if reason or not seen["container"]:
@@ -65,12 +61,7 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
 
 
 def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
-    """Return the state of the member on this host.
-
-    :param seen: the serving state of the member, or None if its node is no longer reachable.
-    :param late: whether the member should be ready by now.
-    :param now_s: the time on the controller, in seconds since the epoch.
-    """
+    """Return the state of this member. Without a connection, ``seen`` is None; after the timeout, it is late."""
     if not seen:
         return {"state": FAILED, "reason": "the node is no longer reachable"}
     if seen["docker_engine_error"]:

@@ -18,10 +18,7 @@ NAME = "serving_group"
 
 
 class GroupNotes:
-    """Writes the note of one member of a group, and reads the notes that all members wrote in this run.
-
-    :param group: the group in the plan of the member.
-    """
+    """Writes the note of one member of a group, and reads the notes that all members wrote in this run."""
 
     def __init__(self, records: Records, group: Group) -> None:
         self._records, self._host = records, group["host"]
@@ -42,10 +39,7 @@ class GroupNotes:
                        if host not in notes or (states and notes[host]["state"] not in states)]
 
     def require(self, state: str) -> dict[str, Note]:
-        """Return the notes of all members.
-
-        :raises AnsibleActionFail: if a member is not in this state. The message names all these members.
-        """
+        """Return the notes of all members. Raise AnsibleActionFail if some of them are not in this state."""
         notes, missing = self.read([state])
         if missing:
             raise AnsibleActionFail(

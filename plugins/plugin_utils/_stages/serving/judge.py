@@ -315,10 +315,7 @@ def _triaged(error: str) -> str:
 
 
 def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation, check_mode: bool) -> None:
-    """Judge the prerequisites of a start, which must also be met after the start.
-
-    In check mode, the stages before this one do not get a missing image or model, so that it is not a failure.
-    """
+    """Judge the prerequisites of a start. In check mode, image and model may be missing, as no stage gets them."""
     absent = None if check_mode else False
     checks.expect("image_present", bool(observed["image"]) or absent, plan["image"]["reference"],
                   observed["image"] or "no such image")

@@ -14,10 +14,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Pat
 
 
 def patched(text: str, patch: Patch) -> str:
-    """Return the text with the patch applied.
-
-    :raises AnsibleFilterError: if a SHA-256 differs, or if not exactly one line matches. The message is one sentence.
-    """
+    """Return the patched text. Raise AnsibleFilterError if a SHA-256 or the number of matches is wrong."""
     _expect(text, patch["sha256"], "the file %s of the image has" % patch["target"], patch)
     edited, count = re.subn(patch["pattern"], patch["replacement"], text, flags=re.MULTILINE)
     if count != 1:

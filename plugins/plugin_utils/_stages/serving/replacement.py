@@ -90,10 +90,7 @@ def is_ours(container: HolderContainer | None, plan: Plan) -> bool:
 
 
 def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
-    """Return the containers of this deployment, including previous containers that an upgrade has kept.
-
-    Other deployments on the node have a different serving_container_name and are not touched.
-    """
+    """Return the containers of this deployment, including previous containers that an upgrade has kept."""
     return [container for container in containers if is_instance(base_name(container["name"]), deployment_name(plan))]
 
 
@@ -133,11 +130,7 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
 
 def replacement_reason(container: ContainerState | None, instance: Instance, image: str | None,
                        secrets: str | None) -> str | None:
-    """Return a clause for the reason to replace the container of an instance, or None if it runs as planned.
-
-    :param image: the id of the planned image.
-    :param secrets: see `replacement_reasons`.
-    """
+    """Return a clause for the reason to replace the container of an instance, or None. ``image`` is the planned id."""
     name = instance["name"]
     if container is None:
         return "%s does not exist" % name
@@ -192,11 +185,7 @@ def _kept(names: Iterable[str], plan: Plan) -> dict[str, str]:
 
 
 def kept_steps(names: Iterable[str], plan: Plan, keep: bool) -> _Steps:
-    """Return the steps that keep the containers that an upgrade has replaced, instead of those kept before.
-
-    :param names: the names of all containers on the node with the label of this collection.
-    :param keep: whether to keep them. Otherwise, all of them are removed.
-    """
+    """Return the steps that keep the containers that an upgrade replaced instead of those kept before, or none."""
     names = list(names)
     kept = [*_kept(names, plan)]
     previous = [name for name in unplanned_containers(names, plan) if name.endswith(PREVIOUS)]

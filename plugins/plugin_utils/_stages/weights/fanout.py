@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide which node downloads a model from its source, and from which nodes the other nodes copy it.
-
-The functions are pure, so that every node makes the same decision.
-"""
+"""Pure decisions: which node downloads a model from its source, and from which nodes the other nodes copy it."""
 
 from __future__ import annotations
 
@@ -16,13 +13,10 @@ if TYPE_CHECKING:
 
 
 def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[str] = ()) -> str | None:
-    """Return the stager, the node that gets the model from its source unless it already has the model.
+    """Return the node that gets the model from its source unless it already has the model, or None.
 
-    :param hosts: the nodes in order.
-    :param held: ``{host: its part of the model}`` for the nodes that reported it.
-    :param failed: nodes that could not get the model from its source. Such a node is chosen only if it has the model.
-    :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node. None if
-        there is no suitable node.
+    A node that has the model comes first, then a node that has some of its files, then the first node. A node in
+    ``failed`` could not get the model from its source, so it is chosen only if it has the model.
     """
     candidates = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
     return max(candidates, key=lambda host: (held[host]["holds"], bool(held[host]["files"]), -hosts.index(host)),

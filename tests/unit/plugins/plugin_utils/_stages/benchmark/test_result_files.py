@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import parse
 
+
 def test_last_of_several_appended_results_counts():
     lines = "".join(json.dumps({"completed": count, "num_prompts": 4}) + "\n" for count in (1, 3))
     assert parse(lines) == ("serve", {"completed": 3.0, "num_prompts": 4.0})

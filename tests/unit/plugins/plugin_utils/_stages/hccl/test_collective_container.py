@@ -27,12 +27,12 @@ PLAN = {
         {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
 SOURCES = {collective_container.PROBE: "SRC", collective_container.LAUNCHER: "LAUNCH"}
+HOSTS = ["n1", "n2"]
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
 
 
 def test_container_runs_the_probe():
-    group = {"hosts": ["n1", "n2"], "rank": 1}
-    arguments = collective_container.arguments(PLAN, INPUTS, group, INTERFACES, "n2", SOURCES)
+    arguments = collective_container.arguments(PLAN, INPUTS, HOSTS, INTERFACES, "n2", SOURCES)
     assert arguments["command"] == [
         "timeout", "--kill-after=10", "300", "torchrun", "--nnodes=2", "--nproc-per-node=2", "--node-rank=1",
         "--master-addr=192.0.2.1", "--master-port=29511", "--no-python", "python3", "-c", "SRC"]
@@ -50,8 +50,7 @@ def test_container_runs_the_probe():
 
 def test_container_has_every_device_of_the_node():
     plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
-    group = {"hosts": ["n1", "n2"], "rank": 1}
-    arguments = collective_container.arguments(plan, INPUTS, group, INTERFACES, "n2", SOURCES)
+    arguments = collective_container.arguments(plan, INPUTS, HOSTS, INTERFACES, "n2", SOURCES)
     assert arguments["devices"] == [f"/dev/{name}:/dev/{name}:rwm" for name in (
         *(f"davinci{number}" for number in range(16)), "davinci_manager", "devmm_svm", "hisi_hdc")]
     assert "--nproc-per-node=16" in arguments["command"]
@@ -68,8 +67,7 @@ def test_container_has_every_device_of_the_node():
     ({"hccl_collective_timeout_s": 90}, {"90", "HCCL_CONNECT_TIMEOUT", "PROBE_TIMEOUT_S"}),
 ])
 def test_input_changes_only_its_part_of_the_container(change, differences):
-    group = {"hosts": ["n1", "n2"], "rank": 1}
-    default, found = (collective_container.arguments(PLAN, {**INPUTS, **each}, group, INTERFACES, "n2", SOURCES)
+    default, found = (collective_container.arguments(PLAN, {**INPUTS, **each}, HOSTS, INTERFACES, "n2", SOURCES)
                       for each in ({}, change))
     words = {new for old, new in zip(default["command"], found["command"]) if old != new}
     others = {name: value for part in ("env",) for name, value in found[part].items() if value != default[part][name]}
@@ -85,8 +83,7 @@ def test_input_changes_only_its_part_of_the_container(change, differences):
 @pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
 def test_container_runs_the_launcher_of_hccl_test(tool, required):
     inputs = dict(INPUTS, hccl_collective_tool=tool, hccl_collective_sizes_bytes=[4194304, 1048576])
-    group = {"hosts": ["n1", "n2"], "rank": 1}
-    arguments = collective_container.arguments(PLAN, inputs, group, INTERFACES, "n2", SOURCES)
+    arguments = collective_container.arguments(PLAN, inputs, HOSTS, INTERFACES, "n2", SOURCES)
     command = arguments["command"]
     assert command[3:6] == ["python3", "-c", "LAUNCH"]
     job = json.loads(command[6])
@@ -95,5 +92,5 @@ def test_container_runs_the_launcher_of_hccl_test(tool, required):
     assert job["sizes"] == [1048576, 2097152, 4194304]
     assert " ".join(job["options"]) == "-b 1048576 -e 4194304 -f 2 -d fp32 -o sum -p 2 -n 20 -w 5 -c 1"
     assert command[7:] == collective_container.arguments(
-        PLAN, dict(inputs, hccl_collective_tool="probe"), group, INTERFACES, "n2", SOURCES)["command"][3:]
+        PLAN, dict(inputs, hccl_collective_tool="probe"), HOSTS, INTERFACES, "n2", SOURCES)["command"][3:]
     assert all(isinstance(word, str) for word in command)
