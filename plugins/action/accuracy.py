@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
@@ -52,9 +51,8 @@ class ActionModule(StageAction):
 
     def _measured_instead(self) -> str | None:
         """Return the first host of the run that serves the same, if it is another host."""
-        plans = Plans(self._templar, self.task_vars, self.records)
-        own = _served(self.context.plan)
-        first = next((host for host in self.task_vars.get("ansible_play_hosts", ())
+        plans, own = self.plans, _served(self.context.plan)
+        first = next((host for host in self.play_hosts
                       if host == self.host or (serving_instances(plans[host]) and _served(plans[host]) == own)), None)
         return None if first == self.host else first
 
@@ -71,8 +69,7 @@ class ActionModule(StageAction):
         found = scores.scores(
             outcome.get("rows", []), outcome.get("answers", {}), inputs["accuracy_datasets"], outcome["data"],
             outcome.pop("outcomes", {}))
-        changes = scores.compare(compared[1], found) if compared else []
-        return {**outcome, "instance": instance["name"], "scores": found,
-                "comparison": scores.verdicts(changes, inputs["accuracy_maximum_drop"]),
+        changes = scores.compare(compared[1], found, inputs["accuracy_maximum_drop"]) if compared else []
+        return {**outcome, "instance": instance["name"], "scores": found, "comparison": changes,
                 "compared_with": compared[0] if compared else None,
                 "figures": scores.figures(found, inputs["accuracy_datasets"])}

@@ -41,8 +41,7 @@ class ActionModule(ActionBase):
         if set(before) != set(after):
             raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
         if "scores" in before:
-            changes = scores.compare(before["scores"], after["scores"])
-            rows: Sequence[Mapping[str, Any]] = scores.verdicts(changes, args["maximum_drop"])
+            rows: Sequence[Mapping[str, Any]] = scores.compare(before["scores"], after["scores"], args["maximum_drop"])
             table, verdicts = _scores(rows), {row["verdict"] for row in rows}
             verdict = next((each for each in (paired.FAILED, paired.INCONCLUSIVE) if each in verdicts), paired.PASSED)
             text = _SENTENCES[verdict] % args["maximum_drop"]

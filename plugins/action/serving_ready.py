@@ -74,7 +74,7 @@ class ActionModule(StageAction):
         while True:
             seen, seconds, left = next(observations)
             note = group.own_state(seen, left <= 0, time.time())
-            notes.write_note(note)
+            notes.write(**note)
             over, failed = group.outcome(own, notes.read()[0], missing, left < -GRACE_S)
             if self.context.check_mode:
                 return seen, seconds, []

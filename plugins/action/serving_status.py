@@ -50,7 +50,7 @@ class ActionModule(StageAction):
         return {"changed": False, "rows": [list(row) for row in rows]}
 
     def _show(self, rows: list[list[str]], balancers: Iterable[BalancerStatus]) -> dict[str, Any]:
-        lines = status_table.table(rows)
+        lines = _text.table([status_table.HEADER, *rows])
         for balancer in balancers:
             servers = ", ".join(map(_server, balancer.get("servers", ())))
             state = "not reachable" if balancer.get("unreachable") else balancer["error"] or servers or "no servers"

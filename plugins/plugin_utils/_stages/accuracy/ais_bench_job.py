@@ -10,11 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import (
-        Performance,
-        RequestCount,
-        TaskProgress,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job as ais_bench
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.tables import Row
 
 # The maximum number of seconds that one module call waits for the end of a run.
@@ -35,10 +31,10 @@ class JobOutcome(_JobStart, total=False):
     #: The rows of the summary.
     rows: list[Row]
     #: The number of requests by task.
-    answers: dict[str, RequestCount]
+    answers: dict[str, ais_bench.RequestCount]
     #: The outcomes of the questions by task.
     outcomes: dict[str, str]
-    performance: Performance
+    performance: ais_bench.Performance
     log: list[str]
 
 
@@ -64,7 +60,7 @@ def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job:
            timeout_input: str, found: JobOutcome) -> None:
     """Print the progress of a run until it ends, and add its results to ``found``. ``job`` has its folder and key."""
     end = time.monotonic() + timeout_s
-    printed: dict[str, TaskProgress] = {}
+    printed: dict[str, ais_bench.TaskProgress] = {}
     while True:
         left = end - time.monotonic()
         seen = call("ascend.vllm.ais_bench", state="watched", **job, wait_s=max(0, min(WATCH_S, left)))
@@ -75,7 +71,7 @@ def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job:
         if left <= 0:
             found["problem"] = f"AISBench took longer than {timeout_input} ({timeout_s} s)"
             return
-        progress: dict[str, TaskProgress] = seen["progress"]
+        progress: dict[str, ais_bench.TaskProgress] = seen["progress"]
         if progress and progress != printed:
             printed = progress
             for task, note in sorted(printed.items()):

@@ -79,12 +79,12 @@ def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: score
         checks.not_run("reference", "accuracy_datasets and accuracy_references contain no score for this dataset.",
                        subject=name)
         return
-    checks.expect("reference", True, "a reference", compared["reason"], subject=name)
-    checks.expect("gate", found["score"] >= compared["at_least"] and failed == 0, "at least %g (%s)" % (
-        compared["at_least"], compared["reason"]), "%g" % found["score"], subject=name)
+    checks.expect("reference", True, "a reference", compared[1], subject=name)
+    checks.expect("gate", found["score"] >= compared[0] and failed == 0, "at least %g (%s)" % compared,
+                  "%g" % found["score"], subject=name)
 
 
-def _judge_comparison(checks: Checks, changes: Sequence[scores.JudgedChange], compared: scores.ComparedModel,
+def _judge_comparison(checks: Checks, changes: Sequence[scores.ScoreChange], compared: scores.ComparedModel,
                       inputs: Mapping[str, Any]) -> None:
     """Compare the score of each dataset with the score of the other model."""
     for dataset in inputs["accuracy_datasets"]:

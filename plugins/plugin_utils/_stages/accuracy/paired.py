@@ -68,14 +68,14 @@ def mcnemar(lost: int, gained: int) -> float:
     return min(1.0, float(2 * tail / 2 ** changed))
 
 
-def verdict(found: Paired, maximum_drop: float) -> str:
+def verdict(found: Paired | None, maximum_drop: float) -> str:
     """Return whether the second model is at most ``maximum_drop`` points worse.
 
     A larger drop fails if it is not chance. The interval of a difference that passes excludes a larger drop.
     """
-    if found["delta"] < -maximum_drop and found["p"] <= ALPHA:
+    if found and found["delta"] < -maximum_drop and found["p"] <= ALPHA:
         return FAILED
-    return PASSED if found["low"] >= -maximum_drop else INCONCLUSIVE
+    return PASSED if found and found["low"] >= -maximum_drop else INCONCLUSIVE
 
 
 def sentence(found: Paired) -> str:

@@ -76,13 +76,6 @@ class Score(TypedDict):
     interval: tuple[float, float] | None
 
 
-class Reference(TypedDict):
-    """The lowest score that passes, and its origin."""
-
-    at_least: float
-    reason: str
-
-
 class ScoreChange(TypedDict):
     """The scores of two models on the same data."""
 
@@ -94,11 +87,7 @@ class ScoreChange(TypedDict):
     delta: float
     #: The comparison of the answers; None without the outcomes of both models.
     paired: paired.Paired | None
-
-
-class JudgedChange(ScoreChange):
-    """A score change. The verdict is on the answers: whether their share dropped by at most accuracy_maximum_drop."""
-
+    #: Whether the share of right answers dropped by at most accuracy_maximum_drop.
     verdict: str
 
 
@@ -116,7 +105,7 @@ class Measurement(JobOutcome):
     #: The name of the measured instance.
     instance: str
     scores: list[Score]
-    comparison: list[JudgedChange]
+    comparison: list[ScoreChange]
     #: None without accuracy_compare_with.
     compared_with: ComparedModel | None
     figures: list[Figure]
@@ -221,24 +210,27 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
             "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
-def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes, from accuracy_datasets, accuracy_references or the catalogue, or None."""
+def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]
+              ) -> tuple[float, str] | None:
+    """Return the lowest score that passes, and its origin: accuracy_datasets, accuracy_references or the catalogue."""
     if "minimum" in dataset:
-        return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
+        return dataset["minimum"], "minimum of accuracy_datasets"
     if "baseline" in dataset:
-        tolerance = dataset.get("tolerance", 0)
-        return {"at_least": dataset["baseline"] - tolerance,
-                "reason": "baseline %g of accuracy_datasets minus %g" % (dataset["baseline"], tolerance)}
+        score, tolerance = dataset["baseline"], dataset.get("tolerance", 0)
+        return score - tolerance, "baseline %g of accuracy_datasets minus %g" % (score, tolerance)
     known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == model["id"]]
-    for score in [*known, *model["references"]]:
-        if score["dataset"] == dataset["name"] and "tolerance" in score:
-            return {"at_least": score["score"] - score["tolerance"],
-                    "reason": "%g minus %g, %s" % (score["score"], score["tolerance"], score["source"])}
+    for each in [*known, *model["references"]]:
+        if each["dataset"] == dataset["name"] and "tolerance" in each:
+            return each["score"] - each["tolerance"], "%g minus %g, %s" % (
+                each["score"], each["tolerance"], each["source"])
     return None
 
 
-def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange]:
-    """Return the changes of scores that have the same files, metric, version of the prompts and number of responses."""
+def compare(before: Iterable[Score], after: Iterable[Score], maximum_drop: float) -> list[ScoreChange]:
+    """Return the changes of scores that have the same files, metric, version of the prompts and number of responses.
+
+    Without the outcomes of both models, the verdict is inconclusive.
+    """
     known = {(score["dataset"], score["metric"]): score for score in before}
     changes: list[ScoreChange] = []
     for score in after:
@@ -246,20 +238,15 @@ def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange
         if first and first["score"] is not None and score["score"] is not None and (
                 first["version"], first["answered"], first["data"]) == (
                 score["version"], score["answered"], score["data"]):
+            answers = _paired(first.get("outcomes"), score["outcomes"])
             changes.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
                             "after": score["score"], "delta": round(score["score"] - first["score"], 4),
-                            "paired": _paired(first.get("outcomes"), score["outcomes"])})
+                            "paired": answers, "verdict": paired.verdict(answers, maximum_drop)})
     return changes
 
 
 def _paired(before: str | None, after: str | None) -> paired.Paired | None:
     return paired.compare(before, after) if before and after and len(before) == len(after) else None
-
-
-def verdicts(changes: Iterable[ScoreChange], maximum_drop: float) -> list[JudgedChange]:
-    """Return the changes, each with its verdict. Without the outcomes of both models, it is inconclusive."""
-    return [{**change, "verdict": paired.verdict(change["paired"], maximum_drop) if change["paired"] else
-             paired.INCONCLUSIVE} for change in changes]
 
 
 def figures(found: Iterable[Score], datasets: Iterable[DatasetInput]) -> list[Figure]:

@@ -41,11 +41,7 @@ class ClientRunner:
 
     def __init__(self, call: Callable[..., dict[str, Any]], say: Callable[[str], None], records: Records, host: str,
                  plan: Plan) -> None:
-        self._call = call
-        self._say = say
-        self._records = records
-        self._host = host
-        self._plan = plan
+        self._call, self._say, self._records, self._host, self._plan = call, say, records, host, plan
 
     def run(self, clients: Sequence[Client], timeout_s: float) -> list[tuple[ClientRun, Identity]]:
         """Run clients concurrently. Return each run, and the identity of its service after the run."""

@@ -9,15 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    INFO,
-    NOT_RUN,
-    PASSED,
-    WARNING,
-    Check,
-    Checks,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
@@ -25,18 +18,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
     offline,
     reference,
     regression,
+    statistics,
     targets,
     types,
     vllm_bench,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import LATENCY, SERVE
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import (
-    THROUGHPUT,
-    medians,
-    missed,
-    repeats,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes
 
 # The maximum relative difference between the requested and the actual number of tokens of an offline run.
@@ -66,7 +53,7 @@ CHECKS = (
           "Lower the load, add instances (serving_replicas), or find the highest possible load with benchmark_sweep."),
     Check("reference", CRITICAL, "The median output throughput is at least 97 % of the one that upstream published",
           "Compare driver, firmware, release and options with those of the source in docs/models.md."),
-    Check("baseline", INFO, "There is a baseline of this deployment and workload",
+    Check("baseline", contract.INFO, "There is a baseline of this deployment and workload",
           "Save a good run with benchmark_baseline_save."),
     Check("regression", CRITICAL, "No latency or throughput is worse than in the baseline by more than its limit",
           "Compare both results (playbooks/compare.yml); if the new one is correct, save it with "
@@ -127,7 +114,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
     observed = {host: cast(types.BenchmarkObservation, each) for host, each in observations.items()}
     verdicts = regression.judge({
         (host, measured["name"]): regression.Pair(
-            measured["baseline"]["repeats"], repeats(measured["runs"]), inputs["benchmark_minimum_ratio"])
+            measured["baseline"]["repeats"], statistics.repeats(measured["runs"]), inputs["benchmark_minimum_ratio"])
         for host, each in observed.items() for measured in each["measurements"]
         if measured["baseline"] and _is_complete(measured)})
     return {host: {
@@ -141,7 +128,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 def _is_complete(measured: types.Measurement) -> bool:
     """Return whether there are runs, and all of them have valid metrics."""
     return bool(measured["runs"]) and all(
-        complete(run, measured) and THROUGHPUT in run["metrics"] for run in measured["runs"])
+        vllm_bench.complete(run, measured) and statistics.THROUGHPUT in run["metrics"] for run in measured["runs"])
 
 
 def judge(context: Context) -> Outcomes:
@@ -159,7 +146,8 @@ def judge(context: Context) -> Outcomes:
         _judge_measurement(checks, measured, observed["snapshots"][-1], inputs)
         published = reference.published(context.plan) if inputs["benchmark_reference"] else None
         if published and measured["target"] == targets.INSTANCE and _is_complete(measured):
-            limit, found = reference.SHARE * published["output_tokens_per_s"], measured["summary"][THROUGHPUT]["median"]
+            limit = reference.SHARE * published["output_tokens_per_s"]
+            found = measured["summary"][statistics.THROUGHPUT]["median"]
             checks.expect("reference", found >= limit, "at least %.4g tok/s (%s)" % (limit, published["source"]),
                           "%.4g tok/s" % found, subject=measured["name"])
     _judge_snapshots(checks, context, observed)
@@ -240,7 +228,7 @@ def _no_result(run: types.ClientRun) -> str:
 def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any]) -> None:
     """Judge the medians. If the runs vary too much or overlap too little, the medians are inconclusive."""
     name, summary = measured["name"], measured["summary"]
-    spread, limit = summary[THROUGHPUT], inputs["benchmark_max_cv_percent"]
+    spread, limit = summary[statistics.THROUGHPUT], inputs["benchmark_max_cv_percent"]
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
     others = [run["others"] for run in measured["runs"] if run["others"] is not None]
     if len(others) < len(measured["runs"]):
@@ -266,8 +254,8 @@ def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[
                       subject=name)
     objective = inputs["benchmark_slo"]
     if objective:
-        values = medians(summary)
-        failing = missed(objective, values)
+        values = statistics.medians(summary)
+        failing = statistics.missed(objective, values)
         checks.expect("objective", None if inconclusive else not failing, _listed(objective),
                       _listed({metric: values.get(metric) for metric in failing or objective}), subject=name,
                       message="inconclusive" if inconclusive else None)
@@ -304,17 +292,17 @@ def _judge_verdict(checks: Checks, measurements: Sequence[types.Measurement], in
         name = measured["name"]
         subjects = {name, *(run["id"] for run in measured["runs"])}
         invalid = sorted({identifier for (identifier, subject), check in found.items()
-                          if subject in subjects and check["status"] != PASSED and identifier in VALIDITY})
+                          if subject in subjects and check["status"] != contract.PASSED and identifier in VALIDITY})
         verdict, noise = found.get(("regression", name)), found.get(("noise", name))
         actual = "a verdict"
         if invalid or not _is_complete(measured):
             actual = "an invalid run: %s" % (", ".join(invalid) or "no result")
         elif not verdict:
             actual = "no baseline"
-        elif verdict["status"] == NOT_RUN:
+        elif verdict["status"] == contract.NOT_RUN:
             actual = str(verdict["message"])
         # A regression is a verdict, however much the throughput varies.
-        elif verdict["status"] == PASSED and noise and noise["status"] == NOT_RUN:
+        elif verdict["status"] == contract.PASSED and noise and noise["status"] == contract.NOT_RUN:
             actual = str(noise["message"])
         checks.expect("verdict", actual == "a verdict", "a verdict", actual, subject=name)
 
@@ -346,7 +334,7 @@ def _judge_service(checks: Checks, instance: types.ObservedInstance) -> bool:
         actual = "a stopped container" if service else "none"
         checks.expect("service", False, "a running container %s" % name, actual, subject=name)
         return False
-    found = identity(service)["instance_hash"]
+    found = vllm_bench.identity(service)["instance_hash"]
     checks.expect("service", found == instance["hash"], "the planned instance %s" % instance["hash"],
                   found or "a container that this collection did not start", subject=name)
     return found == instance["hash"]

@@ -9,12 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
-    VISIBLE_NPUS,
-    docker_mounts,
-    hccl_environment,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
@@ -90,16 +86,16 @@ def _engine_arguments(catalogue: Catalogue, options: Iterable[str]) -> list[str]
 def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str],
            inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``community.docker.docker_container`` for a client with NPUs and without an API key."""
+    # The client is never privileged, so it has only the NPUs of `paths`.
+    environment = {name: value for name, value in instance["environment"].items() if name not in container.VISIBLE_NPUS}
     return {
         **vllm_bench.client(plan, instance, argv, inputs, with_key=False),
         "devices": ["%s:%s:rwm" % (path, path) for path in paths],
         "shm_size": instance["shm_size"],
         "cap_drop": instance["cap_drop"],
         "security_opts": instance["security_opts"],
-        # The client is never privileged, so it has only the NPUs of `paths`.
-        "env": {**{name: value for name, value in instance["environment"].items() if name not in VISIBLE_NPUS},
-                **hccl_environment(HCCL_PORTS)},
-        "mounts": docker_mounts(
+        "env": {**environment, **container.hccl_environment(HCCL_PORTS)},
+        "mounts": container.docker_mounts(
             mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls", "plog")),
     }
 

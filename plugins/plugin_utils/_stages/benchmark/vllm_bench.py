@@ -285,18 +285,10 @@ def client_name(instance: Instance) -> str:
 
 def identity(service: ServiceContainer | None) -> types.Identity:
     """Return the identity of a service; all values are None if there is no container."""
-    if service is None:
-        return {"container": None, "image": None, "started_at": None, "restarts": None, "instance_hash": None,
-                "weights": None, "driver": None}
-    return {
-        "container": service["id"],
-        "image": service["image"],
-        "started_at": service["started_at"],
-        "restarts": service["restarts"],
-        "instance_hash": service["labels"].get(labels.INSTANCE),
-        "weights": service["weights"],
-        "driver": service["driver"],
-    }
+    found: Mapping[str, Any] = service or {}
+    return {"container": found.get("id"), "image": found.get("image"), "started_at": found.get("started_at"),
+            "restarts": found.get("restarts"), "instance_hash": found.get("labels", {}).get(labels.INSTANCE),
+            "weights": found.get("weights"), "driver": found.get("driver")}
 
 
 def figures(measurements: Collection[types.Measurement]) -> list[Figure]:

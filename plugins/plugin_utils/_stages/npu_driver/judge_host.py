@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
@@ -368,37 +368,32 @@ def _kernel_log(checks: Checks, context: Context) -> None:
     for line in log["lines"]:
         kinds.setdefault(line.get("kind", kernel_log.DRIVER), []).append(line)
     for kind, lines in kinds.items():
-        checks.expect("kernel_log", False, expected, "lines: %d" % len(lines), subject=_LOG_KINDS[kind].subject,
-                      message="lines: %d, the newest %d s ago: %s" % (
-                          len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]), remedy=_LOG_KINDS[kind].remedy)
+        subject, remedy = _LOG_KINDS[kind]
+        checks.expect("kernel_log", False, expected, "lines: %d" % len(lines), subject,
+                      "lines: %d, the newest %d s ago: %s" % (
+                          len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]), remedy)
     if not kinds:
         checks.expect("kernel_log", True, expected, "corrected errors of a PCIe link: %d" % corrected
                       if corrected else "none")
 
 
-class _LogKind(NamedTuple):
-    """The subject and the remedy for a kind of kernel log error. If the remedy is None, the check's own is shown."""
-
-    subject: str | None
-    remedy: str | None
-
-
-_LOG_KINDS = {
-    kernel_log.DRIVER: _LogKind(None, None),
-    kernel_log.HANG: _LogKind(
+# {kind of kernel log error: (subject, remedy)}. If the remedy is None, the check's own is shown.
+_LOG_KINDS: dict[str, tuple[str | None, str | None]] = {
+    kernel_log.DRIVER: (None, None),
+    kernel_log.HANG: (
         "hang", "An NPU or its firmware no longer responds to the driver: stop the processes that use it, then reset "
         "it or reboot the node; if it happens again, upgrade the firmware or replace the NPU."),
-    kernel_log.PINNING: _LogKind(
+    kernel_log.PINNING: (
         "pinned memory", "The driver could not pin pages of a file that is mapped into memory, so loading the weights "
         "hangs: set safetensors-load-strategy to eager in serving_args (vllm-ascend issue 7078, vLLM pull request "
         "50794). The NPU is not damaged."),
-    kernel_log.APPLICATION: _LogKind(
+    kernel_log.APPLICATION: (
         "application", "The driver refused a request of a process, for example for memory that is not shared with it: "
         "read the log of that process. The NPU and its driver are not damaged."),
-    kernel_log.LINK: _LogKind(
+    kernel_log.LINK: (
         "PCIe link", "The PCIe link failed, at an NPU or at the port above it: power-cycle the node, reseat the "
         "card and its riser; if it happens again, replace them."),
-    kernel_log.IOMMU: _LogKind(
+    kernel_log.IOMMU: (
         "IOMMU", "The IOMMU (SMMU) blocked an NPU's access to memory: compare the IOMMU settings in the BIOS and on "
         "the kernel command line with the installation guide of the driver, and upgrade the driver and the firmware."),
 }

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import cast
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail
 
@@ -24,23 +23,19 @@ class GroupNotes:
         self._records, self._host = records, group["host"]
         self._hosts = [member["host"] for member in group["members"]]
 
-    def write(self, state: str, reason: str | None = None) -> None:
-        """Report the state of this member to the other members."""
-        self.write_note({"state": state, "reason": reason})
+    def write(self, state: str, reason: str | None = None, **more: Any) -> None:
+        """Report the state of this member to the other members. The arguments are those of a `Note`."""
+        self._records.write_note(self._host, NAME, {"state": state, "reason": reason, **more})
 
-    def write_note(self, note: Note) -> None:
-        """Report the state of this member and the causes of its failure."""
-        self._records.write_note(self._host, NAME, note)
-
-    def read(self, states: Collection[str] = ()) -> tuple[dict[str, Note], list[str]]:
-        """Return ``{host: note}``, and the hosts that have no note or, if ``states`` is set, a state not in it."""
+    def read(self) -> tuple[dict[str, Note], list[str]]:
+        """Return ``{host: note}``, and the hosts that have no note."""
         notes = cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
-        return notes, [host for host in self._hosts
-                       if host not in notes or (states and notes[host]["state"] not in states)]
+        return notes, [host for host in self._hosts if host not in notes]
 
     def require(self, state: str) -> dict[str, Note]:
         """Return the notes of all members. Raise AnsibleActionFail if some of them are not in this state."""
-        notes, missing = self.read([state])
+        notes, _missing = self.read()
+        missing = [host for host in self._hosts if host not in notes or notes[host]["state"] != state]
         if missing:
             raise AnsibleActionFail(
                 f"The group is not started, because these hosts were removed from the run before they were {state}: "

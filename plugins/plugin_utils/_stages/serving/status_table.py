@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
 
@@ -103,8 +102,3 @@ def duration(seconds: float) -> str:
     if hours:
         return "%dh %dm" % (hours, minutes)
     return "%dm" % minutes if minutes else "%ds" % seconds
-
-
-def table(found: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a text table of `Row`s, with a header."""
-    return _text.table([HEADER, *found])

@@ -18,11 +18,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights import observation
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Manifest
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import (
-        ModelFolder,
-        WeightsObservation,
-    )
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Observation
 
@@ -142,7 +139,7 @@ def judge(context: Context) -> Outcomes:
     In check mode, ``pending`` is whether the node lacks the model, or "unknown".
     """
     checks = Checks(CHECKS)
-    plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
+    plan, observed, inputs = context.plan, cast("observation.WeightsObservation", context.observed), context.inputs
     if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=reason_line(context.failure))
@@ -195,7 +192,7 @@ def _origin(manifest: Manifest | None) -> str:
         "%d computed when first staged from %s" % (computed, source) if computed else "") if part))
 
 
-def _files(checks: Checks, observed: WeightsObservation, inputs: Mapping[str, Any]) -> None:
+def _files(checks: Checks, observed: observation.WeightsObservation, inputs: Mapping[str, Any]) -> None:
     manifest = observed["manifest"]
     checks.expect("self_contained", not observed["outside"], "no links to files outside the folder",
                   "%d, the first is %s" % (len(observed["outside"]), observed["outside"][0])
@@ -219,7 +216,7 @@ def _files(checks: Checks, observed: WeightsObservation, inputs: Mapping[str, An
                       observed["digest"])
 
 
-def _shards(checks: Checks, observed: WeightsObservation) -> None:
+def _shards(checks: Checks, observed: observation.WeightsObservation) -> None:
     shards, index = observed["shards"], observed["index"]
     if not shards:
         checks.expect("safetensors", False, "at least one *.safetensors file", "none")
@@ -245,7 +242,7 @@ def _shards(checks: Checks, observed: WeightsObservation) -> None:
         checks.expect("stray_shards", not stray, "none", ", ".join(stray) or "none")
 
 
-def _config(checks: Checks, observed: WeightsObservation, plan: Plan) -> None:
+def _config(checks: Checks, observed: observation.WeightsObservation, plan: Plan) -> None:
     wanted, config = plan["model"].get("architecture"), observed["config"]
     found = ", ".join(config["architectures"]) if config else "no config.json"
     matches = config is not None and (not wanted or wanted in config["architectures"])
@@ -253,7 +250,7 @@ def _config(checks: Checks, observed: WeightsObservation, plan: Plan) -> None:
     checks.expect("config", matches and not faults, wanted or "a config.json", found, message="; ".join(faults) or None)
 
 
-def _quantization(checks: Checks, observed: WeightsObservation, plan: Plan) -> None:
+def _quantization(checks: Checks, observed: observation.WeightsObservation, plan: Plan) -> None:
     wanted, found = plan["model"].get("quantization"), observed["quantization"]
     if wanted == "ascend":
         described = found is not None and bool(found["types"])
@@ -276,7 +273,7 @@ def _quantization(checks: Checks, observed: WeightsObservation, plan: Plan) -> N
                       % QUANTIZATION_FILE, "none" if found is None else "one of type %s" % found["type"])
 
 
-def _tokenizer(checks: Checks, observed: WeightsObservation, plan: Plan) -> None:
+def _tokenizer(checks: Checks, observed: observation.WeightsObservation, plan: Plan) -> None:
     found = observed["tokenizer_class"]
     if found != TRANSFORMERS_5_CLASS:
         checks.expect("tokenizer", bool(found), "a tokenizer_class of transformers 4", found or "none")
@@ -289,7 +286,7 @@ def _tokenizer(checks: Checks, observed: WeightsObservation, plan: Plan) -> None
             found, plan["release"]["id"]))
 
 
-def _draft(checks: Checks, observed: ModelFolder, path: str, check_mode: bool) -> None:
+def _draft(checks: Checks, observed: observation.ModelFolder, path: str, check_mode: bool) -> None:
     if check_mode and not observed["manifest"]:
         checks.not_run("draft", "%s stage the draft model in %s." % (WOULD, path))
         return
@@ -302,7 +299,7 @@ def _draft(checks: Checks, observed: ModelFolder, path: str, check_mode: bool) -
     checks.expect("draft", not problems, "a model and its manifest in %s" % path, "; ".join(problems) or "the same")
 
 
-def _same_on_all_nodes(checks: Checks, observed: WeightsObservation, models: Models | None) -> None:
+def _same_on_all_nodes(checks: Checks, observed: observation.WeightsObservation, models: Models | None) -> None:
     # This check compares the manifests. Other checks compare each node with its manifest and fail on that node only.
     digests = models["digests"] if models else {}
     own = observed["manifest"]["digest"] if observed["manifest"] else None

@@ -105,7 +105,7 @@ KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source
     ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
     ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
 def test_scores_in_the_inventory_take_precedence_over_known_scores(dataset, at_least):
-    assert scores.reference(dataset, {"id": "m", "references": []}, KNOWN)["at_least"] == at_least
+    assert scores.reference(dataset, {"id": "m", "references": []}, KNOWN)[0] == at_least
 
 
 def test_known_score_applies_to_one_model_and_dataset():
@@ -117,7 +117,7 @@ def test_reference_of_the_catalogue_is_the_gate_if_it_has_a_tolerance():
     model = {"id": "m", "references": [{"dataset": "mmlu", "score": 80, "source": "a"},
                                        {"dataset": "mmlu", "score": 70, "tolerance": 3, "source": "b"},
                                        {"dataset": "gsm8k", "score": 1, "tolerance": 1, "source": "c"}]}
-    assert scores.reference({"name": "mmlu"}, model, KNOWN) == {"at_least": 67, "reason": "70 minus 3, b"}
+    assert scores.reference({"name": "mmlu"}, model, KNOWN) == (67, "70 minus 3, b")
     own = scores.reference({"name": "gsm8k"}, model, KNOWN)
     assert own == scores.reference({"name": "gsm8k"}, {"id": "m", "references": []}, KNOWN)  # accuracy_references
 
@@ -128,14 +128,14 @@ def score(value, **more):
 
 
 def test_two_models_are_compared_on_the_same_data():
-    (row,) = scores.compare([score(50.0, outcomes="1100")], [score(25.0, outcomes="1000")])
+    (row,) = scores.compare([score(50.0, outcomes="1100")], [score(25.0, outcomes="1000")], 1)
     assert (row["before"], row["after"], row["delta"]) == (50.0, 25.0, -25.0)
     assert (row["paired"]["questions"], row["paired"]["lost"], row["paired"]["gained"]) == (4, 1, 0)
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("1", None), ("11", "1")])
 def test_without_the_outcomes_of_both_models_there_are_no_pairs(before, after):
-    (row,) = scores.verdicts(scores.compare([score(80.0, outcomes=before)], [score(80.0, outcomes=after)]), 1)
+    (row,) = scores.compare([score(80.0, outcomes=before)], [score(80.0, outcomes=after)], 1)
     assert (row["paired"], row["verdict"]) == (None, "inconclusive")
 
 
@@ -148,14 +148,14 @@ def test_interval_needs_a_score_that_is_the_share_of_right_answers():
 @pytest.mark.parametrize("other", [{"dataset": "x"}, {"metric": "pass@1"}, {"version": "2b"}, {"answered": 9},
                                    {"score": None}, {"data": "6ha"}])
 def test_scores_on_different_data_are_not_compared(other):
-    assert scores.compare([score(80.0)], [dict(score(79.0), **other)]) == []
+    assert scores.compare([score(80.0)], [dict(score(79.0), **other)], 1) == []
 
 
 @pytest.mark.parametrize(("lost", "verdict"), [(0, "passed"), (30, "failed"), (3, "inconclusive")])
 def test_drop_is_judged_on_the_answers(lost, verdict):
     before = score(100.0, outcomes="1" * 1000)
     after = score(100 - lost / 10, outcomes="0" * lost + "1" * (1000 - lost))
-    (row,) = scores.verdicts(scores.compare([before], [after]), 0.4)
+    (row,) = scores.compare([before], [after], 0.4)
     assert row["verdict"] == verdict
 
 

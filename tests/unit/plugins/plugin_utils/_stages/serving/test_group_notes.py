@@ -39,7 +39,6 @@ def test_only_the_last_note_of_a_member_counts(notes):
 def test_member_in_another_state_is_missing(notes):
     notes["node1"].write("started")
     notes["node2"].write("prepared")
-    assert notes["node1"].read(["started"])[1] == ["node2"]
     with pytest.raises(AnsibleActionFail, match=r" hosts were removed from the run before they were started: node2;"):
         notes["node1"].require("started")
 

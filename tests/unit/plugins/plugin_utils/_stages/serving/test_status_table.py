@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving.containers_case import (
@@ -64,7 +65,7 @@ def test_container_that_is_not_ours_is_marked(plan):
 def test_node_whose_docker_engine_does_not_respond_has_a_row(plan):
     (row,) = status_table.rows("node1", plan, observed([], docker_engine_error="no response"))
     assert row[:3] == ("node1", "-", "no response")
-    lines = status_table.table([row])
+    lines = _text.table([status_table.HEADER, row])
     assert lines[0].split()[:2] == ["host", "instance"]
     assert lines[1].startswith("node1  -")
 
