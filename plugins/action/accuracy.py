@@ -61,9 +61,8 @@ class ActionModule(StageAction):
         compared = scores.measured_before(inputs["accuracy_compare_with"])
         outcome = run_job(self.call, self.say, {
             "api_key": inputs["accuracy_api_key"], "ca": self.context.plan["ca"],
-            "executable": inputs["accuracy_executable"],
+            "executable": inputs["accuracy_executable"], "num_prompts": inputs["accuracy_num_prompts"],
             "datasets": [{key: dataset[key] for key in ("name", "path")} for dataset in inputs["accuracy_datasets"]],
-            "num_prompts": inputs["accuracy_num_prompts"],
             "server": scores.server(self.context.plan, instance, inputs),
         }, inputs["accuracy_timeout_s"], "accuracy_timeout_s")
         found = scores.scores(

@@ -385,8 +385,7 @@ class ActionModule(StageAction):
                  "AISBench")
         started = time.monotonic()
         outcome = run_job(self.call, self.say, {
-            "api_key": inputs["benchmark_api_key"], "ca": self.context.plan["ca"],
-            "executable": executable,
+            "api_key": inputs["benchmark_api_key"], "ca": self.context.plan["ca"], "executable": executable,
             "server": ais_bench.server(self.context.plan, url, inputs),
             "load": ais_bench.load(self.context.plan, inputs)}, inputs["benchmark_timeout_s"], "benchmark_timeout_s")
         tables = outcome.get("performance") or {"totals": None, "latencies": None}

@@ -25,11 +25,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "held": {"type": "dict", "required": True},
-            "failed": {"type": "list", "elements": "str", "default": []},
-            "staged": {"type": "bool", "default": False},
-            "hosts": {"type": "list", "elements": "str"},
-        })
+            "held": {"type": "dict", "required": True}, "staged": {"type": "bool", "default": False},
+            "failed": {"type": "list", "elements": "str", "default": []}, "hosts": {"type": "list", "elements": "str"}})
         hostvars, host = task_vars["hostvars"], task_vars["inventory_hostname"]
         hosts: list[str] = plain(args["hosts"] or task_vars["ansible_play_hosts"])
         held: dict[str, Held] = {name: found for name, found in plain(args["held"]).items() if name in hosts}
@@ -43,12 +40,6 @@ class ActionModule(ActionBase):
         members = [name for name in hosts if name in holders or name not in args["failed"]]
         upstream = upstreams(members, holders).get(host, [])
         chosen = stager(hosts, held, args["failed"])
-        return {
-            "changed": False,
-            "stager": chosen,
-            "receivers": [name for name in members if name not in holders],
-            "address": addresses[host],
-            "peers": [addresses[name] for name in hosts],
-            "upstream": [addresses[name] for name in upstream],
-            "manifest": held[chosen]["manifest"] if chosen else None,
-        }
+        return {"changed": False, "stager": chosen, "manifest": held[chosen]["manifest"] if chosen else None,
+                "receivers": [name for name in members if name not in holders], "address": addresses[host],
+                "peers": [addresses[name] for name in hosts], "upstream": [addresses[name] for name in upstream]}

@@ -43,10 +43,10 @@ class ActionModule(ActionBase):
             "interval_s": {"type": "int", "default": 10},
             "timeout_s": {"type": "int", "default": 86400},
         })
-        meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"],
-                      lambda text: say(self._display, text))
+        host = task_vars["inventory_hostname"]
+        meter = Meter(host, args["total_bytes"], args["interval_s"], lambda text: say(self._display, text))
         poll = {name: args[name] for name in ("container", "folder", "done", "docker_socket")}
-        pass_lease(self._task, task_vars["inventory_hostname"], args["docker_socket"])
+        pass_lease(self._task, host, args["docker_socket"])
         started = last_response = time.monotonic()
         while True:
             try:
@@ -55,13 +55,13 @@ class ActionModule(ActionBase):
                         "ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
                 last_response = time.monotonic()
             except Hung:
-                return {"failed": True, "msg": f"{task_vars['inventory_hostname']} did not return the state of "
-                        f"{args['container']} within {POLL_LIMIT_S} s; a process or a file system of the node hangs"}
+                return {"failed": True, "msg": f"{host} did not return the state of {args['container']} within "
+                        f"{POLL_LIMIT_S} s; a process or a file system of the node hangs"}
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - last_response > LOST_S:
                     # The task fails instead of being unreachable, so that the role can record the failure.
-                    lost = f"{task_vars['inventory_hostname']} has not responded for {LOST_S} s: {error_line(error)}"
-                    return {"failed": True, "msg": lost + "; the next run resumes the transfer"}
+                    return {"failed": True, "msg": f"{host} has not responded for {LOST_S} s: {error_line(error)}; "
+                            "the next run resumes the transfer"}
                 found = {"running": True}
             found["seconds"] = round(time.monotonic() - started, 1)
             if found.get("failed") or found.get("done"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, TypedDict, cast
 from urllib.parse import urlsplit
 
@@ -88,8 +87,7 @@ def control_paths(plans: Mapping[str, Plan]) -> list[str]:
 
 
 def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequence[PlannedServer],
-             plans: Mapping[str, Plan], bind: str = "0.0.0.0", addresses: Mapping[str, str] = MappingProxyType({}),
-             ) -> list[str]:
+             plans: Mapping[str, Plan], bind: str, addresses: Mapping[str, str]) -> list[str]:
     """Return a sentence for each reason why these servers cannot be put behind these balancers.
 
     :param ports: the ports of a balancer. :param found: the result of `servers`.

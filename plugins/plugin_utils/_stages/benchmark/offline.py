@@ -31,19 +31,17 @@ def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[
     :raises BadInput: if there are not enough free NPUs and the service must not be stopped.
     """
     if plan["group"]:
-        raise BadInput(
-            "benchmark_offline measures one engine on one node, but serving_topology is %s; make it empty." % (
-                plan["group"]["topology"]))
+        raise BadInput("benchmark_offline measures one engine on one node, but serving_topology is "
+                       f"{plan['group']['topology']}; make it empty.")
     used = {device for each in plan["instances"] for device in each["devices"]}
     free = [path for path in map(device_path, plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
         return [*free[:len(instance["npus"])], *plan["hardware"]["shared_devices"]], False
     if inputs["benchmark_offline_stop_service"]:
         return instance["devices"], True
-    raise BadInput(
-        "benchmark_offline needs %d NPUs, but only %d are free; plan fewer instances, or set "
-        "benchmark_offline_stop_service to true, which stops %s for the run and starts it again." % (
-            len(instance["npus"]), len(free), instance["name"]))
+    raise BadInput(f"benchmark_offline needs {len(instance['npus'])} NPUs, but only {len(free)} are free; plan fewer "
+                   "instances, or set benchmark_offline_stop_service to true, which stops "
+                   f"{instance['name']} for the run and starts it again.")
 
 
 def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mapping[str, Any], kind: str) -> list[str]:
@@ -91,9 +89,7 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
     return {
         **vllm_bench.client(plan, instance, argv, inputs, with_key=False),
         "devices": ["%s:%s:rwm" % (path, path) for path in paths],
-        "shm_size": instance["shm_size"],
-        "cap_drop": instance["cap_drop"],
-        "security_opts": instance["security_opts"],
+        **{key: instance[key] for key in ("shm_size", "cap_drop", "security_opts")},
         "env": {**environment, **container.hccl_environment(HCCL_PORTS)},
         "mounts": container.docker_mounts(
             mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls", "plog")),

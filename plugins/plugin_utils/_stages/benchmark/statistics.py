@@ -112,17 +112,10 @@ def baseline_key(plan: Plan, measured: types.Measurement, service: ServiceContai
                  inputs: Mapping[str, Any], host: str) -> types.BaselineKey:
     """Return the key of the baseline with which a measurement is compared."""
     return {
-        "model": plan["model"]["id"],
-        "release": plan["release"]["id"],
-        "hardware": plan["hardware"]["id"],
-        "npus": len(plan["instances"][0]["npus"]),
-        "host": "" if measured["target"] == "balancer" else host,
-        "name": measured["name"],
-        "target": measured["target"],
-        "instances": measured["instances"],
-        "tool": measured["tool"],
-        "image": service["image"],
-        "driver": service["driver"],
+        "model": plan["model"]["id"], "release": plan["release"]["id"], "hardware": plan["hardware"]["id"],
+        "npus": len(plan["instances"][0]["npus"]), "host": "" if measured["target"] == "balancer" else host,
+        "name": measured["name"], "target": measured["target"], "instances": measured["instances"],
+        "tool": measured["tool"], "image": service["image"], "driver": service["driver"],
         "workload": workload(inputs),
     }
 

@@ -129,8 +129,7 @@ def warm_up(plan: Plan, inputs: Mapping[str, Any]) -> list[ChatRequest]:
     images = inputs["benchmark_images_per_request"] if inputs["benchmark_dataset"] == "random-mm" else 0
     sizes = [(inputs["benchmark_random_input_len_tokens"], inputs["benchmark_random_output_len_tokens"], images)]
     if inputs["benchmark_dataset"] == load.TRACE:
-        sizes = [(each.input_tokens, each.output_tokens, each.images)
-                 for each in load.requests(inputs)]
+        sizes = [(each.input_tokens, each.output_tokens, each.images) for each in load.requests(inputs)]
     found: list[ChatRequest] = []
     for number in range(inputs["benchmark_warmup_prompts"]):
         tokens, maximum, images = sizes[number % len(sizes)]
@@ -208,13 +207,12 @@ def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.Planned
     }
     if inputs["benchmark_max_concurrency"]:
         options["max-concurrency"] = inputs["benchmark_max_concurrency"]
+    tokens = inputs["benchmark_random_output_len_tokens"]
     if inputs["benchmark_dataset"] == "custom":
-        options.update({"dataset-path": DATASET_TARGET,
-                        "custom-output-len": inputs["benchmark_random_output_len_tokens"]})
+        options.update({"dataset-path": DATASET_TARGET, "custom-output-len": tokens})
     else:
-        options.update({"random-input-len": inputs["benchmark_random_input_len_tokens"],
-                        "random-output-len": inputs["benchmark_random_output_len_tokens"], "random-range-ratio": 0,
-                        "random-prefix-len": 0})
+        options.update({"random-input-len": inputs["benchmark_random_input_len_tokens"], "random-output-len": tokens,
+                        "random-range-ratio": 0, "random-prefix-len": 0})
     if inputs["benchmark_dataset"] == "random-mm":
         options.update({
             "random-mm-base-items-per-request": inputs["benchmark_images_per_request"],
@@ -262,19 +260,13 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "command": (CA_LAUNCHER if with_key and plan["ca"] else []) + (
             KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
         "command_handling": "correct",
-        "state": "started",
-        "recreate": True,
-        "detach": True,
-        "init": True,
-        "restart_policy": "no",
+        "state": "started", "recreate": True, "detach": True, "init": True, "restart_policy": "no",
         "network_mode": "host",
         "env": environment,
         "labels": {labels.BENCHMARK_CLIENT: instance["name"], labels.RUN: run.RUN_ID},
         "mounts": docker_mounts(mounts),
-        "cap_drop": ["ALL"],
-        "security_opts": ["no-new-privileges"],
-        "log_driver": "json-file",
-        "log_options": {"max-size": "10m", "max-file": "1"},
+        "cap_drop": ["ALL"], "security_opts": ["no-new-privileges"],
+        "log_driver": "json-file", "log_options": {"max-size": "10m", "max-file": "1"},
     }
 
 

@@ -65,8 +65,7 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], hosts: Sequence[str], inter
     npus = [device_path(number) for number in hardware["npu_devices"]]
     return {
         "docker_host": "unix://" + plan["docker_socket"],
-        "name": NAME,
-        "labels": {labels.RUN: run.RUN_ID},
+        "name": NAME, "labels": {labels.RUN: run.RUN_ID},
         "image": inputs["hccl_collective_image"] or plan["image"]["reference"],
         "pull": "never",
         "command": ["timeout", "--kill-after=10", str(limit), *command],
@@ -84,12 +83,8 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], hosts: Sequence[str], inter
         "network_mode": "host",
         # All devices and mounts are listed above, so Ascend Docker Runtime must not add any, even if it is the default.
         "runtime": "runc",
-        "cap_drop": plan["instances"][0]["cap_drop"],
-        "security_opts": plan["instances"][0]["security_opts"],
+        "cap_drop": plan["instances"][0]["cap_drop"], "security_opts": plan["instances"][0]["security_opts"],
         "shm_size": "1g",
         "log_driver": "json-file",
-        "detach": False,
-        "cleanup": True,
-        "recreate": True,
-        "command_handling": "correct",
+        "detach": False, "cleanup": True, "recreate": True, "command_handling": "correct",
     }

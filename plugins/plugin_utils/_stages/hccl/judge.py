@@ -157,11 +157,10 @@ def request(context: Context) -> Request | None:
     """Return the request that queries the network ports, or None if the stage is disabled."""
     if not context.inputs["hccl_enabled"]:
         return None
-    hardware, inputs = context.plan["hardware"], context.inputs
+    inputs = context.inputs
     wants_image = inputs["hccl_collective_policy"] != "never"
     return Request("ascend.vllm.hccn_info", {
-        "npus": hardware["npu_devices"],
-        "timeout_s": inputs["hccl_query_timeout_s"],
+        "npus": context.plan["hardware"]["npu_devices"], "timeout_s": inputs["hccl_query_timeout_s"],
         "image": (inputs["hccl_collective_image"] or context.plan["image"]["reference"]) if wants_image else "",
         "docker_socket": context.plan["docker_socket"],
     }, noted={"wanted_interface": inputs["hccl_interface"]})

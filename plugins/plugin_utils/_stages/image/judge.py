@@ -61,8 +61,7 @@ def request(context: Context) -> Request:
     if context.phase != BEFORE:
         return Request("ascend.vllm.image_info", planned)
     return Request("ascend.vllm.image_info", {
-        **planned,
-        "mirror": inputs["image_registry_mirror"],
+        **planned, "mirror": inputs["image_registry_mirror"],
         "pull": "never" if inputs["image_archive"] else inputs["image_pull"],
         "folder": inputs["image_archive_path"] if copied else None,
     })

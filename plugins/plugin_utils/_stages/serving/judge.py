@@ -205,11 +205,8 @@ def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "instances": [{"name": instance["name"], "port": instance["port"], "bind": instance["bind"]}
                       for instance in plan["instances"]],
-        "image": plan["image"]["reference"],
-        "served_name": plan["model"]["served_name"],
-        "api_key": first_key(inputs["serving_api_key"]),
-        "docker_socket": plan["docker_socket"],
-        **tls_arguments(plan),
+        "image": plan["image"]["reference"], "served_name": plan["model"]["served_name"],
+        "api_key": first_key(inputs["serving_api_key"]), "docker_socket": plan["docker_socket"], **tls_arguments(plan),
     }
 
 
@@ -357,8 +354,7 @@ def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> N
     for device, holder in foreign:
         path, found, container = device_path(device), describe_holder(holder), holder["container"]
         checks.expect("devices_free", False, "free, or held by " + npus[device], found, path,
-                      "%s is held by %s" % (path, found),
-                      judging.other_deployment(container, plan))
+                      "%s is held by %s" % (path, found), judging.other_deployment(container, plan))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import age
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _row(host: str, container: serving_state.DeployedContainer, instance: Instan
                state=(state or "-") if running else "stopped", running=str(load.get("running", "-")),
                waiting=str(load.get("waiting", "-")), kv_cache="-" if usage is None else "%.0f %%" % (100 * usage),
                npus=_numbers(container["devices"]),
-               up_for=duration(observed["now_s"] - (container["started_s"] or 0)) if running else "-",
+               up_for=age(max(0, int(observed["now_s"] - (container["started_s"] or 0)))) if running else "-",
                plan=_plan(container, instance, observed["image"]),
                image=(container.get("image_digest") or container["image"])[:19])
 
@@ -91,14 +92,3 @@ def _state(instance: serving_state.InstanceState) -> str:
 
 def _numbers(devices: Iterable[int]) -> str:
     return ",".join(map(str, devices)) or "-"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as ``3d 4h``, ``5h 12m``, ``7m`` or ``42s``."""
-    seconds = max(0, int(seconds))
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return "%dd %dh" % (days, hours)
-    if hours:
-        return "%dh %dm" % (hours, minutes)
-    return "%dm" % minutes if minutes else "%ds" % seconds

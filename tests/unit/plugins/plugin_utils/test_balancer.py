@@ -79,7 +79,7 @@ def test_servers_are_the_instances_with_an_api():
 def test_unsuitable_settings_are_reported(changes, port, message):
     planned = plans(**changes)
     ports = [{"name": "balancer_port", "port": port}, {"name": "balancer_watch_port", "port": 8079}]
-    sentences = balancer.problems(["n1"], ports, balancer.servers(planned), planned)
+    sentences = balancer.problems(["n1"], ports, balancer.servers(planned), planned, "0.0.0.0", {})
     assert len(sentences) == bool(message)
     assert message is None or message in sentences[0]
 
@@ -87,7 +87,7 @@ def test_unsuitable_settings_are_reported(changes, port, message):
 def test_port_of_another_deployment_on_the_node_of_the_balancer_is_refused():
     text = {**valid(serving_port=9000), "neighbors": {"node1": "vision"}}
     ports = [{"name": "balancer_port", "port": 9000}]
-    (sentence,) = balancer.problems(["node1"], ports, [], {"text": text})
+    (sentence,) = balancer.problems(["node1"], ports, [], {"text": text}, "0.0.0.0", {})
     assert sentence == ("balancer_port is 9000, which instance vllm-ascend-qwen25-vl on node1 uses too; choose another "
                         "port.")
-    assert balancer.problems(["node2"], ports, [], {"text": text}) == []
+    assert balancer.problems(["node2"], ports, [], {"text": text}, "0.0.0.0", {}) == []

@@ -31,7 +31,7 @@ def test_every_planned_or_existing_instance_has_a_row(plan):
     found = observed(existing, now_s=100 + 3700, instances=[
         {"name": name, "state": state, "reason": None, "container": None} for name, state in states.items()])
     assert list(map(list, status_table.rows("node1", plan, found))) == [
-        ["node1", NAME, "running", "ready", "3", "1", "42 %", "0,1", "1h 1m", "as planned", "sha256:0123456789ab"],
+        ["node1", NAME, "running", "ready", "3", "1", "42 %", "0,1", "1 h", "as planned", "sha256:0123456789ab"],
         ["node1", NAME + "-1", "none", "-", "-", "-", "-", "2,3", "-", "not deployed", "-"],
         ["node1", NAME + "-previous", "exited", "stopped", "0", "0", "0 %", "0,1", "-", "kept by an upgrade",
          "sha256:i"]]
@@ -70,7 +70,6 @@ def test_node_whose_docker_engine_does_not_respond_has_a_row(plan):
     assert lines[1].startswith("node1  -")
 
 
-@pytest.mark.parametrize(("seconds", "text"), [
-    (-5, "0s"), (42, "42s"), (420, "7m"), (18720, "5h 12m"), (273600, "3d 4h")])
-def test_duration_is_shown_with_at_most_two_units(seconds, text):
-    assert status_table.duration(seconds) == text
+@pytest.mark.parametrize(("now_s", "text"), [(90, "0 s"), (142, "42 s"), (520, "7 min"), (273700, "3 d")])
+def test_age_of_a_running_container_is_shown(plan, now_s, text):
+    assert status_table.rows("node1", plan, observed(as_planned(plan), now_s=now_s))[0].up_for == text
