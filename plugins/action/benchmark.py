@@ -26,7 +26,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, timestamp, to_json
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
@@ -293,8 +293,7 @@ class ActionModule(StageAction):
         for measured in observed["measurements"]:
             if len(measured["runs"]) >= regression.REPEATS and service and not targets.unusable(measured):
                 path, key = self._baseline(measured, service)
-                text = json.dumps(statistics.baseline(key, measured["runs"], self.host, timestamp()), indent=2,
-                                  sort_keys=True) + "\n"
+                text = to_json(statistics.baseline(key, measured["runs"], self.host, timestamp()))
                 for suffix in [LAST, *([""] if self.inputs["benchmark_baseline_save"] else [])]:
                     self.records.write(path.with_name(path.name + suffix), text)
 
@@ -323,7 +322,7 @@ class ActionModule(StageAction):
                 "target": measured["target"]})
             points.append({"value": value, "run": run})
             if self._is_comparable(run, measured):
-                self.clients.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
+                self.clients.write(path, to_json({"key": key, "points": points}))
         best, failing = statistics.bracket(met)
         other = statistics.earlier_sweep(inputs, measured["name"]) if inputs["benchmark_sweep_compare_with"] else {}
         return cast(types.SweepResult, {

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, to_json
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_rounds
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container as container
@@ -53,7 +52,7 @@ class ActionModule(StageAction):
             measured = _measured(results["runs"][0], self.host)
             if measured:
                 results["baseline"].update(measured)
-                self.records.write(path, json.dumps(results["baseline"], indent=2, sort_keys=True) + "\n")
+                self.records.write(path, to_json(results["baseline"]))
         self._save(record, {"collective": results})
         return {"changed": False, "skipped": not chosen["rounds"], "resumed": False, "rounds": chosen["rounds"],
                 "msg": results.get("obstacle") or ""}

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group as groups
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import BEFORE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
@@ -24,7 +23,7 @@ class ActionModule(StageAction):
                    state={"type": "str", "required": True, "choices": [groups.PREPARED, "decided", groups.STARTED]},
                    secrets={"type": "str", "default": "", "no_log": False})
         plan, group = self.context.plan, cast(Group, self.context.plan["group"])
-        notes = GroupNotes(self.records, group)
+        notes = groups.GroupNotes(self.records, group)
         if self.args["state"] == groups.PREPARED:
             observed = self.records.read_observations([self.host], "serving", BEFORE)[self.host]
             notes.write(groups.PREPARED, groups.restart_reason(plan, cast(Any, observed), self.args["secrets"]))

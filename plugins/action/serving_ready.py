@@ -18,7 +18,6 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import Waited, state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, say, warn
@@ -55,7 +54,7 @@ class ActionModule(StageAction):
 
     def _wait_for_group(self, own: Group) -> Waited:
         """Wait until all nodes of the group are ready; if one of them fails, stop the containers of this node."""
-        notes = GroupNotes(self.records, own)
+        notes = group.GroupNotes(self.records, own)
         try:
             seen, seconds, failed = self._watch(own, notes)
         except AnsibleError as error:
@@ -67,7 +66,7 @@ class ActionModule(StageAction):
         return {"changed": changed, "seconds": seconds, "failed_instances": _failed(seen), "failed_members": failed,
                 "ready": _is_ready(seen) and not failed}
 
-    def _watch(self, own: Group, notes: GroupNotes) -> tuple[ServingState | None, int, list[group.FailedMember]]:
+    def _watch(self, own: Group, notes: group.GroupNotes) -> tuple[ServingState | None, int, list[group.FailedMember]]:
         """Return the last state of this node, the seconds waited, and the members that failed."""
         missing = notes.read()[1]  # All members that are still in the run have reported that they are started.
         observations = self._observations(GROUP_WINDOW_S)

@@ -148,7 +148,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 
 def judge(context: Context) -> Outcomes:
     """Return the outcome of every check. Subjects are chips (``npu 3`` or ``npu 6 chip 1``), paths or facts."""
-    checks = Checks(CHECKS)
-    for part in judge_chips.PARTS + judge_host.PARTS:
-        part(checks, context)
+    checks, observed = Checks(CHECKS), cast("judge_host.NodeObservation", context.observed)
+    for part in (*judge_chips.PARTS, *judge_host.PARTS):
+        part(checks, context, observed)
     return checks.as_list()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
@@ -33,8 +33,8 @@ _TOOL_REMEDIES = {
 # npu-smi ----------------------------------------------------------------------------------------------------------
 
 
-def _tool(checks: Checks, context: Context) -> None:
-    observed, inputs = _observed(context), context.inputs
+def _tool(checks: Checks, context: Context, observed: NpuObservation) -> None:
+    inputs = context.inputs
     error = observed["npu_smi"]["error"]
     hung = [call for call in observed["tools"] if call["timed_out"]]
     slow = [call for call in observed["tools"]
@@ -54,10 +54,6 @@ def _tool(checks: Checks, context: Context) -> None:
         checks.expect(name, not calls, "an answer within %g s" % inputs[limit], _durations(calls or observed["tools"]))
 
 
-def _observed(context: Context) -> NpuObservation:
-    return cast("NpuObservation", context.observed)
-
-
 def _durations(calls: Iterable[OutcomeSummary]) -> str:
     slowest = sorted(calls, key=lambda call: -call["duration_s"])
     return few(["%s %.1f s" % (call["command"], call["duration_s"]) for call in slowest], 3)
@@ -66,8 +62,8 @@ def _durations(calls: Iterable[OutcomeSummary]) -> str:
 # Chips ------------------------------------------------------------------------------------------------------------
 
 
-def _chips(checks: Checks, context: Context) -> None:
-    npu_smi, inputs, hardware = _observed(context)["npu_smi"], context.inputs, context.plan["hardware"]
+def _chips(checks: Checks, context: Context, observed: NpuObservation) -> None:
+    npu_smi, inputs, hardware = observed["npu_smi"], context.inputs, context.plan["hardware"]
     if npu_smi["error"]:
         checks.not_run("npu_count", "npu-smi printed no table.")
     else:
@@ -159,8 +155,8 @@ def _ecc(chip: Chip, *counters: str) -> int | None:
 # Users of the planned NPUs ----------------------------------------------------------------------------------------
 
 
-def _npus_free(checks: Checks, context: Context) -> None:
-    observed, inputs = _observed(context), context.inputs
+def _npus_free(checks: Checks, context: Context, observed: NpuObservation) -> None:
+    inputs = context.inputs
     planned = {number: instance["name"] for instance in context.plan["instances"] for number in instance["npus"]}
     held, services, foreign = set(), set(), False
     for holder in observed["holders"]:

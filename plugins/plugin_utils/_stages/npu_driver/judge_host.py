@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
@@ -41,15 +41,11 @@ class Cluster(TypedDict):
 _GIB = 2**30
 
 
-def _observed(context: Context) -> NodeObservation:
-    return cast("NodeObservation", context.observed)
-
-
 # Driver and firmware ----------------------------------------------------------------------------------------------
 
 
-def _driver(checks: Checks, context: Context) -> None:
-    observed, release = _observed(context), context.plan["release"]
+def _driver(checks: Checks, context: Context, observed: NodeObservation) -> None:
+    release = context.plan["release"]
     loaded, installed = observed["npu_smi"]["driver_version"], _fields(observed, "driver_version").get("Version")
     found = loaded or installed
     if not found or not _is_version(found):
@@ -88,9 +84,8 @@ def _is_bad(bad: BadDriver, version: str, kernel: str, arguments: Mapping[str, A
     return versions.matches(version, bad["version"])
 
 
-def _firmware(checks: Checks, context: Context) -> None:
+def _firmware(checks: Checks, context: Context, observed: NodeObservation) -> None:
     """Judge as the driver does: either the driver must accept the firmware, or the firmware must accept the driver."""
-    observed = _observed(context)
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
                                          firmware.get("package_version") or firmware.get("Version", "unknown"))
@@ -133,8 +128,8 @@ def _is_version(text: str) -> bool:
 # Files and host ---------------------------------------------------------------------------------------------------
 
 
-def _files(checks: Checks, context: Context) -> None:
-    observed, plan = _observed(context), context.plan
+def _files(checks: Checks, context: Context, observed: NodeObservation) -> None:
+    plan = context.plan
     nodes = {node["path"]: node for node in observed["device_nodes"]}
     devices = dict.fromkeys(device for instance in plan["instances"] for device in instance["devices"])
     _expect_none(checks, "device_nodes", {path: _device_fault(nodes.get(path)) for path in devices},
@@ -203,9 +198,8 @@ def _mount_fault(mount: Mount, path: Mapping[str, Any] | None) -> str | None:
     return None if path["type"] == mount["type"] else "is a %s; expected a %s" % (path["type"], mount["type"])
 
 
-def _host(checks: Checks, context: Context) -> None:
-    observed, inputs, plan = _observed(context), context.inputs, context.plan
-    system = observed["system"]
+def _host(checks: Checks, context: Context, observed: NodeObservation) -> None:
+    inputs, plan, system = context.inputs, context.plan, observed["system"]
     known = [name for name in plan["release"]["architectures"] if name in plan["hardware"]["architectures"]]
     checks.expect("architecture", system["architecture"] in known, " or ".join(known), system["architecture"])
     older = next((each for each in plan["hardware"]["older_kernels"] if _is_kernel(each, system)), None)
@@ -277,8 +271,8 @@ def _gib(size: float) -> str:
     return "%.1f GiB" % (size / _GIB)
 
 
-def _docker_engine(checks: Checks, context: Context) -> None:
-    engine = _observed(context)["docker_engine"]
+def _docker_engine(checks: Checks, context: Context, observed: NodeObservation) -> None:
+    engine = observed["docker_engine"]
     if "error" in engine:
         checks.expect("docker_engine", False, "a response from Docker", engine["error"], message=engine["error"])
         checks.not_run("docker_engine_version", "Docker does not respond.")
@@ -303,8 +297,7 @@ _SETUPS = {
 }
 
 
-def _docker_engine_setup(checks: Checks, context: Context) -> None:
-    observed = _observed(context)
+def _docker_engine_setup(checks: Checks, context: Context, observed: NodeObservation) -> None:
     engine, enforcing = observed["docker_engine"], observed["system"].get("selinux") == "enforcing"
     if "error" in engine:
         return
@@ -318,9 +311,9 @@ def _docker_engine_setup(checks: Checks, context: Context) -> None:
         checks.expect("docker_engine_setup", True, "none of " + ", ".join(_SETUPS), ", ".join(options) or "none")
 
 
-def _space(checks: Checks, context: Context) -> None:
+def _space(checks: Checks, context: Context, observed: NodeObservation) -> None:
     """Judge the space for the image and the weights. Space is only needed for what the node does not have yet."""
-    observed, plan, inputs = _observed(context), context.plan, context.inputs
+    plan, inputs = context.plan, context.inputs
     disks = {disk["path"]: disk for disk in observed["disks"]}
     engine, weights = observed["docker_engine"], plan["model"]["path"]
     existing = {path["path"] for path in observed["paths"] if path["type"]}
@@ -342,9 +335,9 @@ def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
         _gib(disk["free_bytes"]), _gib(need))
 
 
-def _clock(checks: Checks, context: Context) -> None:
+def _clock(checks: Checks, context: Context, observed: NodeObservation) -> None:
     """Judge the clock offset. The node reads its clock during the round trip, which limits the error of the offset."""
-    observed, limit = _observed(context), context.inputs["npu_driver_clock_skew_s"]
+    limit = context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
         checks.not_run("clock_skew", "The round trip to the node was not measured.")
@@ -358,8 +351,8 @@ def _clock(checks: Checks, context: Context) -> None:
     checks.expect("clock_skew", abs(offset) - error <= limit, "within %g s" % limit, actual)
 
 
-def _kernel_log(checks: Checks, context: Context) -> None:
-    log, minutes = _observed(context)["kernel_log"], context.inputs["npu_driver_kernel_log_minutes"]
+def _kernel_log(checks: Checks, context: Context, observed: NodeObservation) -> None:
+    log, minutes = observed["kernel_log"], context.inputs["npu_driver_kernel_log_minutes"]
     if log["error"]:
         checks.not_run("kernel_log", "The kernel log cannot be read: %s" % log["error"])
         return
@@ -399,7 +392,7 @@ _LOG_KINDS: dict[str, tuple[str | None, str | None]] = {
 }
 
 
-def _drift(checks: Checks, context: Context) -> None:
+def _drift(checks: Checks, context: Context, _observed: NodeObservation) -> None:
     cluster: Cluster | None = context.survey
     if cluster is None or cluster["nodes"] < 2:
         checks.not_run("drift", "There is no other node to compare with.")

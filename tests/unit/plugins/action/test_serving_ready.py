@@ -10,7 +10,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action import serving_ready
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group import GroupNotes
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import (
     FakeNode,
     displayed,
