@@ -229,9 +229,8 @@ class ActionModule(StageAction):
 
     def _traffic(self, engines: Sequence[str]) -> types.Traffic | None:
         """Return the requests of engines according to their own counters, or None if these cannot be read."""
-        servers = self.call("ascend.vllm.chat_info", servers=[{"name": url, "url": url} for url in engines], load=True,
-                            api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"],
-                            timeout_s=self.inputs["benchmark_ready_timeout_s"])["servers"]
+        limit_s = self.inputs["benchmark_ready_timeout_s"]
+        servers: list[Any] = self._chat(dict(zip(engines, engines)), limit_s, load=True)
         loads = [server["load"] or {} for server in servers]
         if not all("finished" in load for load in loads):
             return None
@@ -252,19 +251,19 @@ class ActionModule(StageAction):
                 for instance in self.context.plan["instances"]]
 
     def _warm_up(self, name: str, url: str) -> types.WarmUp:
-        server = self._chat(name, url, self.inputs["benchmark_ready_timeout_s"],
-                            requests=vllm_bench.warm_up(self.context.plan, self.inputs))
+        (server,) = self._chat({name: url}, self.inputs["benchmark_ready_timeout_s"],
+                               requests=vllm_bench.warm_up(self.context.plan, self.inputs))
         answers, models = list(server["answers"].values()), server["models"]
         answered = sum(answer["status"] == 200 for answer in answers)
         return {"models": models.get("models") or models.get("error"), "sent": len(answers), "answered": answered,
                 "good": self._is_served(server) and answered == len(answers),
                 "errors": sorted({answer["error"] for answer in answers if answer.get("error")})}
 
-    def _chat(self, name: str, url: str, timeout_s: float, **arguments: Any) -> ChatServer:
-        (server,) = self.call("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
-                              api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"],
-                              timeout_s=timeout_s, **arguments)["servers"]
-        return cast("ChatServer", server)
+    def _chat(self, urls: Mapping[str, str], timeout_s: float, **arguments: Any) -> list[ChatServer]:
+        return cast("list[ChatServer]", self.call(
+            "ascend.vllm.chat_info", servers=[{"name": name, "url": url} for name, url in urls.items()],
+            api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"], timeout_s=timeout_s,
+            **arguments)["servers"])
 
     def _is_served(self, server: ChatServer) -> bool:
         return self.context.plan["model"]["served_name"] in (server["models"].get("models") or [])
@@ -307,7 +306,8 @@ class ActionModule(StageAction):
         saved = (self.records.read_json(path, ("key", "points")) if inputs["benchmark_sweep_resume"] else None) or {}
         points: list[types.MeasuredPoint] = saved["points"] if saved.get("key") == json.loads(json.dumps(key)) else []
         while True:
-            judged = self._judged(points, measured)
+            judged: list[types.SweepPoint] = [{**point, "missed": self._missed(point["run"], measured)}
+                                              for point in points]
             met = {point["value"]: not point["missed"] for point in judged}
             powers = {point["value"]: power for point in judged
                       for power in [statistics.power(point["run"]["metrics"])]
@@ -334,13 +334,10 @@ class ActionModule(StageAction):
         """Return whether a run of a sweep has a result from the same server as the measurement."""
         return run["kind"] == result_files.SERVE and run["services"] == measured["runs"][-1]["services"]
 
-    def _judged(self, points: Sequence[types.MeasuredPoint], measured: types.Measurement) -> list[types.SweepPoint]:
-        """Return the points with the metrics that miss the objective. A failed request counts as a miss, too."""
-        def missed(run: types.Run) -> types.Missed:
-            return statistics.missed(self.inputs["benchmark_slo"], run["metrics"]) or (
-                {} if vllm_bench.complete(run, measured) else {"completed": None})
-
-        return [{**point, "missed": missed(point["run"])} for point in points]
+    def _missed(self, run: types.Run, measured: types.Measurement) -> types.Missed:
+        """Return the metrics of a run that miss the objective. A failed request counts as a miss, too."""
+        return statistics.missed(self.inputs["benchmark_slo"], run["metrics"]) or (
+            {} if vllm_bench.complete(run, measured) else {"completed": None})
 
     def _balanced_hosts(self) -> list[str]:
         """Return the nodes of the play behind the balancer of this node. The first one measures it."""
@@ -442,7 +439,8 @@ class ActionModule(StageAction):
         self._pause(instance, "resumed")
         end = time.monotonic() + self.inputs["benchmark_restore_timeout_s"]
         while time.monotonic() < end:
-            if self._is_served(self._chat(instance["name"], instance["url"] or "", WATCH_S)):
+            (server,) = self._chat({instance["name"]: instance["url"] or ""}, WATCH_S)
+            if self._is_served(server):
                 return True
             time.sleep(RESTORE_POLL_S)
         return False

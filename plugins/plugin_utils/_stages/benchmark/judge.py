@@ -169,8 +169,7 @@ def _judge_measurement(checks: Checks, measured: types.Measurement, before: type
             before = {**before, **after}
     if _is_complete(measured):
         _judge_summary(checks, measured, inputs)
-    if measured["sweep"]:
-        _judge_sweep(checks, measured)
+    _judge_sweep(checks, measured)
 
 
 def _judge_snapshots(checks: Checks, context: Context, observed: types.BenchmarkObservation) -> None:
@@ -194,8 +193,7 @@ def _judge_snapshots(checks: Checks, context: Context, observed: types.Benchmark
 def _judge_offline(checks: Checks, observed: types.BenchmarkObservation, inputs: Mapping[str, Any]) -> None:
     for run in observed.get("offline", []):
         if run["kind"] != run["wanted"]:
-            checks.expect("offline", False, "a result of vllm bench %s" % run["wanted"], _no_result(run),
-                          subject=run["id"])
+            checks.expect("offline", False, "a result of vllm bench %s" % run["wanted"], _no_result(run), run["id"])
         elif run["wanted"] == LATENCY:
             latency = run["metrics"]["avg_latency"]
             checks.expect("offline", latency > 0, "a latency", "%.4g s" % latency, subject=run["id"])
@@ -248,13 +246,12 @@ def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[
     if overlaps and min(overlaps) < targets.OVERLAP_PERCENT:
         inconclusive = True
         checks.not_run("clients_overlap", "Inconclusive: all clients were running for %g %% of the time, less than "
-                       "%g %%." % (min(overlaps), targets.OVERLAP_PERCENT), subject=name)
+                       "%g %%." % (min(overlaps), targets.OVERLAP_PERCENT), name)
     elif overlaps:
-        checks.expect("clients_overlap", True, "at least %g %%" % targets.OVERLAP_PERCENT, "%g %%" % min(overlaps),
-                      subject=name)
+        checks.expect("clients_overlap", True, f"at least {targets.OVERLAP_PERCENT} %", "%g %%" % min(overlaps), name)
     objective = inputs["benchmark_slo"]
     if objective:
-        values = statistics.medians(summary)
+        values = {metric: spread["median"] for metric, spread in summary.items()}
         failing = statistics.missed(objective, values)
         checks.expect("objective", None if inconclusive else not failing, _listed(objective),
                       _listed({metric: values.get(metric) for metric in failing or objective}), subject=name,
@@ -347,8 +344,8 @@ def _judge_warm_up(checks: Checks, name: str, found: types.WarmUp, context: Cont
         actual += ", served names: %s" % (found["models"] or "none")
     if found["errors"]:
         actual += ", " + "; ".join(found["errors"])
-    checks.expect("warm_up", found["good"], "%s, %d of %d answered" % (model, found["sent"], found["sent"]), actual,
-                  subject=name)
+    wanted = "%s, %d of %d answered" % (model, found["sent"], found["sent"])
+    checks.expect("warm_up", found["good"], wanted, actual, subject=name)
 
 
 def _judge_run(checks: Checks, run: types.Run, measured: types.Measurement) -> None:
@@ -376,5 +373,4 @@ def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence
         checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
                        "model, and the driver installs its version.info." % ", ".join(unknown), subject)
     else:
-        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
-                      subject=subject)
+        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed", subject)

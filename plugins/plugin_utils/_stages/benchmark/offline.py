@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Outcome
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 
 # An instance may be running on other NPUs at the same time, so these are ports that no plan uses.
 HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
 #: The share of the published throughput that a run must reach. The CI of vLLM Ascend has the same limit.
 SHARE = 0.97

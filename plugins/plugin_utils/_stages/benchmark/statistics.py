@@ -68,11 +68,6 @@ def middle(repeats: Collection[types.Metrics]) -> types.Metrics:
             for metric in METRICS if any(metric in repeat for repeat in repeats)}
 
 
-def medians(summary: Mapping[str, types.Spread]) -> types.Metrics:
-    """Return ``{metric: median}``."""
-    return {metric: spread["median"] for metric, spread in summary.items()}
-
-
 def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
     """Return a sentence about the first mistake in benchmark_slo, ``{metric: limit in milliseconds}``, or None."""
     for metric, limit in slo.items():

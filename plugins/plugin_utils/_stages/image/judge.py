@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Image, Release
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD, Context, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Image, Release
 
 CHECKS = (
     Check("release_architecture", CRITICAL, "The release has images for the node's architecture",
@@ -119,11 +117,11 @@ def _archive(checks: Checks, planned: Image, engine: images.DockerEngineWithSpac
     found = images.choose_from_archive(archive["images"], planned["reference"])
     matches = found is not None and found["architecture"] == engine["architecture"] and images.holds(
         {**found, "digests": []}, planned["digest"])
+    wanted = " ".join(filter(None, (planned["reference"], planned["digest"], "for", engine["architecture"])))
     checks.expect(
-        "archive", matches, " ".join(part for part in (
-            planned["reference"], planned["digest"], "for", engine["architecture"]) if part),
-        "; ".join("%s %s for %s" % (", ".join(image["tags"]) or "no name", image["id"], image["architecture"])
-                  for image in archive["images"]) or "no image", subject=archive["path"])
+        "archive", matches, wanted, "; ".join("%s %s for %s" % (
+            ", ".join(image["tags"]) or "no name", image["id"], image["architecture"])
+            for image in archive["images"]) or "no image", archive["path"])
 
 
 def _free_space(checks: Checks, engine: images.DockerEngineWithSpace, inputs: Mapping[str, Any],
@@ -138,9 +136,8 @@ def _free_space(checks: Checks, engine: images.DockerEngineWithSpace, inputs: Ma
                   message="%s has %.1f GiB free, %s" % (engine["image_root"], free, reserved))
     if folder and copy and not folder["same_disk"]:
         free = folder["free_bytes"] / 2.0**30
-        checks.expect("free_space", free >= copy, "%.1f GiB" % copy, "%.1f GiB" % free, subject=folder["path"],
-                      message="%s has %.1f GiB free, the copy of the archive requires %.1f" % (
-                          folder["path"], free, copy))
+        checks.expect("free_space", free >= copy, "%.1f GiB" % copy, "%.1f GiB" % free, folder["path"],
+                      "%s has %.1f GiB free, the copy of the archive requires %.1f" % (folder["path"], free, copy))
 
 
 def _versions(checks: Checks, probe: str | None, release: Release, tag: str) -> None:

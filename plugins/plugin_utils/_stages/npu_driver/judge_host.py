@@ -174,8 +174,7 @@ def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], ex
     """Record an outcome for each fault of ``{subject: fault or None}``, or a single outcome if there are no faults."""
     for subject, fault in faults.items():
         if fault:
-            checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault),
-                          remedy=remedy)
+            checks.expect(name, False, expected, fault, subject, "%s %s" % (subject, fault), remedy)
     if not any(faults.values()):
         checks.expect(name, True, expected, "%d of %d" % (len(faults), len(faults)))
 
@@ -305,8 +304,7 @@ def _docker_engine_setup(checks: Checks, context: Context, observed: NodeObserva
     bad = [each for each in _SETUPS if each in options and (each != "selinux" or enforcing)]
     for each in bad:
         reason, remedy = _SETUPS[each]
-        checks.expect("docker_engine_setup", False, "not " + each, each, subject=each, message="Docker " + reason,
-                      remedy=remedy)
+        checks.expect("docker_engine_setup", False, "not " + each, each, each, "Docker " + reason, remedy)
     if not bad:
         checks.expect("docker_engine_setup", True, "none of " + ", ".join(_SETUPS), ", ".join(options) or "none")
 

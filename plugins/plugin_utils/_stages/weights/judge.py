@@ -198,19 +198,14 @@ def _files(checks: Checks, observed: observation.WeightsObservation, inputs: Map
                   "%d, the first is %s" % (len(observed["outside"]), observed["outside"][0])
                   if observed["outside"] else "none")
     checks.expect("manifest", manifest is not None, "a manifest in %s" % observed["manifest_path"], _origin(manifest))
-    if manifest is None:
-        checks.not_run("files", "There is no manifest.")
-        checks.not_run("sha256", "There is no manifest.")
-    else:
-        faults = observed["faults"]
-        for check, kinds in (("files", ("missing", "size")), ("sha256", ("sha256",))):
-            wrong = [fault for fault in faults if fault["fault"] in kinds]
-            for fault in wrong:
-                checks.expect(check, False, fault["expected"], fault["actual"], subject=fault["path"],
-                              message=fault_sentence(fault))
-            if not wrong:
-                checks.expect(check, True, "%d files, %d bytes" % (len(manifest["files"]), manifest["bytes"]),
-                              "the same")
+    for check, kinds in (("files", ("missing", "size")), ("sha256", ("sha256",))):
+        wrong = [fault for fault in observed["faults"] if fault["fault"] in kinds]
+        for fault in wrong if manifest else ():
+            checks.expect(check, False, fault["expected"], fault["actual"], fault["path"], fault_sentence(fault))
+        if manifest is None:
+            checks.not_run(check, "There is no manifest.")
+        elif not wrong:
+            checks.expect(check, True, "%d files, %d bytes" % (len(manifest["files"]), manifest["bytes"]), "the same")
     if inputs.get("weights_digest"):
         checks.expect("digest", observed["digest"] == inputs["weights_digest"].lower(), inputs["weights_digest"],
                       observed["digest"])
@@ -221,9 +216,8 @@ def _shards(checks: Checks, observed: observation.WeightsObservation) -> None:
     if not shards:
         checks.expect("safetensors", False, "at least one *.safetensors file", "none")
     broken = {path: shard["error"] for path, shard in shards.items() if shard["error"]}
-    for path in sorted(broken):
-        checks.expect("safetensors", False, "a complete safetensors file", broken[path], subject=path,
-                      message="%s is damaged: %s" % (path, broken[path]))
+    for path, error in sorted(broken.items()):
+        checks.expect("safetensors", False, "a complete safetensors file", error, path, f"{path} is damaged: {error}")
     if shards and not broken:
         checks.expect("safetensors", True, "%d complete shards" % len(shards), "the same")
     if len(shards) > 1 or index:
