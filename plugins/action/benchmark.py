@@ -273,7 +273,7 @@ class ActionModule(StageAction):
         return Path(self.inputs["benchmark_baseline_path"]) / statistics.baseline_name(key), key
 
     def _earlier(self, measured: types.Measurement, service: ServiceContainer) -> types.BaselineComparison | None:
-        """Return the baseline or, after an upgrade, the last good run of the previous deployment; None without both."""
+        """Return the baseline or, after an upgrade, the last good run of the previous deployment, or None."""
         path, key = self._baseline(measured, service)
         needed = ("recorded_at", "key", "repeats")
         saved: Mapping[str, Any] | None = self.records.read_json(path, needed)
@@ -349,7 +349,7 @@ class ActionModule(StageAction):
         return self._balanced_hosts()[0] == self.host
 
     def _all_instances(self) -> tuple[list[str], list[str]]:
-        """Return the URLs of the instances behind the balancer, and their nodes, as far as in the play."""
+        """Return the URLs of the instances behind the balancer, and their nodes, without nodes outside the play."""
         observed = self.records.read_observations(self._balanced_hosts(), "benchmark")
         return [url for each in observed.values() for url in each["serving"]], sorted(observed)
 
@@ -357,7 +357,7 @@ class ActionModule(StageAction):
 
     def _run(self, addresses: Sequence[tuple[Instance, str]], inputs: Mapping[str, Any], run: types.PlannedRun
              ) -> types.Run:
-        """Run a client per address concurrently. An address is a URL, and the instance whose key the client uses."""
+        """Run a client per address concurrently. An address is an instance, whose key is used, and a URL."""
         several = len(addresses) > 1
         self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {load.pace(inputs)}"
                  + (f" to each of {len(addresses)} instances" if several else ""))

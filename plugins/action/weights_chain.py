@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         if args["staged"] and not holders:
             raise AnsibleActionFail("No node of this run has the whole model, because every attempt to get it from the "
                                     "source failed; see the messages of the nodes that tried, then run again.")
-        # By these addresses, the nodes reach each other.
+        # The nodes reach each other at these addresses.
         addresses = {name: str(found.get("weights_swarm_address") or found.get("ansible_host") or name)
                      for name, found in ((name, hostvars[name]) for name in hosts)}
         members = [name for name in hosts if name in holders or name not in args["failed"]]

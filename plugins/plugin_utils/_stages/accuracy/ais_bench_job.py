@@ -58,7 +58,7 @@ def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arg
 
 def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job: Mapping[str, str], timeout_s: float,
            timeout_input: str, found: JobOutcome) -> None:
-    """Print the progress of a run until it ends, and add its results to ``found``. ``job`` has its folder and key."""
+    """Print the progress of a run, then add its results to ``found``. ``job`` contains its folder and the API key."""
     end = time.monotonic() + timeout_s
     printed: dict[str, ais_bench.TaskProgress] = {}
     while True:

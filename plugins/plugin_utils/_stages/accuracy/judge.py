@@ -95,8 +95,8 @@ def _judge_comparison(checks: Checks, changes: Sequence[scores.ScoreChange], com
             continue
         answers, drop = change["paired"], inputs["accuracy_maximum_drop"]
         if answers is None:
-            checks.not_run("delta", "The outcomes of the single questions are not in both results; measure both models "
-                           "with this version.", subject=dataset["name"])
+            checks.not_run("delta", "At least one of the results lacks the outcomes of the questions; measure both "
+                           "models with this version.", subject=dataset["name"])
         elif change["verdict"] == paired.INCONCLUSIVE:
             checks.not_run("delta", "%s. These questions do not show whether the drop is at most %g points." % (
                 paired.sentence(answers), drop), subject=dataset["name"])

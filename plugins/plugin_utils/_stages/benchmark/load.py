@@ -168,7 +168,7 @@ def _rows(stream: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _request(row: Mapping[str, Any], number: int) -> Request:
     known = next((each for each in _FORMATS if set(each[:3]) <= set(row)), None)
     if known is None:
-        raise ValueError("its columns are those of no format that benchmark_trace_path describes")
+        raise ValueError("its columns match none of the formats in the description of benchmark_trace_path")
     time, prompt, output, images, names, size, unit = known
     if "chat_id" in row:
         size, unit = _BAILIAN

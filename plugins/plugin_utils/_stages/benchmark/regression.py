@@ -26,8 +26,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 # With five repeats on either side, the smallest probability is 1/252. With four, it is 1/70, which is above ALARM.
 REPEATS = 5
 ALARM = 0.01
-# A limit beyond this ratio is too far away: a doubling must fail even if the run is otherwise faster by chance. One
-# request decides the other p99 latencies, so they are excepted.
+# A limit beyond this ratio is too far away: a doubling must fail even if the run is otherwise faster by chance. A
+# single request determines the other p99 latencies, so they are excepted.
 FAR = 1.5
 EXCEPTED = ("p99_ttft_ms", "p99_e2el_ms")
 # All assignments are used if there are not more than these. Otherwise, the same number is drawn with a fixed seed.

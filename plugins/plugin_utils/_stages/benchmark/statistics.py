@@ -161,7 +161,7 @@ def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:
 
 # At least this number of points shows the shape of a curve. More points are measured only near its knee.
 CURVE = 5
-# The power at the knee must be this many times that at both ends, so that noise has no knee.
+# The power at the knee must be this many times that at both ends, so that noise is not taken for a knee.
 KNEE = 1.25
 
 

@@ -31,15 +31,15 @@ MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
 LONG_ANSWER_TOKENS, LONG_MARGIN_TOKENS = 8, 64
 # The tokens of an answer that the model may think about first, at most half of its longest sequence.
 THINKING_TOKENS = 1024
-# Chat templates ignore the variable that they do not have.
+# Chat templates ignore variables that they do not use.
 THINKING = {word: {"enable_thinking": word == "on", "thinking": word == "on"} for word in ("on", "off")}
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "Return the current weather in a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
 COLORS = ("red", "yellow", "blue")
-# Without an object, because a damaged or tiny model may fill one with white space without end.
+# A string, because a damaged or tiny model may fill an object with endless white space.
 SCHEMA = {"type": "string", "enum": list(COLORS)}
-# Room for the text around the largest picture, and the most pictures that are sent to exceed the limit.
+# Room for the text around the largest picture, and the maximum number of pictures that are sent to exceed the limit.
 TEXT_TOKENS, MOST_PICTURES = 256, 4
 # The largest difference of the length of an embedding from 1, for vectors in BF16.
 NORM_TOLERANCE = 0.02

@@ -237,7 +237,7 @@ def _is_absent(answers: Answers) -> bool:
 
 def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[str] | None], limits: Limits
             ) -> Outcome:
-    """Judge an optical module. ``faults`` describes the values beyond their limits; None if it reports none."""
+    """Judge an optical module. ``faults`` returns its values beyond the limits, or None if it reports no values."""
     answer = answers.get("optical", {})
     if not answer.get("present"):
         missing = None if _is_absent(answers) else _no_answer(npu, answers, "optical", None)

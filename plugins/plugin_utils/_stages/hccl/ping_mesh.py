@@ -82,7 +82,7 @@ def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
 
 
 def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
-    """Return the tournament rounds to run. Of too many rounds, as many as in the largest full mesh are chosen."""
+    """Return the tournament rounds to run: all, or an even selection of as many as the largest full mesh has."""
     rounds, limit = tournament_rounds(nodes), max(1, full_mesh_max_nodes - 1)
     if nodes <= full_mesh_max_nodes or rounds <= limit:
         return list(range(rounds))

@@ -94,7 +94,7 @@ def test_difference_from_another_model_is_judged(verdict, status):
 def test_bare_scores_are_not_compared():
     found = judge(comparison=comparison("inconclusive", None), compared_with=COMPARED)["delta"]
     assert found["status"] == "not_run"
-    assert "The outcomes of the single questions" in found["message"]
+    assert "lacks the outcomes of the questions" in found["message"]
 
 
 def test_score_is_shown_with_its_interval():

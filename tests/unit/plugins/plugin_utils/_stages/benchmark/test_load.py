@@ -60,7 +60,7 @@ def test_public_formats_are_read(tmp_path, name):
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("", "has no requests"), ("a,b\n1,2\n", "line 2: its columns are those of no format"),
+    ("", "has no requests"), ("a,b\n1,2\n", "line 2: its columns match none of the formats"),
     ('{"timestamp_s": 0, "input_tokens": 0, "output_tokens": 2}', "input_tokens must be a whole number of at least 1"),
     ('{"timestamp_s": 0, "input_tokens": 1.5, "output_tokens": 2}', "whole number"),
     ('{"timestamp_s": 1, "input_tokens": 1, "output_tokens": 2}\n{"timestamp_s": 0, "input_tokens": 1, '
