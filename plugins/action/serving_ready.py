@@ -46,11 +46,11 @@ class ActionModule(StageAction):
 
     def _wait(self) -> Waited:
         observations = self._observations(WINDOW_S)
-        seen, seconds, left = next(observations)
-        while not (seen is None or seen["settled"] or seen["docker_engine_error"] or left <= 0
-                   or self.context.check_mode):
+        while True:
             seen, seconds, left = next(observations)
-        return {"changed": False, "seconds": seconds, "failed_instances": _failed(seen), "ready": _is_ready(seen)}
+            if seen is None or seen["settled"] or seen["docker_engine_error"] or left <= 0 or self.context.check_mode:
+                return {"changed": False, "seconds": seconds, "failed_instances": _failed(seen),
+                        "ready": _is_ready(seen)}
 
     def _wait_for_group(self, own: Group) -> Waited:
         """Wait until all nodes of the group are ready; if one of them fails, stop the containers of this node."""
