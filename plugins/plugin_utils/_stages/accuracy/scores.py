@@ -221,8 +221,8 @@ def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownSco
     known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == model["id"]]
     for each in [*known, *model["references"]]:
         if each["dataset"] == dataset["name"] and "tolerance" in each:
-            return each["score"] - each["tolerance"], "%g minus %g, %s" % (
-                each["score"], each["tolerance"], each["source"])
+            score, tolerance = each["score"], each["tolerance"]
+            return score - tolerance, f"{score:g} minus {tolerance:g}, {each['source']}"
     return None
 
 

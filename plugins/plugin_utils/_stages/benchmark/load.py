@@ -149,8 +149,7 @@ def _read(path: str, limit: int) -> list[Request]:
                 if len(found) == limit:
                     break
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, csv.Error) as error:
-        raise BadInput("benchmark_trace_path: %s cannot be read as a trace, line %d: %s." % (
-            path, number, error)) from error
+        raise BadInput(f"benchmark_trace_path: {path} cannot be read as a trace, line {number}: {error}.") from error
     if not found:
         raise BadInput("benchmark_trace_path: %s has no requests." % path)
     return [request._replace(at_s=request.at_s - found[0].at_s) for request in found]

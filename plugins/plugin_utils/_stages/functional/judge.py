@@ -31,8 +31,6 @@ MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
 LONG_ANSWER_TOKENS, LONG_MARGIN_TOKENS = 8, 64
 # The tokens of an answer that the model may think about first, at most half of its longest sequence.
 THINKING_TOKENS = 1024
-# Chat templates ignore variables that they do not use.
-THINKING = {word: {"enable_thinking": word == "on", "thinking": word == "on"} for word in ("on", "off")}
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "Return the current weather in a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
@@ -177,10 +175,11 @@ def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[clie
     name, limit = model["served_name"], longest(model)
     thinks = bool(model["arguments"].get("reasoning-parser"))
 
-    def chat(question: str, pictures: Sequence[str] = (), thinking: str = "off", **options: Any) -> dict[str, Any]:
+    def chat(question: str, pictures: Sequence[str] = (), thinking: bool = False, **options: Any) -> dict[str, Any]:
         content = [*({"type": "image_url", "image_url": {"url": each}} for each in pictures),
                    {"type": "text", "text": question}]
-        template = {"chat_template_kwargs": THINKING[thinking]} if thinks else {}
+        # Chat templates ignore variables that they do not use.
+        template = {"chat_template_kwargs": {"enable_thinking": thinking, "thinking": thinking}} if thinks else {}
         return {"model": name, "messages": [SYSTEM, {"role": "user", "content": content if pictures else question}],
                 "temperature": 0, "max_tokens": inputs["functional_max_tokens"], **template, **options}
 
@@ -208,7 +207,7 @@ def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[clie
             "largest_image": chat(question, [picture_of(
                 model, limit - TEXT_TOKENS - inputs["functional_max_tokens"])]),
             "streaming": chat(question, [picture], stream=True) if picture else chat(text_question, stream=True),
-            "reasoning": chat(text_question, thinking="on", **tokens),
+            "reasoning": chat(text_question, thinking=True, **tokens),
             "tool_call": chat(**weather),
             "streamed_tool_call": chat(**weather, stream=True),
             "json_schema": chat("Name a primary color, as JSON.", response_format=json_format, **tokens),

@@ -415,8 +415,7 @@ def _judge_mesh(checks: Checks, host: str, observed: observation.HcclObservation
     for check, expected in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
         _judge_pairs(checks, check, host, expected, cluster["mesh"][check])
     size = cluster["mesh_size"]
-    message = "%d pings in %d rounds cover %.3g %% of all NPU pairs" % (
-        size["pings"], size["rounds"], 100 * size["coverage"])
+    message = f"{size['pings']} pings in {size['rounds']} rounds cover {100 * size['coverage']:.3g} % of all NPU pairs"
     if ping["not_sent"] or ping["given_up"]:
         message += "; this node did not send %d in time and skipped %d after consecutive losses" % (
             ping["not_sent"], ping["given_up"])
@@ -509,8 +508,7 @@ def _is_concerned(host: str, suspects: Sequence[collective.SuspectNodes]) -> boo
 def _bandwidths(result: observation.Result) -> str:
     row = max((row for row in result["rows"] if row["check"] == "success"), key=lambda row: row["size_bytes"])
     bus = "%.3g" % row["bus_bandwidth_gbs"] if row["bus_bandwidth_gbs"] is not None else "unknown"
-    return "%d bytes at %.3g GB/s algorithm and %s GB/s bus bandwidth" % (
-        row["size_bytes"], row["alg_bandwidth_gbs"], bus)
+    return f"{row['size_bytes']} bytes at {row['alg_bandwidth_gbs']:.3g} GB/s algorithm and {bus} GB/s bus bandwidth"
 
 
 def _with_suspects(text: str, suspects: Sequence[collective.SuspectNodes]) -> str:

@@ -118,10 +118,9 @@ def _archive(checks: Checks, planned: Image, engine: images.DockerEngineWithSpac
     matches = found is not None and found["architecture"] == engine["architecture"] and images.holds(
         {**found, "digests": []}, planned["digest"])
     wanted = " ".join(filter(None, (planned["reference"], planned["digest"], "for", engine["architecture"])))
-    checks.expect(
-        "archive", matches, wanted, "; ".join("%s %s for %s" % (
-            ", ".join(image["tags"]) or "no name", image["id"], image["architecture"])
-            for image in archive["images"]) or "no image", archive["path"])
+    listed = ["%s %s for %s" % (", ".join(image["tags"]) or "no name", image["id"], image["architecture"])
+              for image in archive["images"]]
+    checks.expect("archive", matches, wanted, "; ".join(listed) or "no image", archive["path"])
 
 
 def _free_space(checks: Checks, engine: images.DockerEngineWithSpace, inputs: Mapping[str, Any],

@@ -50,8 +50,7 @@ def _driver(checks: Checks, context: Context, observed: NodeObservation) -> None
     found = loaded or installed
     if not found or not _is_version(found):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
-            checks.not_run(name, "The version of the driver is unknown (%s)." % (
-                found or "no npu-smi, no version.info"))
+            checks.not_run(name, f"The version of the driver is unknown ({found or 'no npu-smi, no version.info'}).")
         return
     enough = versions.at_least(found, release["driver_minimum"])
     checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,
@@ -68,8 +67,8 @@ def _driver(checks: Checks, context: Context, observed: NodeObservation) -> None
         checks.expect("driver_loaded", loaded == installed, installed, loaded, message=None if loaded == installed else
                       "%s is installed, but %s is loaded" % (installed, loaded))
     else:
-        checks.not_run("driver_loaded", "Only the %s version of the driver is known." % (
-            "loaded" if loaded else "installed"))
+        known = "loaded" if loaded else "installed"
+        checks.not_run("driver_loaded", f"Only the {known} version of the driver is known.")
 
 
 def _is_bad(bad: BadDriver, version: str, kernel: str, arguments: Mapping[str, Any]) -> bool:
@@ -329,8 +328,8 @@ def _space(checks: Checks, context: Context, observed: NodeObservation) -> None:
 def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
     if disk.get("error"):
         return "cannot be examined: %s" % disk["error"]
-    return None if disk["free_bytes"] >= need else "has %s free, but %s is needed" % (
-        _gib(disk["free_bytes"]), _gib(need))
+    free = disk["free_bytes"]
+    return None if free >= need else f"has {_gib(free)} free, but {_gib(need)} is needed"
 
 
 def _clock(checks: Checks, context: Context, observed: NodeObservation) -> None:
@@ -361,8 +360,7 @@ def _kernel_log(checks: Checks, context: Context, observed: NodeObservation) -> 
     for kind, lines in kinds.items():
         subject, remedy = _LOG_KINDS[kind]
         checks.expect("kernel_log", False, expected, "lines: %d" % len(lines), subject,
-                      "lines: %d, the newest %d s ago: %s" % (
-                          len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]), remedy)
+                      f"lines: {len(lines)}, the newest {lines[-1]['seconds_ago']} s ago: {lines[-1]['text']}", remedy)
     if not kinds:
         checks.expect("kernel_log", True, expected, "corrected errors of a PCIe link: %d" % corrected
                       if corrected else "none")

@@ -26,8 +26,7 @@ def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
             clauses.append("the number of requests of %s is unknown (%s)" % (
                 container["name"], cast("LoadError", load)["error"]))
         elif load["running"] + load["waiting"]:
-            clauses.append("%s has requests: %d running, %d waiting" % (
-                container["name"], load["running"], load["waiting"]))
+            clauses.append(f"{container['name']} has requests: {load['running']} running, {load['waiting']} waiting")
     return clauses
 
 

@@ -532,8 +532,8 @@ def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, con
         return
     hung = health["status"] == "unhealthy" and seen["state"] != "ready"
     checks.expect("engine_progress", not hung, "healthy", health["status"], planned["name"],
-                  "%d consecutive health checks failed, the last one: %s" % (
-                      health["failures"], health["output"]) if hung else None)
+                  f"{health['failures']} consecutive health checks failed, the last one: {health['output']}"
+                  if hung else None)
 
 
 def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> None:

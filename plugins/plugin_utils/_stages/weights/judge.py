@@ -199,12 +199,13 @@ def _files(checks: Checks, observed: observation.WeightsObservation, inputs: Map
                   if observed["outside"] else "none")
     checks.expect("manifest", manifest is not None, "a manifest in %s" % observed["manifest_path"], _origin(manifest))
     for check, kinds in (("files", ("missing", "size")), ("sha256", ("sha256",))):
-        wrong = [fault for fault in observed["faults"] if fault["fault"] in kinds]
-        for fault in wrong if manifest else ():
-            checks.expect(check, False, fault["expected"], fault["actual"], fault["path"], fault_sentence(fault))
         if manifest is None:
             checks.not_run(check, "There is no manifest.")
-        elif not wrong:
+            continue
+        wrong = [fault for fault in observed["faults"] if fault["fault"] in kinds]
+        for fault in wrong:
+            checks.expect(check, False, fault["expected"], fault["actual"], fault["path"], fault_sentence(fault))
+        if not wrong:
             checks.expect(check, True, "%d files, %d bytes" % (len(manifest["files"]), manifest["bytes"]), "the same")
     if inputs.get("weights_digest"):
         checks.expect("digest", observed["digest"] == inputs["weights_digest"].lower(), inputs["weights_digest"],
