@@ -11,9 +11,7 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  plan:
-    description: The plan of the node. Set this option to use a plan that differs from the inventory, for example when
-      an upgrade is rolled back. By default, the plan saved earlier in this run is used. If no plan has been saved yet,
-      or if inputs have changed since then, the plan is resolved from the inventory.
-    type: dict
+  plan: {type: dict, description: "The plan of the node. Set this option to use a plan that differs from the inventory,
+    for example when an upgrade is rolled back. By default, the plan saved earlier in this run is used. If no plan has
+    been saved yet, or if inputs have changed since then, the plan is resolved from the inventory."}
 """

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: accuracy
 short_description: Measure the accuracy of the served model, judge the scores and record the result
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints the progress of
     the run.

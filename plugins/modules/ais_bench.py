@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: ais_bench
 short_description: Measure the accuracy or performance of a served model with AISBench
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
   - Each run has a job, which is a folder that only its owner can read. It contains the configuration, the API key and
@@ -46,12 +45,9 @@ options:
       name: {type: str, required: true, description: "The name of the dataset. V(aime2024), V(aime2025), V(ceval),
         V(gpqa), V(gsm8k), V(math500), V(mmlu), V(mmmu) and V(textvqa) are datasets that AISBench supports. Any other
         name is the name of a dataset in a C(.jsonl) file."}
-      path:
-        description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
-          any other dataset, the path of a C(.jsonl) file of questions, as the README of the role
-          P(ascend.vllm.accuracy#role) describes.
-        type: path
-        required: true
+      path: {type: path, required: true, description: "The folder of the dataset on the host that runs the module, if
+        AISBench supports the dataset. For any other dataset, the path of a C(.jsonl) file of questions, as the README
+        of the role P(ascend.vllm.accuracy#role) describes."}
   load:
     description:
       - The load of a performance run. If this option is set, the performance is measured instead of the accuracy.
@@ -64,12 +60,9 @@ options:
       request_rate: {type: float, required: true, description: "The requests per second. V(0) sends all at once."}
       statistics: {type: list, elements: str, required: true, description: "Statistics, such as V(Average) and V(P99)."}
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
-      file:
-        description: The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The
-          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent. The
-          path of a folder is that of the dataset TextVQA, whose questions are about pictures.
-        type: str
-        default: ""
+      file: {type: str, default: "", description: "The path of a C(.jsonl) file with prompts. Each line is an object
+        with the key C(prompt). The prompts are repeated if there are fewer prompts than requests. When empty, synthetic
+        prompts are sent. The path of a folder is that of the dataset TextVQA, whose questions are about pictures."}
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
   num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
   wait_s: {type: float, default: 0, description: "With O(state=watched), the seconds to wait for the end."}
@@ -131,10 +124,8 @@ progress:
     status: {type: str, description: "The status of the task as AISBench reports it, or null if the status is unknown."}
     finish_count: {type: int, description: "The number of finished requests, or null if the number is unknown."}
     total_count: {type: int, description: "The total number of requests, or null if the number is unknown."}
-exit_code:
-  description: The exit code of AISBench, or null if AISBench was killed.
-  type: int
-  returned: with O(state=watched), after the end of the run
+exit_code: {type: int, returned: "with O(state=watched), after the end of the run", description: "The exit code of
+  AISBench, or null if AISBench was killed."}
 rows:
   description: The rows of the summary. The keys of each row are the names of the columns. A missing score is V(-).
   type: list
@@ -157,12 +148,8 @@ performance:
   contains:
     totals: {type: str, description: "The JSON text of the totals, or null if AISBench did not write it."}
     latencies: {type: str, description: "The CSV text of the latencies, or null if AISBench did not write it."}
-log:
-  description:
-    - The last lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow.
-  type: list
-  elements: str
-  returned: with O(state=watched), after the end of the run
+log: {type: list, elements: str, returned: "with O(state=watched), after the end of the run", description: "The last
+  lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: balancer_info
 short_description: Return the state of the balancer on this host and of its servers
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the
     module also requests a completion through the balancer.
@@ -68,12 +67,9 @@ servers:
     engine: {type: str, sample: up, description: "The last state of the engine that the watchdog reported."}
 holder: {type: str, sample: process 111 (sshd), returned: success, description: "The process other than the balancer
   that listens on O(port), or null if there is no such process."}
-completion:
-  description: >-
-    The response to the completion request, as described in RV(ascend.vllm.chat_info#module:servers[].answers). It is
-    null if no completion was requested or HAProxy did not respond.
-  type: dict
-  returned: success
+completion: {type: dict, returned: success, description: "The response to the completion request, as described in
+  RV(ascend.vllm.chat_info#module:servers[].answers). It is null if no completion was requested or HAProxy did not
+  respond."}
 """
 
 from typing import Any

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: balancer_plan
 short_description: Resolve the servers behind the balancer
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including nodes outside the play. Returns
     which of the balancers in C(balancer_hosts) this host manages.
@@ -32,12 +31,9 @@ RETURN = r"""
 hosts: {type: list, elements: str, returned: success, description: "The hosts of the balancers that send requests to the
   instances of this host. The list is empty if no instance of this host receives requests."}
 managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
-servers:
-  description: The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and
-    C(served_name). If RV(managed) is empty, only the instances of this host are returned.
-  type: list
-  elements: dict
-  returned: success
+servers: {type: list, elements: dict, returned: success, description: "The instances behind the balancer, each with
+  C(name), C(host), C(address), C(port), C(tls) and C(served_name). If RV(managed) is empty, only the instances of this
+  host are returned."}
 services: {type: list, elements: dict, returned: success, description: "The services of the balancers in RV(managed),
   each with C(name), C(url) and C(served_name)."}
 ports: {type: list, elements: dict, returned: success, description: "Inputs that set ports, as C(name) and C(port)."}

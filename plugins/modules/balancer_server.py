@@ -8,25 +8,19 @@ DOCUMENTATION = r"""
 module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description: Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host,
   through its admin socket.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   node: {type: str, required: true, description: "The inventory name of the node."}
-  state:
-    description: With V(drain), the node finishes the requests in progress and receives no new requests. With V(ready),
-      the node receives requests as soon as its health checks pass.
-    type: str
-    choices: [ready, drain]
-    required: true
+  state: {type: str, required: true, choices: [ready, drain], description: "With V(drain), the node finishes the
+    requests in progress and receives no new requests. With V(ready), the node receives requests as soon as its health
+    checks pass."}
   keep_serving: {type: bool, default: false, description: "Whether the module fails with O(state=drain) if no other node
     can process the requests. In this case, the node is not drained."}
-  wait_s:
-    description: The maximum time to wait, in seconds. With O(state=drain), the module waits until the requests in
-      progress are finished. With O(state=ready), the module waits until the health checks pass.
-    type: float
-    default: 0
+  wait_s: {type: float, default: 0, description: "The maximum time to wait, in seconds. With O(state=drain), the module
+    waits until the requests in progress are finished. With O(state=ready), the module waits until the health checks
+    pass."}
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
 attributes:
   check_mode: {support: full, details: ["In check mode, O(wait_s) is ignored."]}
@@ -58,12 +52,9 @@ error: {type: str, returned: success, description: "The reason why HAProxy did n
   null. The module does not fail because of such an error."}
 servers: {type: list, elements: dict, returned: success, description: "The servers of the node, as described in
   RV(ascend.vllm.balancer_info#module:servers)."}
-settled:
-  description: With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not
-    respond, because there are no requests to wait for then. With O(state=ready), whether the health checks of all
-    servers of the node pass.
-  type: bool
-  returned: success
+settled: {type: bool, returned: success, description: "With O(state=drain), whether all requests in progress are
+  finished. This is also true if HAProxy does not respond, because there are no requests to wait for then. With
+  O(state=ready), whether the health checks of all servers of the node pass."}
 """
 
 import time

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: benchmark
 short_description: Measure the planned instances, judge the results and record them
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends warm-up requests to every instance of the plan, measures the instance with C(vllm bench serve) in a container
     without NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).

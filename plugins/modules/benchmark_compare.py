@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: benchmark_compare
 short_description: Compare two measurements of performance or accuracy
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads two measurements of performance, or two measurements of accuracy, on the controller, and prints them side by
     side with their difference and a verdict.
@@ -20,10 +19,8 @@ options:
     C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an C(accuracy.json). The hosts of a results
     folder are compared as one run."}
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio:
-    description: See O(ascend.vllm.benchmark#role:main:benchmark_minimum_ratio).
-    type: float
-    default: 0.95
+  minimum_ratio: {type: float, default: 0.95, description: "See
+    O(ascend.vllm.benchmark#role:main:benchmark_minimum_ratio)."}
   maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """

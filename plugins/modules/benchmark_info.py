@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: benchmark_info
 short_description: Return the state of a service, and the progress and the result of the client that measures it
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of the container of the service, the state of the container of the client, and the last lines of
     the log of the client.

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: benchmark_pause
 short_description: Stop a service for an offline benchmark, and ensure that it is started again
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to

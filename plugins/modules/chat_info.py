@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: chat_info
 short_description: Send requests to OpenAI-compatible servers and return the responses
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends C(GET /v1/models) to every server, and then the requests one after another.
   - The module does not fail if a server refuses a request, exceeds the timeout or does not respond, and returns the
@@ -35,11 +34,9 @@ options:
       body: {type: dict, required: true, description: "The JSON body. If its key C(stream) is true, a stream is read."}
       key: {type: str, choices: [given, wrong, none], default: given, description: "The API key to send. V(given) sends
         O(api_key), V(wrong) sends an invalid key, and V(none) sends no key."}
-      prompt_tokens_over_limit:
-        description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
-          tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
-          if the server does not report its C(max_model_len).
-        type: int
+      prompt_tokens_over_limit: {type: int, description: "If this option is set, the prompt of the request is replaced.
+        The length of the new prompt in tokens is the C(max_model_len) of the server plus this number, which can be
+        negative. The request is not sent if the server does not report its C(max_model_len)."}
   routes: {type: list, elements: str, default: [], description: "The paths to test for access without an API key. The
     module sends a HEAD request without a key to each path. HEAD requests have no effect on any route of vLLM."}
   load: {type: bool, default: false, description: "Whether to return RV(servers[].load)."}

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: container_rename
 short_description: Rename Docker containers
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Renames containers in the given order. The containers may be running or stopped.
   - A container that already has its new name is not changed.

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: diagnostics_bundle
 short_description: Collect data about a failure on a node, and return its likely causes
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Collects the output of C(npu-smi) and C(hccn_tool), and the state of the host and of Docker. For the containers of
     this collection, it also collects the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin
@@ -31,11 +30,8 @@ options:
     important files are collected first. If a file is large, only its end is returned, at most a quarter of this size."}
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
   npus: {type: list, elements: int, default: [], description: "The numbers N of C(/dev/davinciN) to query."}
-  record:
-    description: Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the
-      files of the driver. M(ascend.vllm.report) anonymizes it.
-    type: bool
-    default: false
+  record: {type: bool, default: false, description: "Whether to add C(recording.json) with the output of all queries of
+    C(npu-smi) and C(hccn_tool) and the files of the driver. M(ascend.vllm.report) anonymizes it."}
   controller_time_s: {type: float, default: 0, description: "The time on the controller, in seconds since the epoch.
     With V(0), the clocks are not compared."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
@@ -51,12 +47,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-files:
-  description: The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a
-    response was read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size)
-    is the number of characters.
-  type: dict
-  returned: success
+files: {type: dict, returned: success, description: "The files, with the name of the file as key. C(rc) is the exit code
+  of the command, 0 if a file or a response was read, and null if nothing was read. C(problem) is the reason why content
+  is missing, or null. C(size) is the number of characters."}
 diagnosis: {type: list, elements: dict, returned: success, description: "The likely causes, each with its evidence, a
   remedy and the log that contains the evidence."}
 clock_offset_s: {type: float, returned: success, description: "The number of seconds by which the clock of the node is

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: hccl_collective
 short_description: Run all-reduces over the nodes of the play
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
     it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed
@@ -50,8 +49,6 @@ RETURN = r"""
 rounds: {type: list, elements: str, sample: [all], returned: always, description: "The rounds of all-reduces that were
   run, such as C(all) for the round with all nodes."}
 resumed: {type: bool, returned: always, description: "Whether to repeat V(run), since all nodes may have the image."}
-msg:
-  description: The reason why there was no all-reduce over all nodes, or an empty string.
-  type: str
-  returned: with O(step=run) and O(step=diagnosis), if the node was observed
+msg: {type: str, returned: "with O(step=run) and O(step=diagnosis), if the node was observed", description: "The reason
+  why there was no all-reduce over all nodes, or an empty string."}
 """

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: hccl_mesh
 short_description: Ping every NPU from every NPU of the other nodes
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the observations that M(ascend.vllm.observe) has saved for all nodes of the play, and computes the pings that
     this node sends in each round of a round-robin schedule. Sends these pings with one call of

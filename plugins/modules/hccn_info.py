@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: hccn_info
 short_description: Query hccn_tool for the network ports of the NPUs of a node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries all NPUs in parallel, with one query per NPU at a time. C(hccn_tool) is searched for in C(PATH) and in
     C(/usr/local/Ascend/driver/tools). The queries are its options C(-link), C(-net_health), C(-ip), C(-gateway),
@@ -49,11 +48,9 @@ npus:
       type: dict
       returned: if the query failed
       contains:
-        kind:
-          description: The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if
-            C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an
-            earlier query of the NPU timed out.
-          type: str
+        kind: {type: str, description: "The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an
+          error, V(empty) if C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or
+          V(skipped) if an earlier query of the NPU timed out."}
         message: {type: str, description: "The error message."}
         code: {type: int, description: "The exit code of C(hccn_tool), or null."}
     status: {type: str, description: "The status in the result of V(link) or V(net_health)."}

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: image_archive_info
 short_description: List the images in a docker save archive
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,
     which can be compressed.

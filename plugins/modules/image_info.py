@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: image_info
 short_description: Return information about an image on a node, and about the disk space for it
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the Docker engine of the node for one image, and for the architecture and the data folder of the engine.
   - If the image has to be pulled, the Docker engine can also query the registry for the digest and the architectures of

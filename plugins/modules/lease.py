@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: lease
 short_description: Release the leases of a run
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - A run that changes a node holds a lease on the node and on the results folder. Meanwhile, no other run can change
     them, even from another controller. The first task of the run takes the leases, and every later task renews them.

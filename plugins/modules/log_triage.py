@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: log_triage
 short_description: Find the causes of a failure in logs on the controller
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the text files of a folder or an archive on the controller, and prints the causes that were found. The most
     likely cause is first. Each cause is printed with its file, line and remedy.

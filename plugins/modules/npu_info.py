@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: npu_info
 short_description: Return the state of the Ascend NPUs, their driver and their host
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns in one call the information that C(npu-smi) shows about every chip (table, error codes, ECC counters,
     board), the versions of the driver and the firmware, the device nodes, the state of Docker, the processes and
@@ -198,11 +197,9 @@ kernel_log:
   returned: success
   type: dict
   contains:
-    lines:
-      description: The newest 50 errors, with the oldest of them first. Each has its age in C(seconds_ago), its C(text),
-        and its C(kind), which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
-      type: list
-      elements: dict
+    lines: {type: list, elements: dict, description: "The newest 50 errors, with the oldest of them first. Each has its
+      age in C(seconds_ago), its C(text), and its C(kind), which is V(hang), V(pinning), V(application), V(link),
+      V(iommu) or V(driver)."}
     corrected: {type: int, description: "The number of errors that PCIe links of NPUs corrected."}
     error: {type: str, description: "The reason why the kernel log could not be read, or null."}
 clock: {type: dict, returned: success, description: "The start (C(started_at)) and end (C(finished_at)) of the module

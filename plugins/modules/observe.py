@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: observe
 short_description: Observe the node for a stage that compares nodes
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes the node in one module call and saves the observation on the controller. M(ascend.vllm.stage) judges the
     observation when all hosts of the play have been observed.
@@ -17,11 +16,8 @@ description:
     M(ascend.vllm.stage) then records it and fails the host.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
-  stage:
-    description: The stage. It determines the judge and the role whose inputs are read.
-    type: str
-    required: true
-    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
+  stage: {type: str, required: true, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
+    benchmark], description: "The stage. It determines the judge and the role whose inputs are read."}
   phase: {type: str, default: "", description: "The phase of the stage, if the stage is judged more than once."}
 attributes:
   check_mode:

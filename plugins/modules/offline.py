@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: offline
 short_description: Download files that hosts need at a site without internet access
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Downloads files that hosts need at a site without internet access to a folder of a machine with internet access.
     These are the files of one part, such as a model or an image. The content of each file is verified. An interrupted

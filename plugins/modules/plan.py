@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: plan
 short_description: Resolve the deployment on the node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
     C(serving). The plan contains the image, the devices, the mounts, the environment, the command of C(vllm serve), the
@@ -35,11 +34,9 @@ options:
   hosts: {type: list, elements: str, default: [], description: "The hosts of the phases that do not run on each host."}
   commands: {type: dict, default: {}, description: "For O(phase=offline), the commands that collect each kind of part."}
   site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder, and C(ids) of images."}
-  stages:
-    description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
-    type: list
-    elements: str
-    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
+  stages: {type: list, elements: str, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
+    benchmark], description: "The stages whose inputs are checked. By default, these are the stages that the tags of the
+    run select."}
 attributes:
   check_mode: {support: full, details: ["The node is not changed."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.offline}]

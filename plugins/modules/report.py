@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: report
 short_description: Write the report on the results of all stages
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes the report to C(<report_path>) as
     C(report.html), C(report.md), C(report.json), C(junit.xml) and in other forms.
@@ -48,11 +47,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-msg:
-  description: The verdict in one sentence, or the first fault on any node. Tables are printed as well.
-  type: str
-  returned: when O(phase=end) or O(phase=diagnostics)
-  sample: 8 of 8 stages passed on all 2 hosts
+msg: {type: str, sample: 8 of 8 stages passed on all 2 hosts, returned: when O(phase=end) or O(phase=diagnostics),
+  description: "The verdict in one sentence, or the first fault on any node. Tables are printed as well."}
 path: {type: str, returned: when O(phase=end) or O(phase=diagnostics), description: "The path of C(report.md), or of the
   archive with O(phase=diagnostics)."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all results."}

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: serving_group
 short_description: Decide whether a group of nodes is restarted
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Each node of a group reports its state to the other nodes, and all nodes get the same decision. The group is
     restarted only if the container of at least one node is missing, has exited or is out of date.

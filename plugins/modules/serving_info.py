@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: serving_info
 short_description: Return the state of the planned service on a node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes the container, the API and the log of every instance, and all containers of this collection on the node.
   - With O(wait_s), the module repeats the observation until every instance has either completed a request or failed.

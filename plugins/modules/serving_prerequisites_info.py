@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: serving_prerequisites_info
 short_description: Return the state of the planned service and of its prerequisites on a node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of everything that the planned containers require, which is the model, the mount sources, the
     device nodes, the ports, the NPUs and the addresses. Also returns what M(ascend.vllm.serving_info) returns.
@@ -67,11 +66,9 @@ instances: {type: list, elements: dict, returned: always, description: "The stat
 settled: {type: bool, returned: always, description: "Whether all instances have started or have failed to start."}
 architecture: {type: str, returned: always, description: "The architecture of the node, as C(uname -m) prints it."}
 image_architecture: {type: str, returned: always, description: "The architecture of the image, or null without it."}
-weights:
-  description: Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it
-    contains C(config.json) (C(config)), and the number of its shards (C(shards)).
-  type: dict
-  returned: always
+weights: {type: dict, returned: always, description: "Null if O(weights) is not set. Otherwise, whether the folder of
+  the model exists (C(folder)), whether it contains C(config.json) (C(config)), and the number of its shards
+  (C(shards))."}
 wrong_sources: {type: list, elements: dict, returned: always, description: "The mounts whose source is missing or is not
   of the type C(type), each with C(source), C(expected) and C(found)."}
 missing_devices: {type: list, elements: str, returned: always, description: "The missing device nodes of O(devices)."}

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: serving_ready
 short_description: Wait until the planned service of a node is ready or has failed
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
     failed, or until C(serving_ready_timeout_s) has passed.

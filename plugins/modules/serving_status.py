@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: serving_status
 short_description: Show the state of the service on each node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the node with one call of M(ascend.vllm.serving_info), and returns one row for each instance. If O(show) is
     set, the action prints its rows as one table instead.

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: serving_wait
 short_description: Wait until the service of a node has no unfinished requests, or until its NPUs are free
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - With O(until=requests_done), waits until no running container of the deployment has unfinished requests. After
     O(timeout_s), the action does not fail, but warns that the remaining requests will be aborted.

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: stage
 short_description: Judge the node for a stage and record the result
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Compares the observation of the node with the plan and the inputs of the stage's role, and writes the result to
     C(<report_path>/<host>/<stage>.json) on the controller. Fails the host if a critical check failed.
@@ -20,11 +19,9 @@ description:
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
-  stage:
-    description: The stage. It determines the judge, the role whose inputs are read, and the name of the file.
-    type: str
-    required: true
-    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
+  stage: {type: str, required: true, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
+    benchmark], description: "The stage. It determines the judge, the role whose inputs are read, and the name of the
+    file."}
   phase:
     description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
       judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase

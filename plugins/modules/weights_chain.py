@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: weights_chain
 short_description: Determine from which nodes a node copies the model
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
     the model.

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: weights_info
 short_description: Verify the files of a model against its manifest
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Lists the files of a model, hashes them in parallel, and compares them with the manifest that
     M(ascend.vllm.weights_staging) recorded.
@@ -74,17 +73,11 @@ manifest:
     recorded_at: {type: str, sample: "2026-11-29T12:00:00Z", description: "When the manifest was recorded, in UTC."}
     bytes: {type: int, description: "The size of the model in bytes."}
     digest: {type: str, description: "The digest of the model, as described in RV(digest)."}
-    files:
-      description: The files of the model, each with C(path), C(size) and C(sha256) as in RV(files), C(sha256_from)
-        (V(hub) if the source published the digest, or V(staging) if it was computed when the model was staged), and
-        C(written) (whether M(ascend.vllm.weights_staging) wrote the file and may remove it).
-      type: list
-      elements: dict
-manifest_path:
-  description: The path of the manifest.
-  type: str
-  returned: success
-  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/manifest.json
+    files: {type: list, elements: dict, description: "The files of the model, each with C(path), C(size) and C(sha256)
+      as in RV(files), C(sha256_from) (V(hub) if the source published the digest, or V(staging) if it was computed when
+      the model was staged), and C(written) (whether M(ascend.vllm.weights_staging) wrote the file and may remove it)."}
+manifest_path: {type: str, sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/manifest.json, returned: success,
+  description: "The path of the manifest."}
 faults: {type: list, elements: dict, returned: success, description: "The differences from the manifest, each with
   C(path), C(fault) (V(missing), V(size) or V(sha256)), and the C(expected) and the C(actual) size or digest. C(actual)
   is null if the file is missing or is a link to a file outside the folder."}

@@ -9,7 +9,6 @@ DOCUMENTATION = r"""
 module: weights_progress
 short_description: Wait for a container that stages a model on a node, and show its progress
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Polls a container until the container exits or its task is done. If the output is a terminal and C(CI) is not set,
     the action prints the size, the rate and the remaining time for each host.
