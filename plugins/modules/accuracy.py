@@ -16,12 +16,12 @@ description:
   - Delegate the task to the host that runs AISBench.
   - If several hosts of the run have the same deployment, only the first one is measured.
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   step: {type: str, choices: [choose, begin, measure], default: measure, description: "V(choose) only returns
     RV(measured). V(begin) only checks the Python of the host, before AISBench is installed on it."}
 attributes:
-  check_mode: {support: full, details: ["In check mode, nothing is measured and no result is written."]}
+  check_mode: {details: ["In check mode, nothing is measured and no result is written."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.ais_bench}]
 """
 

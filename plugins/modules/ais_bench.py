@@ -14,7 +14,7 @@ description:
     the predictions. O(state=absent) removes the folder.
   - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
     RV(exit_code).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._ca]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.ca]
 options:
   state:
     description:
@@ -66,9 +66,7 @@ options:
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
   num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
   wait_s: {type: float, default: 0, description: "With O(state=watched), the seconds to wait for the end."}
-attributes:
-  check_mode: {support: none}
-  diff_mode: {support: none}
+attributes: {check_mode: {support: none}}
 """
 
 EXAMPLES = r"""

@@ -16,7 +16,7 @@ description:
     not failed.
   - The action runs on the controller only. It fails if the nodes cannot be servers of one balancer. The error message
     has one sentence for each reason.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options: {}
 seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.balancer_info}]
 """

@@ -23,8 +23,7 @@ options:
     pass."}
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
 attributes:
-  check_mode: {support: full, details: ["In check mode, O(wait_s) is ignored."]}
-  diff_mode: {support: none}
+  check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
 notes:
   - HAProxy discards the state when it reloads its configuration.
 seealso: [{module: ascend.vllm.balancer_info}]

@@ -16,7 +16,7 @@ description:
     P(ascend.vllm.benchmark#role).
   - Measurements that involve several hosts, or a host other than the node, are separate steps. These steps store their
     observations, which O(step=judge) judges together with the measurements of the node.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   step:
     description:
@@ -31,7 +31,7 @@ options:
     choices: [begin, ais_bench, balancer, observe, measure, judge]
     default: judge
 attributes:
-  check_mode: {support: full, details: ["In check mode, nothing is measured and the checks are not run."]}
+  check_mode: {details: ["In check mode, nothing is measured and the checks are not run."]}
 requirements:
   - The collection community.docker on the controller, and Docker on the node
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.benchmark_info}]

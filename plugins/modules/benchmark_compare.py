@@ -13,7 +13,7 @@ description:
   - Reads two measurements of performance, or two measurements of accuracy, on the controller, and prints them side by
     side with their difference and a verdict.
   - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   before: {type: path, required: true, description: "The path of the first measurement on the controller. The file is a
     C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an C(accuracy.json). The hosts of a results

@@ -13,7 +13,7 @@ description:
     the log of the client.
   - With O(wait_s), the module returns as soon as the client has exited.
   - The result is read from the file system of the client container, so no file remains on the node.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   service: {type: str, required: true, description: "The name of the container of the service."}
   model_path: {type: path, description: "The folder of the model, whose manifest is hashed for RV(service.weights).

@@ -13,7 +13,7 @@ description:
   - The module does not fail if a server refuses a request, exceeds the timeout or does not respond, and returns the
     error instead.
   - The proxy settings of the node are ignored.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca]
 options:
   servers:
     description: The servers to which the requests are sent.

@@ -11,7 +11,7 @@ version_added: 0.9.0
 description:
   - Renames containers in the given order. The containers may be running or stopped.
   - A container that already has its new name is not changed.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   renames:
     description: The containers to rename.
@@ -21,9 +21,6 @@ options:
     suboptions:
       from: {type: str, required: true, description: "The current name."}
       to: {type: str, required: true, description: "The new name. The module fails if another container has this name."}
-attributes:
-  check_mode: {support: full}
-  diff_mode: {support: none}
 seealso: [{module: community.docker.docker_container}]
 """
 

@@ -17,10 +17,7 @@ description:
   - Secrets are masked on the node. For containers that this collection did not create, only the state is included,
     without the labels and the command.
   - The logs are searched for known causes. For each log, the most likely cause is returned first.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._ca
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.ca, ascend.vllm._options.docker]
 options:
   server_name: {type: str, description: "The name in the certificate of the engines. By default, it is their address."}
   log_lines: {type: int, default: 5000, description: "The lines to collect from the end of each container's log."}
@@ -36,7 +33,6 @@ options:
     With V(0), the clocks are not compared."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   state_path: {type: path, default: /var/lib/ascend-vllm, description: "The state directory of the role serving."}
-attributes: {check_mode: {support: full}, diff_mode: {support: none}}
 """
 
 EXAMPLES = r"""

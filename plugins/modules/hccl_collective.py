@@ -19,7 +19,7 @@ description:
     does not have the image.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   step:
     description:
@@ -32,7 +32,7 @@ options:
     choices: [run, diagnosis, resume]
     default: run
 attributes:
-  check_mode: {support: full, details: ["In check mode, no container is started."]}
+  check_mode: {details: ["In check mode, no container is started."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 

@@ -18,9 +18,9 @@ description:
     the host.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 attributes:
-  check_mode: {support: full, details: ["The pings are also sent in check mode, because they do not change anything."]}
+  check_mode: {details: ["The pings are also sent in check mode, because they do not change anything."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.hccn_ping}, {module: ascend.vllm.stage}]
 """
 

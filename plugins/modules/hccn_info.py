@@ -14,7 +14,7 @@ description:
     C(-netdetect), C(-lldp), C(-tls), C(-status), C(-mtu), C(-fec), C(-optical) and C(-link_stat).
   - Also returns the content of C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all NPUs."}
   timeout_s: {type: float, default: 15, description: "The timeout of each query in seconds. After a timeout, the

@@ -14,7 +14,7 @@ description:
     ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes]
 options:
   npus: {type: list, elements: int, required: true, description: "The numbers of the NPUs that send pings."}
   partners: {type: list, elements: raw, required: true, description: "The nodes to ping, in this order. Each item has

@@ -12,7 +12,7 @@ description:
   - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,
     which can be compressed.
   - Run this module on the host that has the archive, so that a wrong archive is found before it is copied to the nodes.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes]
 options:
   path: {type: path, required: true, description: "The path of the archive."}
 """

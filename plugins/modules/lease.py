@@ -15,11 +15,11 @@ description:
   - This action releases the leases. Playbooks run it as their last task.
   - Without this action, a lease expires 24 hours after its last renewal. For other runs on the same controller, it
     expires as soon as the process of its run no longer exists.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   state: {type: str, required: true, choices: [absent], description: "V(absent) releases the leases of this run."}
 attributes:
-  check_mode: {support: full, details: ["A run in check mode has no lease on a node."]}
+  check_mode: {details: ["A run in check mode has no lease on a node."]}
 """
 
 EXAMPLES = r"""

@@ -13,7 +13,7 @@ description:
   - Reads the text files of a folder or an archive on the controller, and prints the causes that were found. The most
     likely cause is first. Each cause is printed with its file, line and remedy.
   - No node is contacted, and archives are not unpacked.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   path: {type: path, required: true, description: "The path of a folder, an archive (tar, tar.gz or zip), or one log."}
 seealso: [{module: ascend.vllm.diagnostics_bundle}]

@@ -16,7 +16,7 @@ description:
     RV(tools).
   - The module does not fail if a part of this information cannot be read. Instead, this part is null or has an
     C(error).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   npu_smi: {type: path, description: "The path of C(npu-smi). By default, the tool is searched for in C(PATH),
     C(/usr/local/bin) and C(/usr/local/sbin)."}

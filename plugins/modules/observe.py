@@ -14,15 +14,13 @@ description:
     observation when all hosts of the play have been observed.
   - The action does not fail the host. If the node is unreachable or the module fails, the failure is saved.
     M(ascend.vllm.stage) then records it and fails the host.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   stage: {type: str, required: true, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
     benchmark], description: "The stage. It determines the judge and the role whose inputs are read."}
   phase: {type: str, default: "", description: "The phase of the stage, if the stage is judged more than once."}
 attributes:
-  check_mode:
-    support: full
-    details: ["The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it."]
+  check_mode: {details: ["The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it."]}
 seealso: [{module: ascend.vllm.stage}]
 """
 

@@ -19,7 +19,7 @@ options:
   part: {type: dict, required: true, description: "The part to download, an item of
     RV(ascend.vllm.plan#module:parts)."}
   token: {type: str, default: "", description: "The token for the hub."}
-attributes: {check_mode: {support: none}, diff_mode: {support: none}}
+attributes: {check_mode: {support: none}}
 seealso: [{module: ascend.vllm.plan}]
 """
 

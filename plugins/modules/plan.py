@@ -18,7 +18,7 @@ description:
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
   - The playbooks begin with other phases, which report the errors of all nodes together.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   phase:
     description:
@@ -38,7 +38,7 @@ options:
     benchmark], description: "The stages whose inputs are checked. By default, these are the stages that the tags of the
     run select."}
 attributes:
-  check_mode: {support: full, details: ["The node is not changed."]}
+  check_mode: {details: ["The node is not changed."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.offline}]
 """
 

@@ -13,7 +13,7 @@ description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes the report to C(<report_path>) as
     C(report.html), C(report.md), C(report.json), C(junit.xml) and in other forms.
   - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   phase:
     description:
@@ -36,7 +36,7 @@ options:
     O(phase=verify), the file for the verdict."}
   size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of each node's files in the archive."}
 attributes:
-  check_mode: {support: full, details: ["No report is printed, and no file is written or removed."]}
+  check_mode: {details: ["No report is printed, and no file is written or removed."]}
 """
 
 EXAMPLES = r"""

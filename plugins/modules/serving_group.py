@@ -14,7 +14,7 @@ description:
     restarted only if the container of at least one node is missing, has exited or is out of date.
   - Runs only on the controller. The reports are files below C(report_path). All nodes of the group have to run the same
     tasks at the same time, as with the strategy C(linear).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   state:
     description:
@@ -26,7 +26,7 @@ options:
     required: true
   secrets: {type: str, default: "", description: "With O(state=prepared), the expected label C(ascend.vllm.secrets)."}
 attributes:
-  check_mode: {support: full, details: ["Nothing is changed on a node."]}
+  check_mode: {details: ["Nothing is changed on a node."]}
 seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.serving_ready}]
 """
 

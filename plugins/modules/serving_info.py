@@ -12,24 +12,9 @@ description:
   - Observes the container, the API and the log of every instance, and all containers of this collection on the node.
   - With O(wait_s), the module repeats the observation until every instance has either completed a request or failed.
   - The module changes nothing. It does not fail if a container has exited or a server does not respond.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._ca
-  - ascend.vllm._docker
-  - ascend.vllm._serving_state
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca,
+  ascend.vllm._options.docker, ascend.vllm._options.serving]
 options:
-  instances:
-    description: The instances of the plan.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {type: str, required: true, description: "The name of the container."}
-      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
-      bind: {type: str, required: true, description: "The address that the API listens on."}
-      restarts: {type: int, description: "The number of restarts of the container at the previous observation. If the
-        number increases during the start, the instance has crashed."}
   load: {type: bool, default: false, description: "Whether to return the load of servers and the digests of images."}
   wait_s: {type: float, default: 0, description: "The maximum number of seconds to wait until every instance is ready or
     has failed. With V(0), the instances are observed once."}
@@ -88,8 +73,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_s
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         **serving_state.OPTIONS,
-        "instances": {"type": "list", "elements": "dict", "required": True, "options": {
-            **serving_state.INSTANCE_OPTIONS, "restarts": {"type": "int"}}},
         "load": {"type": "bool", "default": False},
         "wait_s": {"type": "float", "default": 0},
         "interval_s": {"type": "float", "default": 5},

@@ -12,22 +12,9 @@ description:
   - Returns the state of everything that the planned containers require, which is the model, the mount sources, the
     device nodes, the ports, the NPUs and the addresses. Also returns what M(ascend.vllm.serving_info) returns.
   - The module does not change anything.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._ca
-  - ascend.vllm._docker
-  - ascend.vllm._serving_state
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca,
+  ascend.vllm._options.docker, ascend.vllm._options.serving]
 options:
-  instances:
-    description: The instances of the plan.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {type: str, required: true, description: "The name of the container."}
-      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
-      bind: {type: str, required: true, description: "The address that the API listens on."}
   mounts: {type: list, elements: dict, default: [], description: "The mounts whose sources are checked, each with
     C(source) and C(type) (V(file) or V(directory))."}
   devices: {type: list, elements: path, default: [], description: "The required device nodes. For each C(/dev/davinciN)

@@ -17,11 +17,9 @@ description:
     node.
   - Prints the progress of the start, which is read from the log of the server.
   - The action does not fail the host. M(ascend.vllm.stage) fails the host after it has recorded the result.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 attributes:
-  check_mode:
-    support: full
-    details: ["The service is observed once. The action does not wait and does not stop anything."]
+  check_mode: {details: ["The service is observed once. The action does not wait and does not stop anything."]}
 seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.stage}]
 """
 

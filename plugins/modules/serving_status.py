@@ -15,7 +15,7 @@ description:
   - A row contains the states of the container and the server, the numbers of running and waiting requests, the KV cache
     usage, the NPUs, the uptime, the differences from the plan, and the image.
   - An unreachable node also has a row.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   show: {type: list, elements: list, description: "The rows of all hosts, as returned in RV(rows)."}
   balancers: {type: list, elements: dict, default: [], description: "The results of a loop over

@@ -16,13 +16,13 @@ description:
     (C(--shutdown-timeout)).
   - With O(until=npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s), the action
     fails. The error message contains each NPU that is not free, and the process or container that uses it.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   until: {type: str, required: true, choices: [requests_done, npus_free], description: "The condition to wait for."}
   timeout_s: {type: float, required: true, description: "The maximum number of seconds to wait."}
   devices: {type: list, elements: int, default: [], description: "The NPUs, as the numbers N of C(/dev/davinciN)."}
 attributes:
-  check_mode: {support: full, details: ["The action checks the service or the NPUs once and does not wait."]}
+  check_mode: {details: ["The action checks the service or the NPUs once and does not wait."]}
 seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.npu_info}]
 """
 

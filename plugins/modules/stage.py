@@ -17,7 +17,7 @@ description:
     observes the node in one module call.
   - If the node is unreachable or the module fails, this failure is recorded as a failed check.
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   stage: {type: str, required: true, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
     benchmark], description: "The stage. It determines the judge, the role whose inputs are read, and the name of the
@@ -33,7 +33,7 @@ options:
   only: {type: list, elements: str, description: "The IDs of the checks to replace in the result that this run has
     already written. By default, the whole result is replaced."}
 attributes:
-  check_mode: {support: full, details: ["The node is observed and judged, but no result is written."]}
+  check_mode: {details: ["The node is observed and judged, but no result is written."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]
 """
 

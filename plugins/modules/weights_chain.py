@@ -14,7 +14,7 @@ description:
     the model.
   - The receivers form a chain behind each node that has the model.
   - Runs only on the controller.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   held: {type: dict, required: true, description: "The return values of M(ascend.vllm.weights_staging) with
     C(state=held), with the names of the nodes as keys. Nodes on which the module failed are omitted."}

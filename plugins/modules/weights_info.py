@@ -15,10 +15,9 @@ description:
     tokenizer class.
   - Does not change the model. The digests are written to O(digest_cache), so that unchanged files do not have to be
     read again by the next verification.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._model_files]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.files]
 attributes:
-  check_mode:
-    details: The module does not change anything except the digest cache, which is not written in check mode.
+  check_mode: {details: ["This module only changes the digest cache, which is not written in check mode."]}
 options:
   draft: {type: path, description: "The path of the draft model, which is described in RV(draft)."}
 seealso: [{module: ascend.vllm.weights_staging}]

@@ -15,7 +15,7 @@ description:
   - Fails if the exit code of the container is not 0. The error message contains the last line that the container
     printed.
   - Tolerates a lost connection to the node for up to a minute.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
@@ -25,9 +25,7 @@ options:
   interval_s: {type: int, default: 10, description: "The seconds between lines of progress. V(0) prints none."}
   timeout_s: {type: int, default: 86400, description: "The seconds within which the container has to finish."}
 attributes:
-  check_mode:
-    support: none
-    details: ["In check mode, no container is started, so the action has nothing to wait for."]
+  check_mode: {support: none, details: ["In check mode, no container is started, so there is nothing to wait for."]}
 """
 
 EXAMPLES = r"""

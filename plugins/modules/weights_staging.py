@@ -19,7 +19,7 @@ description:
   - Other users may be able to write to the parent folder of the model. Therefore, symbolic links are only followed if
     root created them in the path of the model, or if they are links between the files of the model.
   - A file that this module did not write is not replaced, unless it is restored to its content in the manifest.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._model_files]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.files]
 options:
   state:
     description:
@@ -59,10 +59,7 @@ options:
   lock_wait_s: {type: int, default: 0, description: "The maximum number of seconds to wait for another run that is
     staging the same model. With V(0), the module does not wait and fails."}
 attributes:
-  check_mode:
-    support: full
-    details: With O(state=prepared), RV(download) contains the files that would be downloaded.
-  diff_mode: {support: none}
+  check_mode: {details: ["With O(state=prepared), RV(download) contains the files that would be downloaded."]}
 seealso: [{module: ascend.vllm.weights_info}]
 """
 

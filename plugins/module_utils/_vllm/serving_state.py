@@ -81,14 +81,11 @@ STATUS_TIMEOUT_S = 10
 # already waited, and an engine that has recovered generates one token immediately.
 UNHEALTHY_TIMEOUT_S = 5
 
-INSTANCE_OPTIONS = {
-    "name": {"type": "str", "required": True},
-    "port": {"type": "int"},
-    "bind": {"type": "str", "required": True},
-}
-# The common options of serving_info and serving_prerequisites_info. Documented in doc_fragments/_serving_state.py.
+# The common options of serving_info and serving_prerequisites_info. Documented in doc_fragments/_options.py.
 OPTIONS = {
-    "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE_OPTIONS},
+    "instances": {"type": "list", "elements": "dict", "required": True, "options": {
+        "name": {"type": "str", "required": True}, "port": {"type": "int"}, "bind": {"type": "str", "required": True},
+        "restarts": {"type": "int"}}},
     "image": {"type": "str"},
     "served_name": {"type": "str"},
     "api_key": {"type": "str", "default": "", "no_log": True},
@@ -199,7 +196,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
             interval_s: float = 5, completion_timeout_s: float = COMPLETION_TIMEOUT_S) -> ServingState:
     """Return the state of the planned instances and of all containers of this collection on the node.
 
-    :param params: the options in OPTIONS. An instance can also have ``restarts`` (see `Observer.observe`).
+    :param params: the options in OPTIONS. For the instances, see `Observer.observe`.
     :param load: whether to query the load of running servers and the digests of images.
     :param wait_s: the maximum number of seconds to wait until no instance is starting.
     :param interval_s: the number of seconds between observations.
