@@ -75,8 +75,7 @@ EXAMPLES = r"""
     state: started
     executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
-    datasets:
-      - {name: gsm8k, path: /data/datasets/gsm8k}
+    datasets: [{name: gsm8k, path: /data/datasets/gsm8k}]
   register: started
 
 - name: Wait for the results
@@ -99,13 +98,8 @@ EXAMPLES = r"""
     state: started
     executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 16, maximum_tokens: 256}
-    load:
-      requests: 100
-      input_tokens: 1024
-      output_tokens: 256
-      request_rate: 2
-      statistics: [Average, Median, P99]
-      tokenizer: /data/Qwen2.5-VL-32B-Instruct-w8a8
+    load: {requests: 100, input_tokens: 1024, output_tokens: 256, request_rate: 2, statistics: [Average, Median, P99],
+      tokenizer: /data/Qwen2.5-VL-32B-Instruct-w8a8}
 """
 
 RETURN = r"""
@@ -114,14 +108,9 @@ job: {type: str, sample: /var/tmp/ascend-vllm-accuracy-x1y2z3, returned: with O(
 problem: {type: str, returned: with O(state=started), description: "The reason why the run was not started, or null."}
 data: {type: dict, returned: with O(state=started), description: "The SHA-256 digests of the datasets, by name."}
 running: {type: bool, returned: with O(state=watched), description: "Whether the run is in progress."}
-progress:
-  description: The progress of each task, with the name of the task as key.
-  type: dict
-  returned: with O(state=watched), while the run is in progress
-  contains:
-    status: {type: str, description: "The status of the task as AISBench reports it, or null if the status is unknown."}
-    finish_count: {type: int, description: "The number of finished requests, or null if the number is unknown."}
-    total_count: {type: int, description: "The total number of requests, or null if the number is unknown."}
+progress: {type: dict, returned: "with O(state=watched), while the run is in progress", description: "The progress of
+  each task, with the name of the task as key: its C(status) as AISBench reports it, and the numbers of finished and of
+  all requests (C(finish_count), C(total_count)). A value that is unknown is null."}
 exit_code: {type: int, returned: "with O(state=watched), after the end of the run", description: "The exit code of
   AISBench, or null if AISBench was killed."}
 rows:
@@ -130,22 +119,13 @@ rows:
   elements: dict
   returned: with O(state=watched), after the end of the run
   sample: [{dataset: gsm8k, version: 1d7fe4, metric: accuracy, mode: gen, model: "93.10"}]
-answers:
-  description: The numbers of answered and failed requests of each task, with the name of the task as key.
-  type: dict
-  returned: with O(state=watched), after the end of the run
-  contains:
-    answered: {type: int, description: "The number of requests that the model answered."}
-    failed: {type: int, description: "The number of requests that failed."}
+answers: {type: dict, returned: "with O(state=watched), after the end of the run", description: "The numbers of
+  C(answered) and C(failed) requests of each task, with the name of the task as key."}
 outcomes: {type: dict, returned: "with O(state=watched), after the end of the run", sample: {own: "1101"}, description:
   "The outcome of each question of each task: V(1) if the answer is right, otherwise V(0)."}
-performance:
-  description: The result files of a performance run.
-  type: dict
-  returned: with O(state=watched), after the end of the run
-  contains:
-    totals: {type: str, description: "The JSON text of the totals, or null if AISBench did not write it."}
-    latencies: {type: str, description: "The CSV text of the latencies, or null if AISBench did not write it."}
+performance: {type: dict, returned: "with O(state=watched), after the end of the run", description: "The result files of
+  a performance run: the JSON text of the C(totals) and the CSV text of the C(latencies). A text that AISBench did not
+  write is null."}
 log: {type: list, elements: str, returned: "with O(state=watched), after the end of the run", description: "The last
   lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow."}
 """

@@ -21,7 +21,6 @@ options:
   wait_s: {type: float, default: 0, description: "The maximum time to wait, in seconds. With O(state=drain), the module
     waits until the requests in progress are finished. With O(state=ready), the module waits until the health checks
     pass."}
-  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
 attributes:
   check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
 notes:
@@ -36,13 +35,6 @@ EXAMPLES = r"""
     state: drain
     keep_serving: true
     wait_s: 600
-  delegate_to: node2
-
-- name: Send requests to node1 again
-  ascend.vllm.balancer_server:
-    node: node1
-    state: ready
-    wait_s: 30
   delegate_to: node2
 """
 
@@ -118,10 +110,9 @@ def main() -> None:
         "state": {"type": "str", "choices": ["ready", "drain"], "required": True},
         "keep_serving": {"type": "bool", "default": False},
         "wait_s": {"type": "float", "default": 0},
-        "socket": {"type": "path", "default": haproxy.SOCKET},
     })
     params = dict(module.params, wait_s=0 if module.check_mode else module.params["wait_s"])
-    send_command = haproxy.command_sender(params["socket"], SOCKET_TIMEOUT_S)
+    send_command = haproxy.command_sender(haproxy.SOCKET, SOCKET_TIMEOUT_S)
     result: haproxy.NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
     try:
         result["changed"] = change(send_command, params, module.check_mode)

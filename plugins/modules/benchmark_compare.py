@@ -26,11 +26,6 @@ seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
 
 EXAMPLES = r"""
-- name: Compare with last week
-  ascend.vllm.benchmark_compare:
-    before: results-1120/atlas-01/benchmark.json
-    after: results/atlas-01/benchmark.json
-
 - name: Compare the quantized model with the original
   ascend.vllm.benchmark_compare:
     before: results-bf16/atlas-01/accuracy.json

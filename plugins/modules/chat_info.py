@@ -50,8 +50,7 @@ attributes:
 EXAMPLES = r"""
 - name: Send a question to the model
   ascend.vllm.chat_info:
-    servers:
-      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
+    servers: [{name: vllm-ascend, url: "http://10.0.0.1:8888"}]
     requests:
       - id: hello
         endpoint: /v1/chat/completions
@@ -61,16 +60,6 @@ EXAMPLES = r"""
 - name: Show the generated text
   ansible.builtin.debug:
     msg: "{{ chat.servers[0].answers.hello.text }}"
-
-- name: Check that a prompt beyond the limit is refused
-  ascend.vllm.chat_info:
-    servers:
-      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
-    requests:
-      - id: too_long
-        endpoint: /v1/completions
-        body: {model: qwen25_vl, max_tokens: 1}
-        prompt_tokens_over_limit: 1
 """
 
 RETURN = r"""

@@ -37,9 +37,6 @@ seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""
-- name: Run an all-reduce over all nodes
-  ascend.vllm.hccl_collective:
-
 - name: Find the cause of a failed or slow all-reduce
   ascend.vllm.hccl_collective:
     step: diagnosis

@@ -43,16 +43,10 @@ npus:
   returned: success
   sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}
   contains:
-    error:
-      description: The error of the query.
-      type: dict
-      returned: if the query failed
-      contains:
-        kind: {type: str, description: "The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an
-          error, V(empty) if C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or
-          V(skipped) if an earlier query of the NPU timed out."}
-        message: {type: str, description: "The error message."}
-        code: {type: int, description: "The exit code of C(hccn_tool), or null."}
+    error: {type: dict, returned: if the query failed, description: "The C(message) and C(kind) of the error, and the
+      exit code of C(hccn_tool) (C(code), or null). The kind is V(timeout), V(tool) if C(hccn_tool) reported an error,
+      V(empty) if C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if
+      an earlier query of the NPU timed out."}
     status: {type: str, description: "The status in the result of V(link) or V(net_health)."}
     address: {type: str, description: "The address in the result of V(ip), V(gateway) or V(netdetect)."}
     netmask: {type: str, description: "The netmask in the result of V(ip)."}

@@ -41,24 +41,17 @@ seealso: [{module: ascend.vllm.hccn_info}, {module: ascend.vllm.hccl_mesh}]
 """
 
 EXAMPLES = r"""
-- name: Ping one NPU of another node from NPU 0
+- name: Ping one NPU of another node from NPU 0, and test whether the SSH port of that node can be reached
   ascend.vllm.hccn_ping:
     npus: [0]
     partners: [{host: node2, npus: {"0": 192.0.2.2}}]
     shifts: [0]
+    hosts: [{host: node2, address: 10.0.0.2, port: 22}]
   register: mesh
 
 - name: Fail if packets were lost
   ansible.builtin.assert:
     that: mesh.ping.matrix['0'].node2[0] == 0
-
-- name: Test only whether the SSH port of another host can be reached
-  ascend.vllm.hccn_ping:
-    npus: []
-    partners: []
-    shifts: []
-    hosts:
-      - {host: node2, address: 10.0.0.2, port: 22}
 """
 
 RETURN = r"""

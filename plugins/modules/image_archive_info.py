@@ -32,17 +32,9 @@ EXAMPLES = r"""
 RETURN = r"""
 path: {type: str, sample: /srv/images/vllm-ascend.tar, returned: success, description: "The path of the archive."}
 size_bytes: {type: int, returned: success, description: "The size of the archive in bytes."}
-images:
-  description: The images in the archive. Docker loads all of them.
-  type: list
-  elements: dict
-  returned: success
-  contains:
-    id: {type: str, description: "The ID of the image."}
-    digests: {type: list, elements: str, description: "The digests in C(index.json), if there are any."}
-    tags: {type: list, elements: str, sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"], description: "The names of the
-      image. Docker gives all of them to the image when it loads the archive."}
-    architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
+images: {type: list, elements: dict, returned: success, description: "The images in the archive, all of which Docker
+  loads. Each has its C(id), its C(digests) in C(index.json), if there are any, its names (C(tags)), which Docker gives
+  to it when it loads the archive, and its processor C(architecture), as C(uname -m) prints it."}
 """
 
 import os

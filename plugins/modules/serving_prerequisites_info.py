@@ -31,13 +31,11 @@ seealso: [{module: ascend.vllm.serving_info}]
 EXAMPLES = r"""
 - name: Check whether the service can be started
   ascend.vllm.serving_prerequisites_info:
-    instances:
-      - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
+    instances: [{name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}]
     image: quay.io/ascend/vllm-ascend:v0.11.0rc1
     served_name: qwen25_vl
     weights: /data/Qwen2.5-VL-32B-Instruct-w8a8
-    mounts:
-      - {source: /usr/local/dcmi, type: directory}
+    mounts: [{source: /usr/local/dcmi, type: directory}]
     devices: [/dev/davinci0, /dev/davinci1, /dev/davinci_manager]
     ports: [8888]
 """
@@ -69,14 +67,10 @@ port_holders:
       pid: 4711
       process: nginx
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
-device_holders:
-  description: The processes and containers that use the NPUs among O(devices), each with C(device) (the N of
-    C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the
-    device node of an NPU is included even if none of its processes uses the NPU. For a container of this collection,
-    the other NPUs that it uses are included, too.
-  type: list
-  elements: dict
-  returned: always
+device_holders: {type: list, elements: dict, returned: always, description: "The processes and containers that use the
+  NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and
+  C(container) (or null). A running container that has the device node of an NPU is included even if none of its
+  processes uses the NPU. For a container of this collection, the other NPUs that it uses are included, too."}
 outgoing_ports: {type: dict, returned: always, description: "The ports that the kernel uses for outgoing connections,
   which are the ports from C(first) to C(last) without the ports in C(reserved)."}
 addresses: {type: list, elements: dict, returned: always, description: "With O(addresses), the IPv4 addresses of the

@@ -22,12 +22,10 @@ options:
   stage: {type: str, required: true, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
     benchmark], description: "The stage. It determines the judge, the role whose inputs are read, and the name of the
     file."}
-  phase:
-    description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
-      judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase
-      C(rolled_back) after a failed upgrade, and in the phase C(restored) after a restore of the kept containers.
-    type: str
-    default: ""
+  phase: {type: str, default: "", description: "The phase of the stage, if the stage is judged more than once. The
+    C(image) and C(serving) stages are judged in the phase C(before) before the node is changed. The C(serving) stage is
+    also judged in the phase C(rolled_back) after a failed upgrade, and in the phase C(restored) after a restore of the
+    kept containers."}
   measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}
   failure: {type: str, description: "The error message of a failed task of the role."}
   only: {type: list, elements: str, description: "The IDs of the checks to replace in the result that this run has

@@ -80,32 +80,16 @@ manifest_path: {type: str, sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a
 faults: {type: list, elements: dict, returned: success, description: "The differences from the manifest, each with
   C(path), C(fault) (V(missing), V(size) or V(sha256)), and the C(expected) and the C(actual) size or digest. C(actual)
   is null if the file is missing or is a link to a file outside the folder."}
-shards:
-  description: The headers of the safetensors files, with the paths of the files as keys.
-  type: dict
-  returned: success
-  contains:
-    tensor_bytes: {type: int, description: "The size of the tensors in bytes, or null."}
-    error: {type: str, description: "The reason why the file is not a complete safetensors file, or null."}
-index:
-  description: The index files.
-  type: list
-  elements: dict
-  returned: success
-  contains:
-    path: {type: str, description: "The path of the index relative to the folder."}
-    shards: {type: list, elements: str, description: "The shards that the index names."}
-    total_size: {type: int, description: "The size of the tensors in bytes according to the index, or null."}
-    tensor_bytes: {type: int, description: "The bytes of the tensors in the shards, or null if a shard cannot be read."}
-    faults: {type: list, elements: str, description: "The differences between the index and the shards, as sentences."}
-config:
-  description: Values of C(config.json), or null if the file does not exist.
-  type: dict
-  returned: success
-  contains:
-    architectures: {type: list, elements: str, description: "The architectures of the model."}
-    vision: {type: bool, description: "Whether the model has a vision encoder."}
-    transformers: {type: str, description: "The version of the C(transformers) library that wrote the file, or null."}
+shards: {type: dict, returned: success, description: "The headers of the safetensors files, with the paths of the files
+  as keys: the size of the tensors in bytes (C(tensor_bytes)), or the reason why the file is not a complete safetensors
+  file (C(error)). The other value is null."}
+index: {type: list, elements: dict, returned: success, description: "The index files, each with its C(path) relative to
+  the folder, the C(shards) that it names, the size of the tensors in bytes according to the index (C(total_size), or
+  null), the bytes of the tensors in the shards (C(tensor_bytes), null if a shard cannot be read), and the differences
+  between index and shards as sentences (C(faults))."}
+config: {type: dict, returned: success, description: "Values of C(config.json), or null if the file does not exist: the
+  C(architectures) of the model, C(vision) (whether it has a vision encoder), and the version of the library
+  C(transformers) that wrote the file, or null."}
 tokenizer_class: {type: str, sample: Qwen2Tokenizer, returned: success, description: "The class of the tokenizer in
   C(tokenizer_config.json), or null."}
 quantization:

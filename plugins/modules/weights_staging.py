@@ -45,12 +45,10 @@ options:
   endpoint: {type: str, default: "", description: "The URL of a mirror of the hub. With O(source=http), the URL of the
     folder of the model. When empty, the hub itself is used."}
   token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
-  environment:
-    description: The environment variables for the requests to the source and for the client of the source, such as a
-      proxy, as a JSON text. The whole text is secret, because the URL of a proxy can contain a password. The keyword
-      C(environment) of a task is not used, because it would make the values part of a command line on the node.
-    type: str
-    default: ""
+  environment: {type: str, default: "", description: "The environment variables for the requests to the source and for
+    the client of the source, such as a proxy, as a JSON text. The whole text is secret, because the URL of a proxy can
+    contain a password. The keyword C(environment) of a task is not used, because it would make the values part of a
+    command line on the node."}
   expected_bytes: {type: int, default: 0, description: "The size in bytes, if the source does not report it."}
   manifest: {type: dict, description: "The manifest of another node, which M(ascend.vllm.weights_staging) returned on
     that node. Required with O(state=recorded). If this option is set with O(state=prepared), this node gets the model
@@ -92,13 +90,10 @@ state: {type: str, sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a, return
   same path."}
 transfer: {type: str, sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer, returned: with O(state=prepared),
   description: "The folder in the state folder that the container of the client may write to."}
-identity:
-  description: The device and the inode of the folder with the download, or with O(state=held), of the folder of the
-    model. It is null if the folder does not exist. The client refuses to run if its container mounts a folder with
-    another identity. This would be the case if another user had replaced the folder with a link.
-  type: str
-  returned: with O(state=prepared) and O(state=held)
-  sample: "2049:131073"
+identity: {type: str, sample: "2049:131073", returned: with O(state=prepared) and O(state=held), description: "The
+  device and the inode of the folder with the download, or with O(state=held), of the folder of the model. It is null if
+  the folder does not exist. The client refuses to run if its container mounts a folder with another identity. This
+  would be the case if another user had replaced the folder with a link."}
 command: {type: list, elements: str, returned: with O(state=prepared), description: "The arguments of the client, or
   null if the client has nothing to download."}
 environment: {type: dict, sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}, returned: with

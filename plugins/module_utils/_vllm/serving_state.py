@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import time
 from http.client import HTTPException
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
@@ -95,23 +95,18 @@ OPTIONS = {
 }
 
 
-class Observer:
-    """Observes instances.
+class Observer(NamedTuple):
+    """Observes instances."""
 
-    :param served_name: the name of the model in requests.
-    :param completion_timeout_s: the timeout in seconds of the completion request that a ready instance must complete.
-    :param ca: the CA certificates for https, see `tls.client_context`.
-    :param server_name: the name in the certificates of the instances.
-    """
-
-    def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
-                 completion_timeout_s: float = COMPLETION_TIMEOUT_S, ca: str | None = None,
-                 server_name: str | None = None) -> None:
-        self._ca, self._server_name = ca, server_name
-        self.docker = docker
-        self.served_name = served_name
-        self.api_key = api_key
-        self.completion_timeout_s = completion_timeout_s
+    docker: DockerEngine
+    #: The name of the model in requests.
+    served_name: str | None
+    api_key: str = ""
+    #: The timeout in seconds of the completion request that a ready instance must complete.
+    completion_timeout_s: float = COMPLETION_TIMEOUT_S
+    #: The CA certificates for https (see `tls.client_context`), and the name in the certificates of the instances.
+    ca: str | None = None
+    server_name: str | None = None
 
     def observe(self, instance: Mapping[str, Any]) -> InstanceState:
         """Return the state of an instance.
@@ -146,7 +141,7 @@ class Observer:
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the endpoints in the order in which they become available. Return the state with the responses."""
         server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
-                        STATUS_TIMEOUT_S, self._ca, self._server_name)
+                        STATUS_TIMEOUT_S, self.ca, self.server_name)
         health = server.health()
         seen = {**seen, "health": health}
         if health.get("error", "").startswith(REJECTED):
