@@ -49,8 +49,7 @@ options:
         AISBench supports the dataset. For any other dataset, the path of a C(.jsonl) file of questions, as the README
         of the role P(ascend.vllm.accuracy#role) describes."}
   load:
-    description:
-      - The load of a performance run. If this option is set, the performance is measured instead of the accuracy.
+    description: The load of a performance run. If it is set, the performance is measured instead of the accuracy.
     type: dict
     suboptions:
       requests: {type: int, required: true, description: "The number of requests."}

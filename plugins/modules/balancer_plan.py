@@ -1,8 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/balancer_plan.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -17,7 +16,6 @@ description:
   - The action runs on the controller only. It fails if the nodes cannot be servers of one balancer. The error message
     has one sentence for each reason.
 extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
-options: {}
 seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.balancer_info}]
 """
 

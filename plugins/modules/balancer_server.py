@@ -23,8 +23,7 @@ options:
     pass."}
 attributes:
   check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
-notes:
-  - HAProxy discards the state when it reloads its configuration.
+notes: ["HAProxy discards the state when it reloads its configuration."]
 seealso: [{module: ascend.vllm.balancer_info}]
 """
 

@@ -27,8 +27,7 @@ options:
     not have to exist. The folder of Docker's images is always included."}
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
   kernel_log_minutes: {type: int, default: 60, description: "The maximum age in minutes of the kernel log records."}
-notes:
-  - Docker, the kernel log and the processes of other users can only be read with root privileges.
+notes: ["Docker, the kernel log and the processes of other users can only be read with root privileges."]
 seealso: [{module: ascend.vllm.hccn_info}]
 """
 

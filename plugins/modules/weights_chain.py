@@ -1,8 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/weights_chain.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -13,7 +12,6 @@ description:
   - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
     the model.
   - The receivers form a chain behind each node that has the model.
-  - Runs only on the controller.
 extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   held: {type: dict, required: true, description: "The return values of M(ascend.vllm.weights_staging) with

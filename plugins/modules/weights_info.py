@@ -41,16 +41,10 @@ RETURN = r"""
 draft: {type: dict, returned: success, description: "The other values, from RV(path) on, for the folder in
   O(draft), or null without it."}
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
-files:
-  description: The files in the folder. Hidden files are not part of the model.
-  type: list
-  elements: dict
-  returned: success
-  contains:
-    path: {type: str, sample: config.json, description: "The path relative to the folder."}
-    size: {type: int, description: "The size in bytes."}
-    sha256: {type: str, description: "The SHA-256 digest of the content. It is null if the manifest does not contain the
-      file, or if the file is a link to a path outside the folder, which is not read."}
+files: {type: list, elements: dict, returned: success, description: "The files in the folder, each with its C(path)
+  relative to the folder, its C(size) in bytes, and the C(sha256) of its content, which is null if the manifest does not
+  contain the file, or if the file is a link to a path outside the folder, which is not read. Hidden files are not part
+  of the model."}
 bytes: {type: int, returned: success, description: "The size of all files in the folder in bytes."}
 outside: {type: list, elements: str, returned: success, description: "The files that are links to files outside the
   folder. Such links are broken in a container that mounts only the folder."}
@@ -92,17 +86,10 @@ config: {type: dict, returned: success, description: "Values of C(config.json), 
   C(transformers) that wrote the file, or null."}
 tokenizer_class: {type: str, sample: Qwen2Tokenizer, returned: success, description: "The class of the tokenizer in
   C(tokenizer_config.json), or null."}
-quantization:
-  description: Values of C(quant_model_description.json), or null if the file does not exist.
-  type: dict
-  returned: success
-  contains:
-    type: {type: str, sample: W8A8, description: "The quantization type, or null."}
-    version: {type: str, description: "The version of the description, or null."}
-    types: {type: dict, sample: {W8A8: 448, FLOAT: 321}, description: "The number of tensors by quantization type."}
-    prefixes: {type: dict, sample: {model.layers: 1090, visual: 391}, description: "The number of tensors by the first
-      two parts of their names."}
-    mixed: {type: list, elements: str, description: "Fused layers with several types, as sentences."}
+quantization: {type: dict, returned: success, description: "Values of C(quant_model_description.json), or null if the
+  file does not exist: the quantization C(type) (such as V(W8A8), or null), the C(version) of the description (or null),
+  the numbers of tensors by quantization type (C(types)) and by the first two parts of their names (C(prefixes)), and
+  sentences about fused layers with several types (C(mixed))."}
 content_faults: {type: list, elements: str, returned: success, description: "Files that cannot be read, as sentences."}
 """
 

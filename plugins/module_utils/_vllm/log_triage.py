@@ -115,59 +115,33 @@ class _Found(NamedTuple):
     hit: _Hit
 
 
+# The parts of a regular expression. A character class is one part, and so is the repetition of the part before it.
+_PART = re.compile(
+    r"\\(?P<escaped>.)|(?P<begin>\()|(?P<end>\))|(?P<bar>\|)|(?P<repeat>[?*]|\{[^}]*\})"
+    r"|(?P<unknown>[.+^$]|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<character>.)", re.DOTALL)
+
+
 def literals(pattern: str) -> list[list[str]]:
     """Return the literals of each top-level alternative of a pattern, in lower case, with the longest literal first.
 
     Groups, character classes and optional characters are not literals. In a pattern with line breaks, only the last
     line is used.
     """
-    pattern = pattern.rpartition(r"\n")[2].lstrip("]*").lower()
-    found, runs, place = [], [""], 0
-    while place < len(pattern):
-        character = pattern[place]
-        if character == "\\":
-            if pattern[place + 1].isalnum():
-                runs.append("")
-            else:
-                runs[-1] += pattern[place + 1]
-            place += 2
+    found, depth = [[""]], 0
+    for part in _PART.finditer(pattern.rpartition(r"\n")[2].lstrip("]*").lower()):
+        kind, text, runs = part.lastgroup, part.group(part.lastgroup or 0), found[-1]
+        depth += {"begin": 1, "end": -1}.get(kind or "", 0)
+        if depth:
             continue
-        if character == "|":
-            found.append(runs)
-            runs = [""]
-        elif character in "([":
-            place = _end_of(pattern, place)
-            runs.append("")
-            continue
-        elif character in "?*{":
-            runs[-1] = runs[-1][:-1]
-            runs.append("")
-            if character == "{":
-                place = pattern.index("}", place)
-        elif character in ".+^$":
-            runs.append("")
+        if kind == "bar":
+            found.append([""])
+        elif kind == "character" or (kind == "escaped" and not text.isalnum()):
+            runs[-1] += text
         else:
-            runs[-1] += character
-        place += 1
-    return [sorted(filter(None, runs), key=len, reverse=True) for runs in [*found, runs]]
-
-
-def _end_of(pattern: str, place: int) -> int:
-    """Return the position after a group or a character class."""
-    depth = 0
-    while True:
-        if pattern[place] == "\\":
-            place += 1
-        elif pattern[place] == "[":
-            place += 2 if pattern[place + 1] == "^" else 1
-            place += 1 if pattern[place] == "]" else 0
-            while pattern[place] != "]":
-                place += 2 if pattern[place] == "\\" else 1
-        else:
-            depth += {"(": 1, ")": -1}.get(pattern[place], 0)
-        place += 1
-        if depth == 0:
-            return place
+            if kind == "repeat":
+                runs[-1] = runs[-1][:-1]
+            runs.append("")
+    return [sorted(filter(None, runs), key=len, reverse=True) for runs in found]
 
 
 def _trie(words: Iterable[str]) -> str:
