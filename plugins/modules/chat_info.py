@@ -71,16 +71,9 @@ servers:
   contains:
     name: {type: str, description: "The name of the server."}
     url: {type: str, description: "The base URL of the server."}
-    models:
-      description: The response to C(GET /v1/models).
-      type: dict
-      contains:
-        status: {type: int, description: "The HTTP status, or null if there was no response."}
-        models: {type: list, elements: str, description: "The served names."}
-        max_model_len: {type: int, description: "The maximum sequence length in tokens, or null if it is unknown."}
-        latency_s: {type: float, description: "The time in seconds until the whole response was received."}
-        certificate_days: {type: float, description: "The days until the certificate expires; only with https."}
-        error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}
+    models: {type: dict, description: "The response to C(GET /v1/models): C(status), C(latency_s), C(certificate_days)
+      and C(error), as described in RV(servers[].answers), the served names (C(models)), and the maximum sequence length
+      in tokens, or null if it is unknown (C(max_model_len))."}
     answers:
       description: The responses, with the id of the request as key. Values that do not apply are omitted.
       type: dict

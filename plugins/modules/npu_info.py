@@ -105,19 +105,10 @@ holders: {type: list, elements: dict, returned: success, description: "The proce
   (its name), which are null if no process was found, C(memory_mb) (the HBM that it uses in MB, null if unknown), and
   C(container) with its C(id), C(name), C(image_name) and C(labels), or null. Other labels than those of this collection
   are omitted, because they can contain secrets."}
-docker_engine:
-  description: The state of Docker. If Docker did not respond, it has only C(error). Otherwise, it has all other keys.
-  returned: success
-  type: dict
-  contains:
-    error: {type: str, returned: if Docker did not respond, description: "The reason why Docker did not respond."}
-    version: {type: str, description: "The version of the Docker engine."}
-    architecture: {type: str, description: "The processor architecture, as C(uname -m) prints it."}
-    image_root: {type: str, sample: /var/lib/containerd, description: "The folder in which images are stored. If Docker
-      uses the containerd image store, this is the folder of containerd."}
-    security_options: {type: list, elements: str, sample: [seccomp], description: "The security options of the engine."}
-    image: {type: dict, description: "The image, as in RV(ascend.vllm.image_info#module:image), or null without it."}
-    containers: {type: list, elements: dict, description: "The running containers."}
+docker_engine: {type: dict, returned: success, description: "The state of Docker. If Docker did not respond, it has only
+  C(error), the reason. Otherwise, it has C(version), C(architecture) (as C(uname -m) prints it), C(image_root) (the
+  folder in which images are stored, which is that of containerd if Docker uses its image store), C(security_options),
+  C(image) (as in RV(ascend.vllm.image_info#module:image), or null without it), and the running C(containers)."}
 system:
   description: Properties of the host.
   returned: success

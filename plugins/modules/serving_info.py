@@ -51,14 +51,11 @@ containers:
   elements: dict
   returned: always
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
-instances:
-  description: For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason),
-    C(container) (as in RV(containers), or null), C(health), C(models), C(completion), C(progress) and
-    C(kv_cache_tokens), the tokens in the KV cache of a ready instance, or null if its log does not contain them. A
-    failed instance also has C(causes), which were found in its log, and C(log), which contains the last lines of it.
-  type: list
-  elements: dict
-  returned: always
+instances: {type: list, elements: dict, returned: always, description: "For each instance, its C(name), C(state)
+  (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container) (as in RV(containers), or null), C(health),
+  C(models), C(completion), C(progress) and C(kv_cache_tokens), the tokens in the KV cache of a ready instance, or null
+  if its log does not contain them. A failed instance also has C(causes), which were found in its log, and C(log), which
+  contains the last lines of it."}
 settled: {type: bool, returned: always, description: "Whether no instance is still starting."}
 """
 

@@ -247,8 +247,11 @@ def terminate(number, state):
     """Send a signal to the server, and write the reason to its log, since Docker does not keep the output of checks."""
     line = "ascend.vllm health check: the engine hangs (%d consecutive failed checks); sending %s to the server\n" % (
         state["failures"], signal.Signals(number).name)
-    with contextlib.suppress(OSError), open("/proc/1/fd/1", "w", encoding="utf-8") as log:
-        log.write(line)
+    try:
+        with open("/proc/1/fd/1", "w", encoding="utf-8") as log:
+            log.write(line)
+    except OSError:
+        pass
     # The first process forwards SIGTERM to the server. From inside the container, SIGKILL has no effect on it, and is
     # sent to all other processes instead.
     os.kill(1 if number == signal.SIGTERM else -1, number)
