@@ -10,8 +10,7 @@ short_description: Send the pings of one node in a ping mesh of NPUs
 version_added: 0.9.0
 description:
   - Sends all scheduled pings of the NPUs of a node with C(hccn_tool), which is searched for in C(PATH) and in
-    C(/usr/local/Ascend/driver/tools). The NPUs send their pings in parallel, with one
-    ping per NPU at a time.
+    C(/usr/local/Ascend/driver/tools). The NPUs send their pings in parallel, with one ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
 extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes]

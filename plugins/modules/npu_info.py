@@ -109,20 +109,10 @@ docker_engine: {type: dict, returned: success, description: "The state of Docker
   C(error), the reason. Otherwise, it has C(version), C(architecture) (as C(uname -m) prints it), C(image_root) (the
   folder in which images are stored, which is that of containerd if Docker uses its image store), C(security_options),
   C(image) (as in RV(ascend.vllm.image_info#module:image), or null without it), and the running C(containers)."}
-system:
-  description: Properties of the host.
-  returned: success
-  type: dict
-  contains:
-    architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
-    kernel: {type: str, description: "The release of the kernel."}
-    os: {type: dict, sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}, description: "The
-      C(id), C(version) and C(name) of the operating system. An unknown value is null."}
-    memory_bytes: {type: int, description: "The memory in bytes."}
-    memory_available_bytes: {type: int, description: "The available memory in bytes."}
-    shm: {type: dict, description: "The space in C(/dev/shm), with the keys of RV(disks)."}
-    selinux: {type: str, description: "The mode of SELinux, V(enforcing) or V(permissive), or null if it is disabled."}
-    uptime_s: {type: float, description: "The uptime in seconds."}
+system: {type: dict, returned: success, description: "Properties of the host: its C(architecture) (as C(uname -m) prints
+  it), the release of the C(kernel), C(id), C(version) and C(name) of the C(os) (null if unknown), C(memory_bytes),
+  C(memory_available_bytes), the space in C(/dev/shm) with the keys of RV(disks) (C(shm)), the mode of C(selinux)
+  (V(enforcing) or V(permissive), or null if it is disabled), and the uptime in seconds (C(uptime_s))."}
 disks: {type: list, elements: dict, returned: success, description: "The space at O(disk_paths) and in the folder of
   Docker's images, each with C(path), C(existing) (the path, or the nearest directory above it that exists),
   C(total_bytes) and C(free_bytes), which is the space that is free for unprivileged users."}

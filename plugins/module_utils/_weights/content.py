@@ -81,7 +81,7 @@ def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
     for path in sorted(path for path in paths if path.endswith(SHARD_SUFFIX)):
         try:
             header = read_header(path, folder)
-            tensors[path] = set(header.tensors)
+            tensors[path] = header.tensors
             shards[path] = {"tensor_bytes": header.tensor_bytes, "error": None}
         except (SafetensorsError, OSError) as error:
             shards[path] = {"tensor_bytes": None, "error": str(error)}
