@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         exit_code: int | None
         rows: list[tables.Row]
         answers: dict[str, RequestCount]
-        #: ``{task: outcomes}``, with ``1`` for each right answer and ``0`` for each other one, by question.
+        #: ``{task: outcomes}``, with ``1`` for each right answer and ``0`` for every other answer, by question.
         outcomes: dict[str, str]
         performance: Performance
         log: list[str]

@@ -146,7 +146,7 @@ def _late(argv: list[str], output: tuple[bytearray, bytearray], started: float, 
 
 def _read(process: subprocess.Popen[bytes], output: tuple[bytearray, bytearray], deadline: float,
           max_bytes: int) -> bool:
-    """Add the text that a process prints to its ``output`` (stdout, stderr), without waiting for its end.
+    """Add what a process prints to ``output`` (stdout, stderr), without waiting for the end of the process.
 
     Return False if the deadline passes, or if a stream has more than ``max_bytes``.
     """

@@ -116,7 +116,7 @@ class _Found(NamedTuple):
     hit: _Hit
 
 
-# The parts of a regular expression. A character class is one part, and so is the repetition of the part before it.
+# The parts of a regular expression. A character class is one part, and so is a quantifier.
 _PART = re.compile(
     r"\\(?P<escaped>.)|(?P<begin>\()|(?P<end>\))|(?P<bar>\|)|(?P<repeat>[?*]|\{[^}]*\})"
     r"|(?P<unknown>[.+^$]|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<character>.)", re.DOTALL)
