@@ -187,9 +187,9 @@ class DockerEngine:
             if podman:
                 raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), self.path))
             if response.status not in (200, 204, 304):
-                raise (_NotFound if response.status == 404 else DockerError)(
-                    "the Docker engine at %s returned %d for %s: %s" % (
-                        self.path, response.status, resource, _error_message(_read(response))))
+                kind, message = _NotFound if response.status == 404 else DockerError, _error_message(_read(response))
+                raise kind("the Docker engine at %s returned %d for %s: %s" % (
+                    self.path, response.status, resource, message))
             yield response
         except (OSError, http.client.HTTPException) as error:
             other_engine = installed_instead()
