@@ -5,14 +5,21 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Attributes of modules. ``INFO`` is for modules that change nothing, ``ACTION`` for actions of the controller."""
+    """Author, requirements and attributes of modules.
+
+    ``INFO`` is for modules that change nothing, ``ACTION`` for actions of the controller. They precede the common
+    fragment in the list of a module, because the first value of an attribute applies.
+    """
 
     DOCUMENTATION = r"""
 options: {}
+author: [the ascend.vllm authors (@ascend-vllm)]
 requirements: ["python >= 3.7"]
 attributes:
-  check_mode: {description: "Can run in C(check_mode) and return changed status prediction without modifying target."}
-  diff_mode: {description: "Will return details on what has changed when in diff mode."}
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode: {support: none, description: "Will return details on what has changed when in diff mode."}
   platform:
     description: Target OS/families that can be operated against.
     support: full
@@ -22,7 +29,7 @@ attributes:
     INFO = r"""
 options: {}
 attributes:
-  check_mode: {support: full, details: ["This module does not change anything."]}
+  check_mode: {details: ["This module does not change anything."]}
   diff_mode: {support: N/A, details: ["This module does not change anything."]}
 """
 
@@ -30,6 +37,5 @@ attributes:
 options: {}
 attributes:
   action: {description: "Runs on the controller, as an action plugin.", support: full}
-  check_mode: {support: full, details: ["This action does not change anything."]}
-  diff_mode: {support: none}
+  check_mode: {details: ["This action does not change anything."]}
 """

@@ -8,14 +8,13 @@ DOCUMENTATION = r"""
 module: ais_bench
 short_description: Measure the accuracy or performance of a served model with AISBench
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
   - Each run has a job, which is a folder that only its owner can read. It contains the configuration, the API key and
     the predictions. O(state=absent) removes the folder.
   - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
     RV(exit_code).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._ca]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.ca]
 options:
   state:
     description:
@@ -46,15 +45,11 @@ options:
       name: {type: str, required: true, description: "The name of the dataset. V(aime2024), V(aime2025), V(ceval),
         V(gpqa), V(gsm8k), V(math500), V(mmlu), V(mmmu) and V(textvqa) are datasets that AISBench supports. Any other
         name is the name of a dataset in a C(.jsonl) file."}
-      path:
-        description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
-          any other dataset, the path of a C(.jsonl) file of questions, as the README of the role
-          P(ascend.vllm.accuracy#role) describes.
-        type: path
-        required: true
+      path: {type: path, required: true, description: "The folder of the dataset on the host that runs the module, if
+        AISBench supports the dataset. For any other dataset, the path of a C(.jsonl) file of questions, as the README
+        of the role P(ascend.vllm.accuracy#role) describes."}
   load:
-    description:
-      - The load of a performance run. If this option is set, the performance is measured instead of the accuracy.
+    description: The load of a performance run. If it is set, the performance is measured instead of the accuracy.
     type: dict
     suboptions:
       requests: {type: int, required: true, description: "The number of requests."}
@@ -64,18 +59,13 @@ options:
       request_rate: {type: float, required: true, description: "The requests per second. V(0) sends all at once."}
       statistics: {type: list, elements: str, required: true, description: "Statistics, such as V(Average) and V(P99)."}
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
-      file:
-        description: The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The
-          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent. The
-          path of a folder is that of the dataset TextVQA, whose questions are about pictures.
-        type: str
-        default: ""
+      file: {type: str, default: "", description: "The path of a C(.jsonl) file with prompts. Each line is an object
+        with the key C(prompt). The prompts are repeated if there are fewer prompts than requests. When empty, synthetic
+        prompts are sent. The path of a folder is that of the dataset TextVQA, whose questions are about pictures."}
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
   num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
   wait_s: {type: float, default: 0, description: "With O(state=watched), the seconds to wait for the end."}
-attributes:
-  check_mode: {support: none}
-  diff_mode: {support: none}
+attributes: {check_mode: {support: none}}
 """
 
 EXAMPLES = r"""
@@ -84,8 +74,7 @@ EXAMPLES = r"""
     state: started
     executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
-    datasets:
-      - {name: gsm8k, path: /data/datasets/gsm8k}
+    datasets: [{name: gsm8k, path: /data/datasets/gsm8k}]
   register: started
 
 - name: Wait for the results
@@ -108,13 +97,8 @@ EXAMPLES = r"""
     state: started
     executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 16, maximum_tokens: 256}
-    load:
-      requests: 100
-      input_tokens: 1024
-      output_tokens: 256
-      request_rate: 2
-      statistics: [Average, Median, P99]
-      tokenizer: /data/Qwen2.5-VL-32B-Instruct-w8a8
+    load: {requests: 100, input_tokens: 1024, output_tokens: 256, request_rate: 2, statistics: [Average, Median, P99],
+      tokenizer: /data/Qwen2.5-VL-32B-Instruct-w8a8}
 """
 
 RETURN = r"""
@@ -123,46 +107,26 @@ job: {type: str, sample: /var/tmp/ascend-vllm-accuracy-x1y2z3, returned: with O(
 problem: {type: str, returned: with O(state=started), description: "The reason why the run was not started, or null."}
 data: {type: dict, returned: with O(state=started), description: "The SHA-256 digests of the datasets, by name."}
 running: {type: bool, returned: with O(state=watched), description: "Whether the run is in progress."}
-progress:
-  description: The progress of each task, with the name of the task as key.
-  type: dict
-  returned: with O(state=watched), while the run is in progress
-  contains:
-    status: {type: str, description: "The status of the task as AISBench reports it, or null if the status is unknown."}
-    finish_count: {type: int, description: "The number of finished requests, or null if the number is unknown."}
-    total_count: {type: int, description: "The total number of requests, or null if the number is unknown."}
-exit_code:
-  description: The exit code of AISBench, or null if AISBench was killed.
-  type: int
-  returned: with O(state=watched), after the end of the run
+progress: {type: dict, returned: "with O(state=watched), while the run is in progress", description: "The progress of
+  each task, with the name of the task as key: its C(status) as AISBench reports it, and the numbers of finished and of
+  all requests (C(finish_count), C(total_count)). A value that is unknown is null."}
+exit_code: {type: int, returned: "with O(state=watched), after the end of the run", description: "The exit code of
+  AISBench, or null if AISBench was killed."}
 rows:
   description: The rows of the summary. The keys of each row are the names of the columns. A missing score is V(-).
   type: list
   elements: dict
   returned: with O(state=watched), after the end of the run
   sample: [{dataset: gsm8k, version: 1d7fe4, metric: accuracy, mode: gen, model: "93.10"}]
-answers:
-  description: The numbers of answered and failed requests of each task, with the name of the task as key.
-  type: dict
-  returned: with O(state=watched), after the end of the run
-  contains:
-    answered: {type: int, description: "The number of requests that the model answered."}
-    failed: {type: int, description: "The number of requests that failed."}
+answers: {type: dict, returned: "with O(state=watched), after the end of the run", description: "The numbers of
+  C(answered) and C(failed) requests of each task, with the name of the task as key."}
 outcomes: {type: dict, returned: "with O(state=watched), after the end of the run", sample: {own: "1101"}, description:
   "The outcome of each question of each task: V(1) if the answer is right, otherwise V(0)."}
-performance:
-  description: The result files of a performance run.
-  type: dict
-  returned: with O(state=watched), after the end of the run
-  contains:
-    totals: {type: str, description: "The JSON text of the totals, or null if AISBench did not write it."}
-    latencies: {type: str, description: "The CSV text of the latencies, or null if AISBench did not write it."}
-log:
-  description:
-    - The last lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow.
-  type: list
-  elements: str
-  returned: with O(state=watched), after the end of the run
+performance: {type: dict, returned: "with O(state=watched), after the end of the run", description: "The result files of
+  a performance run: the JSON text of the C(totals) and the CSV text of the C(latencies). A text that AISBench did not
+  write is null."}
+log: {type: list, elements: str, returned: "with O(state=watched), after the end of the run", description: "The last
+  lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

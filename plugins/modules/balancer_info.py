@@ -8,44 +8,35 @@ DOCUMENTATION = r"""
 module: balancer_info
 short_description: Return the state of the balancer on this host and of its servers
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the
     module also requests a completion through the balancer.
   - The module does not fail if the balancer does not respond, and returns the reason in RV(error).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca]
 options:
-  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
   url: {type: str, description: "The URL of the balancer. By default, no completion is requested."}
   port: {type: int, description: "The port of the balancer. If this option is set, RV(holder) contains any other process
     that listens on the port."}
   served_name: {type: str, default: "", description: "The name of the model in the completion request."}
   api_key: {type: str, default: "", description: "The API key of the service; empty if it requires none."}
-  certificate_files:
-    description: Two PEM files to check. The first contains a certificate, followed by the certificates of intermediate
-      CAs, and the second contains its key. The module fails if clients that send requests to O(url) would not accept
-      the certificate. If this option is set, no completion is requested.
-    type: list
-    elements: path
-    default: []
-  timeout_s: {type: float, default: 20, description: "The timeout of the completion request in seconds."}
+  certificate_files: {type: list, elements: path, default: [], description: "Two PEM files to check. The first contains
+    a certificate, followed by the certificates of intermediate CAs, and the second contains its key. The module fails
+    if clients that send requests to O(url) would not accept the certificate. If this option is set, no completion is
+    requested."}
 seealso: [{module: ascend.vllm.balancer_server}]
 """
 
 EXAMPLES = r"""
-- name: Get the servers of the balancer
+- name: Get the servers of the balancer, and request a completion through it
   ascend.vllm.balancer_info:
+    url: http://10.0.0.1:8080
+    served_name: qwen25_vl
+    api_key: "{{ vault_api_key }}"
   register: balancer
 
 - name: Fail if any instance receives no requests from the balancer
   ansible.builtin.assert:
     that: balancer.servers | rejectattr('status', 'equalto', 'UP') | length == 0
-
-- name: Request a completion through the balancer
-  ascend.vllm.balancer_info:
-    url: http://10.0.0.1:8080
-    served_name: qwen25_vl
-    api_key: "{{ vault_api_key }}"
 """
 
 RETURN = r"""
@@ -68,12 +59,9 @@ servers:
     engine: {type: str, sample: up, description: "The last state of the engine that the watchdog reported."}
 holder: {type: str, sample: process 111 (sshd), returned: success, description: "The process other than the balancer
   that listens on O(port), or null if there is no such process."}
-completion:
-  description: >-
-    The response to the completion request, as described in RV(ascend.vllm.chat_info#module:servers[].answers). It is
-    null if no completion was requested or HAProxy did not respond.
-  type: dict
-  returned: success
+completion: {type: dict, returned: success, description: "The response to the completion request, as described in
+  RV(ascend.vllm.chat_info#module:servers[].answers). It is null if no completion was requested or HAProxy did not
+  respond."}
 """
 
 from typing import Any
@@ -87,11 +75,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import certi
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
 
 SOCKET_TIMEOUT_S = 5
+COMPLETION_TIMEOUT_S = 20
 
 
 def complete(params: dict[str, Any]) -> client.Response:
     """Send a request that needs a step of the engine."""
-    server = client.Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
+    server = client.Server(params["url"], params["api_key"], COMPLETION_TIMEOUT_S, params["ca"])
     return server.step(params["served_name"])
 
 
@@ -105,14 +94,12 @@ def holder(port: int) -> str | None:
 
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
-        "socket": {"type": "path", "default": haproxy.SOCKET},
         "url": {"type": "str"},
         "port": {"type": "int"},
         "served_name": {"type": "str", "default": ""},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "ca": {"type": "str"},
         "certificate_files": {"type": "list", "elements": "path", "default": []},
-        "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
     found: haproxy.BalancerObservation = {
@@ -123,7 +110,7 @@ def main() -> None:
         module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
                              "balancer_tls_key. The balancer was not changed." % (files[0], url, problem))
     try:
-        found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
+        found["servers"] = haproxy.servers(haproxy.command_sender(haproxy.SOCKET, SOCKET_TIMEOUT_S))
         if url and not files:
             found["completion"] = complete(module.params)
     except haproxy.BalancerError as error:

@@ -8,31 +8,22 @@ DOCUMENTATION = r"""
 module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description: Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host,
   through its admin socket.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   node: {type: str, required: true, description: "The inventory name of the node."}
-  state:
-    description: With V(drain), the node finishes the requests in progress and receives no new requests. With V(ready),
-      the node receives requests as soon as its health checks pass.
-    type: str
-    choices: [ready, drain]
-    required: true
+  state: {type: str, required: true, choices: [ready, drain], description: "With V(drain), the node finishes the
+    requests in progress and receives no new requests. With V(ready), the node receives requests as soon as its health
+    checks pass."}
   keep_serving: {type: bool, default: false, description: "Whether the module fails with O(state=drain) if no other node
     can process the requests. In this case, the node is not drained."}
-  wait_s:
-    description: The maximum time to wait, in seconds. With O(state=drain), the module waits until the requests in
-      progress are finished. With O(state=ready), the module waits until the health checks pass.
-    type: float
-    default: 0
-  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
+  wait_s: {type: float, default: 0, description: "The maximum time to wait, in seconds. With O(state=drain), the module
+    waits until the requests in progress are finished. With O(state=ready), the module waits until the health checks
+    pass."}
 attributes:
-  check_mode: {support: full, details: ["In check mode, O(wait_s) is ignored."]}
-  diff_mode: {support: none}
-notes:
-  - HAProxy discards the state when it reloads its configuration.
+  check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
+notes: ["HAProxy discards the state when it reloads its configuration."]
 seealso: [{module: ascend.vllm.balancer_info}]
 """
 
@@ -44,13 +35,6 @@ EXAMPLES = r"""
     keep_serving: true
     wait_s: 600
   delegate_to: node2
-
-- name: Send requests to node1 again
-  ascend.vllm.balancer_server:
-    node: node1
-    state: ready
-    wait_s: 30
-  delegate_to: node2
 """
 
 RETURN = r"""
@@ -58,12 +42,9 @@ error: {type: str, returned: success, description: "The reason why HAProxy did n
   null. The module does not fail because of such an error."}
 servers: {type: list, elements: dict, returned: success, description: "The servers of the node, as described in
   RV(ascend.vllm.balancer_info#module:servers)."}
-settled:
-  description: With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not
-    respond, because there are no requests to wait for then. With O(state=ready), whether the health checks of all
-    servers of the node pass.
-  type: bool
-  returned: success
+settled: {type: bool, returned: success, description: "With O(state=drain), whether all requests in progress are
+  finished. This is also true if HAProxy does not respond, because there are no requests to wait for then. With
+  O(state=ready), whether the health checks of all servers of the node pass."}
 """
 
 import time
@@ -128,10 +109,9 @@ def main() -> None:
         "state": {"type": "str", "choices": ["ready", "drain"], "required": True},
         "keep_serving": {"type": "bool", "default": False},
         "wait_s": {"type": "float", "default": 0},
-        "socket": {"type": "path", "default": haproxy.SOCKET},
     })
     params = dict(module.params, wait_s=0 if module.check_mode else module.params["wait_s"])
-    send_command = haproxy.command_sender(params["socket"], SOCKET_TIMEOUT_S)
+    send_command = haproxy.command_sender(haproxy.SOCKET, SOCKET_TIMEOUT_S)
     result: haproxy.NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
     try:
         result["changed"] = change(send_command, params, module.check_mode)

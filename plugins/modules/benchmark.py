@@ -1,15 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/benchmark.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark
 short_description: Measure the planned instances, judge the results and record them
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends warm-up requests to every instance of the plan, measures the instance with C(vllm bench serve) in a container
     without NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).
@@ -17,7 +15,7 @@ description:
     P(ascend.vllm.benchmark#role).
   - Measurements that involve several hosts, or a host other than the node, are separate steps. These steps store their
     observations, which O(step=judge) judges together with the measurements of the node.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   step:
     description:
@@ -32,17 +30,12 @@ options:
     choices: [begin, ais_bench, balancer, observe, measure, judge]
     default: judge
 attributes:
-  check_mode: {support: full, details: ["In check mode, nothing is measured and the checks are not run."]}
-requirements:
-  - The collection community.docker on the controller, and Docker on the node
+  check_mode: {details: ["In check mode, nothing is measured and the checks are not run."]}
+requirements: ["The collection community.docker on the controller, and Docker on the node"]
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.benchmark_info}]
 """
 
 EXAMPLES = r"""
-- name: Validate the inputs and observe the services
-  ascend.vllm.benchmark:
-    step: begin
-
 - name: Measure the served model
   ascend.vllm.benchmark:
     step: measure

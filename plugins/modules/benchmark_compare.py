@@ -1,39 +1,30 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/benchmark_compare.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_compare
 short_description: Compare two measurements of performance or accuracy
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads two measurements of performance, or two measurements of accuracy, on the controller, and prints them side by
     side with their difference and a verdict.
   - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   before: {type: path, required: true, description: "The path of the first measurement on the controller. The file is a
     C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an C(accuracy.json). The hosts of a results
     folder are compared as one run."}
   after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
-  minimum_ratio:
-    description: See O(ascend.vllm.benchmark#role:main:benchmark_minimum_ratio).
-    type: float
-    default: 0.95
+  minimum_ratio: {type: float, default: 0.95, description: "See
+    O(ascend.vllm.benchmark#role:main:benchmark_minimum_ratio)."}
   maximum_drop: {type: float, default: 1, description: "The maximum number of points by which a score may be lower."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
 
 EXAMPLES = r"""
-- name: Compare with last week
-  ascend.vllm.benchmark_compare:
-    before: results-1120/atlas-01/benchmark.json
-    after: results/atlas-01/benchmark.json
-
 - name: Compare the quantized model with the original
   ascend.vllm.benchmark_compare:
     before: results-bf16/atlas-01/accuracy.json

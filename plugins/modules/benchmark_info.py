@@ -8,13 +8,12 @@ DOCUMENTATION = r"""
 module: benchmark_info
 short_description: Return the state of a service, and the progress and the result of the client that measures it
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of the container of the service, the state of the container of the client, and the last lines of
     the log of the client.
   - With O(wait_s), the module returns as soon as the client has exited.
   - The result is read from the file system of the client container, so no file remains on the node.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   service: {type: str, required: true, description: "The name of the container of the service."}
   model_path: {type: path, description: "The folder of the model, whose manifest is hashed for RV(service.weights).
@@ -24,7 +23,6 @@ options:
   client: {type: str, description: "The name of the client container. By default, RV(client) and RV(result) are null."}
   wait_s: {type: float, default: 0, description: "The maximum time in seconds to wait for the client to exit."}
   result: {type: str, description: "The path of the result in the container. It is read when the client has exited."}
-  maximum_bytes: {type: int, default: 4194304, description: "The maximum size of the result in bytes."}
 """
 
 EXAMPLES = r"""
@@ -50,17 +48,9 @@ service:
     labels: {type: dict, description: "The labels that this collection has set on the container."}
     weights: {type: str, description: "The SHA-256 digest of the manifest of the model, or null without a manifest."}
     driver: {type: str, description: "The SHA-256 digest of the version file of the driver, or null without it."}
-client:
-  description: The container of the client, or null if it does not exist.
-  type: dict
-  returned: success
-  contains:
-    running: {type: bool, description: "Whether the container is running."}
-    exit_code: {type: int, description: "The exit code of the client, or null while the client is running."}
-    ended_at: {type: float, description: "The time at which the client exited, in seconds since 1970 (UTC), or null
-      while the client is running."}
-    error: {type: str, description: "The reason why the container could not be started, or null."}
-    log: {type: list, elements: str, description: "The last lines of the log of the client."}
+client: {type: dict, returned: success, description: "The container of the client, or null if it does not exist. It has
+  C(running), C(exit_code) and C(ended_at) (in seconds since 1970, UTC), which are both null while it is running,
+  C(error), the reason why it could not be started, or null, and C(log), the last lines of its log."}
 result: {type: str, returned: success, description: "The content of the result, or null if there is none yet."}
 """
 
@@ -79,7 +69,6 @@ def main() -> None:
         "client": {"type": "str"},
         "wait_s": {"type": "float", "default": 0},
         "result": {"type": "str"},
-        "maximum_bytes": {"type": "int", "default": 4 * 1024 * 1024},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     })
     lease.hold(module)

@@ -8,14 +8,13 @@ DOCUMENTATION = r"""
 module: benchmark_pause
 short_description: Stop a service for an offline benchmark, and ensure that it is started again
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
     the controller is lost.
   - The restart policy V(unless-stopped) of the service is changed to V(always), so that Docker starts the service
     after a reboot, which stops the guard.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   state: {type: str, choices: [paused, resumed], required: true, description: "V(paused) stops the service and starts
     the guard. V(resumed) starts the service again and stops the guard."}
@@ -24,8 +23,7 @@ options:
   grace_s: {type: int, default: 120, description: "The seconds without a client before the guard starts the service."}
   stop_timeout_s: {type: int, default: 60, description: "The seconds that the service has to stop before it is killed."}
 attributes:
-  check_mode: {support: full, details: ["In check mode, neither the service nor the guard is started or stopped."]}
-  diff_mode: {support: none}
+  check_mode: {details: ["In check mode, neither the service nor the guard is started or stopped."]}
 """
 
 EXAMPLES = r"""

@@ -8,13 +8,12 @@ DOCUMENTATION = r"""
 module: chat_info
 short_description: Send requests to OpenAI-compatible servers and return the responses
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends C(GET /v1/models) to every server, and then the requests one after another.
   - The module does not fail if a server refuses a request, exceeds the timeout or does not respond, and returns the
     error instead.
   - The proxy settings of the node are ignored.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca]
 options:
   servers:
     description: The servers to which the requests are sent.
@@ -35,11 +34,9 @@ options:
       body: {type: dict, required: true, description: "The JSON body. If its key C(stream) is true, a stream is read."}
       key: {type: str, choices: [given, wrong, none], default: given, description: "The API key to send. V(given) sends
         O(api_key), V(wrong) sends an invalid key, and V(none) sends no key."}
-      prompt_tokens_over_limit:
-        description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
-          tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
-          if the server does not report its C(max_model_len).
-        type: int
+      prompt_tokens_over_limit: {type: int, description: "If this option is set, the prompt of the request is replaced.
+        The length of the new prompt in tokens is the C(max_model_len) of the server plus this number, which can be
+        negative. The request is not sent if the server does not report its C(max_model_len)."}
   routes: {type: list, elements: str, default: [], description: "The paths to test for access without an API key. The
     module sends a HEAD request without a key to each path. HEAD requests have no effect on any route of vLLM."}
   load: {type: bool, default: false, description: "Whether to return RV(servers[].load)."}
@@ -53,8 +50,7 @@ attributes:
 EXAMPLES = r"""
 - name: Send a question to the model
   ascend.vllm.chat_info:
-    servers:
-      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
+    servers: [{name: vllm-ascend, url: "http://10.0.0.1:8888"}]
     requests:
       - id: hello
         endpoint: /v1/chat/completions
@@ -64,16 +60,6 @@ EXAMPLES = r"""
 - name: Show the generated text
   ansible.builtin.debug:
     msg: "{{ chat.servers[0].answers.hello.text }}"
-
-- name: Check that a prompt beyond the limit is refused
-  ascend.vllm.chat_info:
-    servers:
-      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
-    requests:
-      - id: too_long
-        endpoint: /v1/completions
-        body: {model: qwen25_vl, max_tokens: 1}
-        prompt_tokens_over_limit: 1
 """
 
 RETURN = r"""
@@ -85,16 +71,9 @@ servers:
   contains:
     name: {type: str, description: "The name of the server."}
     url: {type: str, description: "The base URL of the server."}
-    models:
-      description: The response to C(GET /v1/models).
-      type: dict
-      contains:
-        status: {type: int, description: "The HTTP status, or null if there was no response."}
-        models: {type: list, elements: str, description: "The served names."}
-        max_model_len: {type: int, description: "The maximum sequence length in tokens, or null if it is unknown."}
-        latency_s: {type: float, description: "The time in seconds until the whole response was received."}
-        certificate_days: {type: float, description: "The days until the certificate expires; only with https."}
-        error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}
+    models: {type: dict, description: "The response to C(GET /v1/models): C(status), C(latency_s), C(certificate_days)
+      and C(error), as described in RV(servers[].answers), the served names (C(models)), and the maximum sequence length
+      in tokens, or null if it is unknown (C(max_model_len))."}
     answers:
       description: The responses, with the id of the request as key. Values that do not apply are omitted.
       type: dict

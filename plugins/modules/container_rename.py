@@ -8,11 +8,10 @@ DOCUMENTATION = r"""
 module: container_rename
 short_description: Rename Docker containers
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Renames containers in the given order. The containers may be running or stopped.
   - A container that already has its new name is not changed.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   renames:
     description: The containers to rename.
@@ -22,17 +21,13 @@ options:
     suboptions:
       from: {type: str, required: true, description: "The current name."}
       to: {type: str, required: true, description: "The new name. The module fails if another container has this name."}
-attributes:
-  check_mode: {support: full}
-  diff_mode: {support: none}
 seealso: [{module: community.docker.docker_container}]
 """
 
 EXAMPLES = r"""
 - name: Keep the previous container
   ascend.vllm.container_rename:
-    renames:
-      - {from: vllm-ascend-qwen25-vl, to: vllm-ascend-qwen25-vl-previous}
+    renames: [{from: vllm-ascend-qwen25-vl, to: vllm-ascend-qwen25-vl-previous}]
 """
 
 RETURN = r"""

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: diagnostics_bundle
 short_description: Collect data about a failure on a node, and return its likely causes
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Collects the output of C(npu-smi) and C(hccn_tool), and the state of the host and of Docker. For the containers of
     this collection, it also collects the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin
@@ -18,10 +17,7 @@ description:
   - Secrets are masked on the node. For containers that this collection did not create, only the state is included,
     without the labels and the command.
   - The logs are searched for known causes. For each log, the most likely cause is returned first.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._ca
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.ca, ascend.vllm._options.docker]
 options:
   server_name: {type: str, description: "The name in the certificate of the engines. By default, it is their address."}
   log_lines: {type: int, default: 5000, description: "The lines to collect from the end of each container's log."}
@@ -31,16 +27,12 @@ options:
     important files are collected first. If a file is large, only its end is returned, at most a quarter of this size."}
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
   npus: {type: list, elements: int, default: [], description: "The numbers N of C(/dev/davinciN) to query."}
-  record:
-    description: Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the
-      files of the driver. M(ascend.vllm.report) anonymizes it.
-    type: bool
-    default: false
+  record: {type: bool, default: false, description: "Whether to add C(recording.json) with the output of all queries of
+    C(npu-smi) and C(hccn_tool) and the files of the driver. M(ascend.vllm.report) anonymizes it."}
   controller_time_s: {type: float, default: 0, description: "The time on the controller, in seconds since the epoch.
     With V(0), the clocks are not compared."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   state_path: {type: path, default: /var/lib/ascend-vllm, description: "The state directory of the role serving."}
-attributes: {check_mode: {support: full}, diff_mode: {support: none}}
 """
 
 EXAMPLES = r"""
@@ -51,12 +43,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-files:
-  description: The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a
-    response was read, and null if nothing was read. C(problem) is the reason why content is missing, or null. C(size)
-    is the number of characters.
-  type: dict
-  returned: success
+files: {type: dict, returned: success, description: "The files, with the name of the file as key. C(rc) is the exit code
+  of the command, 0 if a file or a response was read, and null if nothing was read. C(problem) is the reason why content
+  is missing, or null. C(size) is the number of characters."}
 diagnosis: {type: list, elements: dict, returned: success, description: "The likely causes, each with its evidence, a
   remedy and the log that contains the evidence."}
 clock_offset_s: {type: float, returned: success, description: "The number of seconds by which the clock of the node is

@@ -1,15 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/hccl_collective.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hccl_collective
 short_description: Run all-reduces over the nodes of the play
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
     it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed
@@ -20,7 +18,7 @@ description:
     does not have the image.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 options:
   step:
     description:
@@ -33,14 +31,11 @@ options:
     choices: [run, diagnosis, resume]
     default: run
 attributes:
-  check_mode: {support: full, details: ["In check mode, no container is started."]}
+  check_mode: {details: ["In check mode, no container is started."]}
 seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""
-- name: Run an all-reduce over all nodes
-  ascend.vllm.hccl_collective:
-
 - name: Find the cause of a failed or slow all-reduce
   ascend.vllm.hccl_collective:
     step: diagnosis
@@ -50,8 +45,6 @@ RETURN = r"""
 rounds: {type: list, elements: str, sample: [all], returned: always, description: "The rounds of all-reduces that were
   run, such as C(all) for the round with all nodes."}
 resumed: {type: bool, returned: always, description: "Whether to repeat V(run), since all nodes may have the image."}
-msg:
-  description: The reason why there was no all-reduce over all nodes, or an empty string.
-  type: str
-  returned: with O(step=run) and O(step=diagnosis), if the node was observed
+msg: {type: str, returned: "with O(step=run) and O(step=diagnosis), if the node was observed", description: "The reason
+  why there was no all-reduce over all nodes, or an empty string."}
 """

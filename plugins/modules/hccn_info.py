@@ -8,14 +8,13 @@ DOCUMENTATION = r"""
 module: hccn_info
 short_description: Query hccn_tool for the network ports of the NPUs of a node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries all NPUs in parallel, with one query per NPU at a time. C(hccn_tool) is searched for in C(PATH) and in
     C(/usr/local/Ascend/driver/tools). The queries are its options C(-link), C(-net_health), C(-ip), C(-gateway),
     C(-netdetect), C(-lldp), C(-tls), C(-status), C(-mtu), C(-fec), C(-optical) and C(-link_stat).
   - Also returns the content of C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all NPUs."}
   timeout_s: {type: float, default: 15, description: "The timeout of each query in seconds. After a timeout, the
@@ -44,18 +43,10 @@ npus:
   returned: success
   sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}
   contains:
-    error:
-      description: The error of the query.
-      type: dict
-      returned: if the query failed
-      contains:
-        kind:
-          description: The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if
-            C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an
-            earlier query of the NPU timed out.
-          type: str
-        message: {type: str, description: "The error message."}
-        code: {type: int, description: "The exit code of C(hccn_tool), or null."}
+    error: {type: dict, returned: if the query failed, description: "The C(message) and C(kind) of the error, and the
+      exit code of C(hccn_tool) (C(code), or null). The kind is V(timeout), V(tool) if C(hccn_tool) reported an error,
+      V(empty) if C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if
+      an earlier query of the NPU timed out."}
     status: {type: str, description: "The status in the result of V(link) or V(net_health)."}
     address: {type: str, description: "The address in the result of V(ip), V(gateway) or V(netdetect)."}
     netmask: {type: str, description: "The netmask in the result of V(ip)."}
@@ -77,34 +68,14 @@ npus:
       query that is not named here. Each table is a list of rows."}
     lines: {type: list, elements: str, returned: if other lines were printed, description: "The remaining lines in the
       output of a query that is not named here."}
-conf:
-  description: The content of C(hccn.conf), or null if it could not be read.
-  type: dict
-  returned: success
-  contains:
-    fields: {type: dict, sample: {address_0: 192.0.2.1, netmask_0: 255.255.255.0}, description: "All values, with the
-      keys of the file as keys."}
-    devices: {type: dict, sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}, description: "The values of each
-      NPU, by NPU number and name."}
-    duplicates: {type: list, elements: str, description: "The keys that are set twice to different values. These keys
-      are neither in RV(conf.fields) nor in RV(conf.devices)."}
+conf: {type: dict, returned: success, description: "The content of C(hccn.conf), or null if it could not be read: all
+  values by the keys of the file (C(fields)), the values of each NPU by its number and their names (C(devices)), and the
+  keys that are set twice to different values and are in neither of them (C(duplicates))."}
 conf_error: {type: str, returned: success, description: "The reason why C(hccn.conf) could not be read, or null."}
-host_network:
-  description: The IPv4 network of the host.
-  type: dict
-  returned: success
-  contains:
-    interfaces:
-      description: The interfaces.
-      type: list
-      elements: dict
-      contains:
-        name: {type: str, description: "The name of the interface."}
-        up: {type: bool, description: "Whether the interface is up and has a carrier."}
-        kind: {type: str, description: "The kind of interface, such as V(loopback), V(bond) or V(bridge), or null."}
-        ports: {type: list, elements: str, description: "The kinds of its ports, or null if they are unknown."}
-        addresses: {type: list, elements: dict, description: "IPv4 addresses, each with C(address) and C(prefix)."}
-    error: {type: str, description: "The reason why the interfaces could not be read, or null."}
+host_network: {type: dict, returned: success, description: "The IPv4 network of the host: its C(interfaces), and the
+  reason why they could not be read, or null (C(error)). Each interface has a C(name), C(up) (whether it is up and has a
+  carrier), a C(kind), such as V(loopback), V(bond) or V(bridge), or null, C(ports) (the kinds of its ports, or null if
+  they are unknown), and its IPv4 C(addresses), each with C(address) and C(prefix)."}
 processes: {type: list, elements: dict, returned: success, description: "The processes on the NPUs, each with C(npu),
   C(pid) and C(name), or null if C(npu-smi) does not show them."}
 image_present: {type: bool, returned: success, description: "Whether the node has O(image), or null if unknown."}

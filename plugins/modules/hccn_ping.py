@@ -8,28 +8,20 @@ DOCUMENTATION = r"""
 module: hccn_ping
 short_description: Send the pings of one node in a ping mesh of NPUs
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends all scheduled pings of the NPUs of a node with C(hccn_tool), which is searched for in C(PATH) and in
-    C(/usr/local/Ascend/driver/tools). The NPUs send their pings in parallel, with one
-    ping per NPU at a time.
+    C(/usr/local/Ascend/driver/tools). The NPUs send their pings in parallel, with one ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes]
 options:
   npus: {type: list, elements: int, required: true, description: "The numbers of the NPUs that send pings."}
-  partners:
-    description: The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
-      addresses. If an item is null, this node pauses for the time of the pings to one node.
-    type: list
-    elements: raw
-    required: true
-  shifts:
-    description: The shifts between the numbers of the sending and the receiving NPUs. For each shift, NPU I(i) pings
-      NPU I(i + shift) of the partner. The last NPU of the partner is followed by its first NPU.
-    type: list
-    elements: int
-    required: true
+  partners: {type: list, elements: raw, required: true, description: "The nodes to ping, in this order. Each item has
+    the keys C(host) and C(npus), which maps NPU numbers to addresses. If an item is null, this node pauses for the time
+    of the pings to one node."}
+  shifts: {type: list, elements: int, required: true, description: "The shifts between the numbers of the sending and
+    the receiving NPUs. For each shift, NPU I(i) pings NPU I(i + shift) of the partner. The last NPU of the partner is
+    followed by its first NPU."}
   round_s: {type: float, default: 0.5, description: "The seconds from the start of a round of pings to the next."}
   timeout_s: {type: float, default: 10, description: "The timeout in seconds of a ping or TCP connection."}
   limit_s: {type: float, default: 600, description: "The number of seconds after which no more pings are sent."}
@@ -48,24 +40,17 @@ seealso: [{module: ascend.vllm.hccn_info}, {module: ascend.vllm.hccl_mesh}]
 """
 
 EXAMPLES = r"""
-- name: Ping one NPU of another node from NPU 0
+- name: Ping one NPU of another node from NPU 0, and test whether the SSH port of that node can be reached
   ascend.vllm.hccn_ping:
     npus: [0]
     partners: [{host: node2, npus: {"0": 192.0.2.2}}]
     shifts: [0]
+    hosts: [{host: node2, address: 10.0.0.2, port: 22}]
   register: mesh
 
 - name: Fail if packets were lost
   ansible.builtin.assert:
     that: mesh.ping.matrix['0'].node2[0] == 0
-
-- name: Test only whether the SSH port of another host can be reached
-  ascend.vllm.hccn_ping:
-    npus: []
-    partners: []
-    shifts: []
-    hosts:
-      - {host: node2, address: 10.0.0.2, port: 22}
 """
 
 RETURN = r"""
@@ -76,21 +61,17 @@ ping:
   contains:
     matrix: {type: dict, sample: {"0": {node2: [0, 0, 33.33, null]}}, description: "The packet loss in percent by
       sending NPU, host and receiving NPU. A value is C(-1) if C(hccn_tool) failed, and null if no ping was sent."}
-    errors:
-      description: The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are
-        returned for each message.
-      type: dict
-      sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
+    errors: {type: dict, sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}, description: "The
+      pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are returned for each
+      message."}
     not_sent: {type: int, description: "The number of pings that were not sent because O(limit_s) had passed."}
     given_up: {type: int, description: "The number of pings that were skipped after consecutive pings without a reply."}
     retried: {type: int, description: "The number of pings that were repeated because packets were lost."}
     rounds: {type: int, description: "The number of rounds of pings."}
     duration_s: {type: float, description: "The duration of all pings in seconds."}
-reach:
-  description: The results of the test connections, with the names of the hosts as keys. Each has C(address), C(reached)
-    (whether the host accepted or refused the connection) and C(error) (the reason why not, or null).
-  type: dict
-  returned: success
+reach: {type: dict, returned: success, description: "The results of the test connections, with the names of the hosts as
+  keys. Each has C(address), C(reached) (whether the host accepted or refused the connection) and C(error) (the reason
+  why not, or null)."}
 """
 
 import os

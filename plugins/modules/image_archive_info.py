@@ -8,12 +8,11 @@ DOCUMENTATION = r"""
 module: image_archive_info
 short_description: List the images in a docker save archive
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,
     which can be compressed.
   - Run this module on the host that has the archive, so that a wrong archive is found before it is copied to the nodes.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes]
 options:
   path: {type: path, required: true, description: "The path of the archive."}
 """
@@ -33,17 +32,9 @@ EXAMPLES = r"""
 RETURN = r"""
 path: {type: str, sample: /srv/images/vllm-ascend.tar, returned: success, description: "The path of the archive."}
 size_bytes: {type: int, returned: success, description: "The size of the archive in bytes."}
-images:
-  description: The images in the archive. Docker loads all of them.
-  type: list
-  elements: dict
-  returned: success
-  contains:
-    id: {type: str, description: "The ID of the image."}
-    digests: {type: list, elements: str, description: "The digests in C(index.json), if there are any."}
-    tags: {type: list, elements: str, sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"], description: "The names of the
-      image. Docker gives all of them to the image when it loads the archive."}
-    architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
+images: {type: list, elements: dict, returned: success, description: "The images in the archive, all of which Docker
+  loads. Each has its C(id), its C(digests) in C(index.json), if there are any, its names (C(tags)), which Docker gives
+  to it when it loads the archive, and its processor C(architecture), as C(uname -m) prints it."}
 """
 
 import os

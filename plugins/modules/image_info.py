@@ -8,12 +8,11 @@ DOCUMENTATION = r"""
 module: image_info
 short_description: Return information about an image on a node, and about the disk space for it
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the Docker engine of the node for one image, and for the architecture and the data folder of the engine.
   - If the image has to be pulled, the Docker engine can also query the registry for the digest and the architectures of
     the image without pulling it.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   reference: {type: str, required: true, description: "The image that the containers use, as C(<repository>:<tag>)."}
   digest: {type: str, default: "", description: "The digest that pins the image. When empty, any is accepted."}

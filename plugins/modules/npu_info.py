@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: npu_info
 short_description: Return the state of the Ascend NPUs, their driver and their host
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns in one call the information that C(npu-smi) shows about every chip (table, error codes, ECC counters,
     board), the versions of the driver and the firmware, the device nodes, the state of Docker, the processes and
@@ -17,27 +16,27 @@ description:
     RV(tools).
   - The module does not fail if a part of this information cannot be read. Instead, this part is null or has an
     C(error).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   npu_smi: {type: path, description: "The path of C(npu-smi). By default, the tool is searched for in C(PATH),
     C(/usr/local/bin) and C(/usr/local/sbin)."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   timeout_s: {type: float, default: 5, description: "Timeout in seconds of each C(npu-smi) call and Docker request."}
-  workers: {type: int, default: 8, description: "The maximum number of calls of C(npu-smi) that run at the same time.
-    The calls mostly wait for the device and use little processor time."}
   paths: {type: list, elements: path, default: [], description: "The paths to describe in RV(paths), such as mounts."}
   disk_paths: {type: list, elements: path, default: [], description: "The paths whose free space is returned. They do
     not have to exist. The folder of Docker's images is always included."}
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
   kernel_log_minutes: {type: int, default: 60, description: "The maximum age in minutes of the kernel log records."}
-notes:
-  - Docker, the kernel log and the processes of other users can only be read with root privileges.
+notes: ["Docker, the kernel log and the processes of other users can only be read with root privileges."]
 seealso: [{module: ascend.vllm.hccn_info}]
 """
 
 EXAMPLES = r"""
-- name: Query the NPUs of the node
+- name: Query the NPUs, the disk of the weights and the sources of two mounts
   ascend.vllm.npu_info:
+    disk_paths: [/data]
+    paths: [/usr/local/dcmi, /etc/ascend_install.info]
+    image: quay.io/ascend/vllm-ascend:v0.11.0rc1
   register: npu
 
 - name: Fail if a chip is not healthy
@@ -45,12 +44,6 @@ EXAMPLES = r"""
     that:
       - npu.npu_smi.error is none
       - npu.npu_smi.chips | rejectattr('health', 'equalto', 'OK') | length == 0
-
-- name: Query the NPUs, the disk of the weights and the sources of two mounts
-  ascend.vllm.npu_info:
-    disk_paths: [/data]
-    paths: [/usr/local/dcmi, /etc/ascend_install.info]
-    image: quay.io/ascend/vllm-ascend:v0.11.0rc1
 """
 
 RETURN = r"""
@@ -60,12 +53,8 @@ npu_smi:
   type: dict
   contains:
     path: {type: str, description: "The path of the tool, or null if it was not found."}
-    error:
-      description: The error if C(npu-smi) did not show its table, or null.
-      type: dict
-      contains:
-        message: {type: str, description: "The error message."}
-        code: {type: int, description: "The return code of the driver library, or null."}
+    error: {type: dict, description: "If C(npu-smi) did not show its table, the C(message) of the error and the C(code)
+      that the driver library returned (or null); otherwise null."}
     tool_version: {type: str, description: "The version of C(npu-smi), or null."}
     driver_version: {type: str, sample: 25.3.rc1, description: "The version of the loaded driver, or null."}
     complete: {type: bool, description: "Whether all rows of the device table were printed."}
@@ -96,89 +85,34 @@ npu_smi:
           or null if they could not be read."}
         board: {type: dict, sample: {Software Version: 25.3.rc1}, description: "The information about the board as
           printed, or null if it could not be read."}
-    processes:
-      description: The processes on the NPUs.
-      type: list
-      elements: dict
-      contains:
-        npu: {type: int, description: "The number of the NPU."}
-        chip: {type: int, description: "The number of the chip on the NPU, or null."}
-        pid: {type: int, description: "The process id."}
-        name: {type: str, description: "The name of the process, truncated to 15 characters."}
-        memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null."}
-        pid_in_container: {type: int, description: "The process id in its container, or null."}
-tools:
-  description: The calls of C(npu-smi).
-  returned: success
-  type: list
-  elements: dict
-  contains:
-    command: {type: str, sample: /usr/local/bin/npu-smi info, description: "The command line."}
-    rc: {type: int, description: "The exit code, or null if the call was not started or timed out."}
-    duration_s: {type: float, description: "The duration in seconds."}
-    timed_out: {type: bool, description: "Whether the call timed out."}
-    error: {type: str, description: "The reason why the call was not started or had no result, or null."}
-files:
-  description: The version files and installation files of the driver and the firmware, with their paths as keys.
-  returned: success
-  type: dict
-  contains:
-    kind: {type: str, returned: if the file could be read, description: "The kind of file, which is V(driver_version),
-      V(firmware_version), V(install_info) or V(other)."}
-    fields: {type: dict, sample: {Version: 25.3.rc1}, returned: if the file could be read, description: "The values as
-      they are written in the file."}
-    error: {type: str, returned: if the file could not be read, description: "The reason why it could not be read."}
+    processes: {type: list, elements: dict, description: "The processes on the NPUs, each with the numbers of its C(npu)
+      and its C(chip), its C(pid), its C(name), which is truncated to 15 characters, the HBM that it uses in MB
+      (C(memory_mb)), and its process id in its container (C(pid_in_container)). All but C(npu), C(pid) and C(name) can
+      be null."}
+tools: {type: list, elements: dict, returned: success, description: "The calls of C(npu-smi), each with its C(command),
+  its exit code C(rc) (null if it was not started or timed out), its duration in seconds (C(duration_s)), C(timed_out),
+  and the C(error), which is the reason why it was not started or had no result, or null."}
+files: {type: dict, returned: success, description: "The version files and installation files of the driver and the
+  firmware, with their paths as keys. Each has its C(kind) (V(driver_version), V(firmware_version), V(install_info) or
+  V(other)) and its C(fields), the values as they are written in the file, or an C(error) if it could not be read."}
 device_nodes: {type: list, elements: dict, returned: success, description: "The device nodes C(/dev/davinci*),
   C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the keys of RV(paths)."}
-pci:
-  description: The Huawei accelerators on the PCI bus.
-  returned: success
-  type: list
-  elements: dict
-  contains:
-    address: {type: str, sample: 0000:c1:00.0, description: "The PCI address."}
-    device: {type: str, sample: "0xd802", description: "The PCI device id."}
-    virtual: {type: bool, description: "Whether the device is a virtual function of an NPU."}
-    ports: {type: list, elements: str, description: "The PCI addresses of the ports between device and processor."}
-holders:
-  description: The processes and containers that use an NPU.
-  returned: success
-  type: list
-  elements: dict
-  contains:
-    device: {type: int, description: "The N of C(/dev/davinciN), or null if the table of C(npu-smi) lacks the chip."}
-    pid: {type: int, description: "The process id, or null if no process was found."}
-    process: {type: str, description: "The name of the process, or null if no process was found."}
-    memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if it is unknown."}
-    container: {type: dict, description: "C(id), C(name), C(image_name) and C(labels) of its container, or null. Other
-      labels than those of this collection are omitted, because they can contain secrets."}
-docker_engine:
-  description: The state of Docker. If Docker did not respond, it has only C(error). Otherwise, it has all other keys.
-  returned: success
-  type: dict
-  contains:
-    error: {type: str, returned: if Docker did not respond, description: "The reason why Docker did not respond."}
-    version: {type: str, description: "The version of the Docker engine."}
-    architecture: {type: str, description: "The processor architecture, as C(uname -m) prints it."}
-    image_root: {type: str, sample: /var/lib/containerd, description: "The folder in which images are stored. If Docker
-      uses the containerd image store, this is the folder of containerd."}
-    security_options: {type: list, elements: str, sample: [seccomp], description: "The security options of the engine."}
-    image: {type: dict, description: "The image, as in RV(ascend.vllm.image_info#module:image), or null without it."}
-    containers: {type: list, elements: dict, description: "The running containers."}
-system:
-  description: Properties of the host.
-  returned: success
-  type: dict
-  contains:
-    architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
-    kernel: {type: str, description: "The release of the kernel."}
-    os: {type: dict, sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}, description: "The
-      C(id), C(version) and C(name) of the operating system. An unknown value is null."}
-    memory_bytes: {type: int, description: "The memory in bytes."}
-    memory_available_bytes: {type: int, description: "The available memory in bytes."}
-    shm: {type: dict, description: "The space in C(/dev/shm), with the keys of RV(disks)."}
-    selinux: {type: str, description: "The mode of SELinux, V(enforcing) or V(permissive), or null if it is disabled."}
-    uptime_s: {type: float, description: "The uptime in seconds."}
+pci: {type: list, elements: dict, returned: success, description: "The Huawei accelerators on the PCI bus, each with its
+  PCI C(address), its C(device) id, C(virtual) (whether it is a virtual function of an NPU), and C(ports) (the PCI
+  addresses of the ports between the accelerator and the processor)."}
+holders: {type: list, elements: dict, returned: success, description: "The processes and containers that use an NPU.
+  Each has C(device) (the N of C(/dev/davinciN), null if the table of C(npu-smi) lacks the chip), C(pid) and C(process)
+  (its name), which are null if no process was found, C(memory_mb) (the HBM that it uses in MB, null if unknown), and
+  C(container) with its C(id), C(name), C(image_name) and C(labels), or null. Other labels than those of this collection
+  are omitted, because they can contain secrets."}
+docker_engine: {type: dict, returned: success, description: "The state of Docker. If Docker did not respond, it has only
+  C(error), the reason. Otherwise, it has C(version), C(architecture) (as C(uname -m) prints it), C(image_root) (the
+  folder in which images are stored, which is that of containerd if Docker uses its image store), C(security_options),
+  C(image) (as in RV(ascend.vllm.image_info#module:image), or null without it), and the running C(containers)."}
+system: {type: dict, returned: success, description: "Properties of the host: its C(architecture) (as C(uname -m) prints
+  it), the release of the C(kernel), C(id), C(version) and C(name) of the C(os) (null if unknown), C(memory_bytes),
+  C(memory_available_bytes), the space in C(/dev/shm) with the keys of RV(disks) (C(shm)), the mode of C(selinux)
+  (V(enforcing) or V(permissive), or null if it is disabled), and the uptime in seconds (C(uptime_s))."}
 disks: {type: list, elements: dict, returned: success, description: "The space at O(disk_paths) and in the folder of
   Docker's images, each with C(path), C(existing) (the path, or the nearest directory above it that exists),
   C(total_bytes) and C(free_bytes), which is the space that is free for unprivileged users."}
@@ -193,18 +127,10 @@ paths:
 python: {type: dict, returned: success, description: "The C(executable) and C(version) of the Python that runs modules
   on the node, the version of C(requests) (null if the imports of community.docker fail), and the C(error)
   of these imports, or null."}
-kernel_log:
-  description: The NPU errors in the kernel log.
-  returned: success
-  type: dict
-  contains:
-    lines:
-      description: The newest 50 errors, with the oldest of them first. Each has its age in C(seconds_ago), its C(text),
-        and its C(kind), which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
-      type: list
-      elements: dict
-    corrected: {type: int, description: "The number of errors that PCIe links of NPUs corrected."}
-    error: {type: str, description: "The reason why the kernel log could not be read, or null."}
+kernel_log: {type: dict, returned: success, description: "The NPU errors in the kernel log. C(lines) are the newest 50
+  errors, with the oldest of them first, each with its age in C(seconds_ago), its C(text), and its C(kind), which is
+  V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver). C(corrected) is the number of errors that PCIe
+  links of NPUs corrected, and C(error) is the reason why the kernel log could not be read, or null."}
 clock: {type: dict, returned: success, description: "The start (C(started_at)) and end (C(finished_at)) of the module
   according to the clock of the node, in seconds since the epoch."}
 """
@@ -226,7 +152,6 @@ ARGUMENTS = {
     "npu_smi": {"type": "path"},
     "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
     "timeout_s": {"type": "float", "default": 5},
-    "workers": {"type": "int", "default": 8},
     "paths": {"type": "list", "elements": "path", "default": []},
     "disk_paths": {"type": "list", "elements": "path", "default": []},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
@@ -238,7 +163,7 @@ ARGUMENTS = {
 def observe(params: dict[str, Any], tool: str | None, started: float) -> observation.NpuObservation:
     """Observe this host. The path of npu-smi is None if it was not found; ``started`` is in seconds since the epoch."""
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
-        return tools.run_all(commands, params["timeout_s"], params["workers"])
+        return tools.run_all(commands, params["timeout_s"])
 
     with ThreadPoolExecutor(max_workers=3) as pool:
         python = pool.submit(facts.python)

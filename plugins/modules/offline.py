@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: offline
 short_description: Download files that hosts need at a site without internet access
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Downloads files that hosts need at a site without internet access to a folder of a machine with internet access.
     These are the files of one part, such as a model or an image. The content of each file is verified. An interrupted
@@ -20,7 +19,7 @@ options:
   part: {type: dict, required: true, description: "The part to download, an item of
     RV(ascend.vllm.plan#module:parts)."}
   token: {type: str, default: "", description: "The token for the hub."}
-attributes: {check_mode: {support: none}, diff_mode: {support: none}}
+attributes: {check_mode: {support: none}}
 seealso: [{module: ascend.vllm.plan}]
 """
 

@@ -1,15 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/plan.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan
 short_description: Resolve the deployment on the node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
     C(serving). The plan contains the image, the devices, the mounts, the environment, the command of C(vllm serve), the
@@ -19,7 +17,7 @@ description:
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
   - The playbooks begin with other phases, which report the errors of all nodes together.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   phase:
     description:
@@ -35,13 +33,11 @@ options:
   hosts: {type: list, elements: str, default: [], description: "The hosts of the phases that do not run on each host."}
   commands: {type: dict, default: {}, description: "For O(phase=offline), the commands that collect each kind of part."}
   site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder, and C(ids) of images."}
-  stages:
-    description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
-    type: list
-    elements: str
-    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
+  stages: {type: list, elements: str, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
+    benchmark], description: "The stages whose inputs are checked. By default, these are the stages that the tags of the
+    run select."}
 attributes:
-  check_mode: {support: full, details: ["The node is not changed."]}
+  check_mode: {details: ["The node is not changed."]}
 seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.offline}]
 """
 

@@ -1,20 +1,18 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/report.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
 short_description: Write the report on the results of all stages
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes the report to C(<report_path>) as
     C(report.html), C(report.md), C(report.json), C(junit.xml) and in other forms.
   - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   phase:
     description:
@@ -37,7 +35,7 @@ options:
     O(phase=verify), the file for the verdict."}
   size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of each node's files in the archive."}
 attributes:
-  check_mode: {support: full, details: ["No report is printed, and no file is written or removed."]}
+  check_mode: {details: ["No report is printed, and no file is written or removed."]}
 """
 
 EXAMPLES = r"""
@@ -48,11 +46,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-msg:
-  description: The verdict in one sentence, or the first fault on any node. Tables are printed as well.
-  type: str
-  returned: when O(phase=end) or O(phase=diagnostics)
-  sample: 8 of 8 stages passed on all 2 hosts
+msg: {type: str, sample: 8 of 8 stages passed on all 2 hosts, returned: when O(phase=end) or O(phase=diagnostics),
+  description: "The verdict in one sentence, or the first fault on any node. Tables are printed as well."}
 path: {type: str, returned: when O(phase=end) or O(phase=diagnostics), description: "The path of C(report.md), or of the
   archive with O(phase=diagnostics)."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all results."}

@@ -8,29 +8,13 @@ DOCUMENTATION = r"""
 module: serving_info
 short_description: Return the state of the planned service on a node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes the container, the API and the log of every instance, and all containers of this collection on the node.
   - With O(wait_s), the module repeats the observation until every instance has either completed a request or failed.
   - The module changes nothing. It does not fail if a container has exited or a server does not respond.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._ca
-  - ascend.vllm._docker
-  - ascend.vllm._serving_state
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca,
+  ascend.vllm._options.docker, ascend.vllm._options.serving]
 options:
-  instances:
-    description: The instances of the plan.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {type: str, required: true, description: "The name of the container."}
-      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
-      bind: {type: str, required: true, description: "The address that the API listens on."}
-      restarts: {type: int, description: "The number of restarts of the container at the previous observation. If the
-        number increases during the start, the instance has crashed."}
   load: {type: bool, default: false, description: "Whether to return the load of servers and the digests of images."}
   wait_s: {type: float, default: 0, description: "The maximum number of seconds to wait until every instance is ready or
     has failed. With V(0), the instances are observed once."}
@@ -45,8 +29,7 @@ seealso: [{module: ascend.vllm.serving_prerequisites_info}]
 EXAMPLES = r"""
 - name: Check whether the service responds
   ascend.vllm.serving_info:
-    instances:
-      - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
+    instances: [{name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}]
     image: quay.io/ascend/vllm-ascend:v0.11.0rc1
     served_name: qwen25_vl
 """
@@ -68,14 +51,11 @@ containers:
   elements: dict
   returned: always
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
-instances:
-  description: For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason),
-    C(container) (as in RV(containers), or null), C(health), C(models), C(completion), C(progress) and
-    C(kv_cache_tokens), the tokens in the KV cache of a ready instance, or null if its log does not contain them. A
-    failed instance also has C(causes), which were found in its log, and C(log), which contains the last lines of it.
-  type: list
-  elements: dict
-  returned: always
+instances: {type: list, elements: dict, returned: always, description: "For each instance, its C(name), C(state)
+  (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container) (as in RV(containers), or null), C(health),
+  C(models), C(completion), C(progress) and C(kv_cache_tokens), the tokens in the KV cache of a ready instance, or null
+  if its log does not contain them. A failed instance also has C(causes), which were found in its log, and C(log), which
+  contains the last lines of it."}
 settled: {type: bool, returned: always, description: "Whether no instance is still starting."}
 """
 
@@ -89,8 +69,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_s
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         **serving_state.OPTIONS,
-        "instances": {"type": "list", "elements": "dict", "required": True, "options": {
-            **serving_state.INSTANCE_OPTIONS, "restarts": {"type": "int"}}},
         "load": {"type": "bool", "default": False},
         "wait_s": {"type": "float", "default": 0},
         "interval_s": {"type": "float", "default": 5},

@@ -8,27 +8,13 @@ DOCUMENTATION = r"""
 module: serving_prerequisites_info
 short_description: Return the state of the planned service and of its prerequisites on a node
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of everything that the planned containers require, which is the model, the mount sources, the
     device nodes, the ports, the NPUs and the addresses. Also returns what M(ascend.vllm.serving_info) returns.
   - The module does not change anything.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._ca
-  - ascend.vllm._docker
-  - ascend.vllm._serving_state
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.ca,
+  ascend.vllm._options.docker, ascend.vllm._options.serving]
 options:
-  instances:
-    description: The instances of the plan.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {type: str, required: true, description: "The name of the container."}
-      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
-      bind: {type: str, required: true, description: "The address that the API listens on."}
   mounts: {type: list, elements: dict, default: [], description: "The mounts whose sources are checked, each with
     C(source) and C(type) (V(file) or V(directory))."}
   devices: {type: list, elements: path, default: [], description: "The required device nodes. For each C(/dev/davinciN)
@@ -45,13 +31,11 @@ seealso: [{module: ascend.vllm.serving_info}]
 EXAMPLES = r"""
 - name: Check whether the service can be started
   ascend.vllm.serving_prerequisites_info:
-    instances:
-      - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
+    instances: [{name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}]
     image: quay.io/ascend/vllm-ascend:v0.11.0rc1
     served_name: qwen25_vl
     weights: /data/Qwen2.5-VL-32B-Instruct-w8a8
-    mounts:
-      - {source: /usr/local/dcmi, type: directory}
+    mounts: [{source: /usr/local/dcmi, type: directory}]
     devices: [/dev/davinci0, /dev/davinci1, /dev/davinci_manager]
     ports: [8888]
 """
@@ -67,11 +51,9 @@ instances: {type: list, elements: dict, returned: always, description: "The stat
 settled: {type: bool, returned: always, description: "Whether all instances have started or have failed to start."}
 architecture: {type: str, returned: always, description: "The architecture of the node, as C(uname -m) prints it."}
 image_architecture: {type: str, returned: always, description: "The architecture of the image, or null without it."}
-weights:
-  description: Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it
-    contains C(config.json) (C(config)), and the number of its shards (C(shards)).
-  type: dict
-  returned: always
+weights: {type: dict, returned: always, description: "Null if O(weights) is not set. Otherwise, whether the folder of
+  the model exists (C(folder)), whether it contains C(config.json) (C(config)), and the number of its shards
+  (C(shards))."}
 wrong_sources: {type: list, elements: dict, returned: always, description: "The mounts whose source is missing or is not
   of the type C(type), each with C(source), C(expected) and C(found)."}
 missing_devices: {type: list, elements: str, returned: always, description: "The missing device nodes of O(devices)."}
@@ -85,14 +67,10 @@ port_holders:
       pid: 4711
       process: nginx
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
-device_holders:
-  description: The processes and containers that use the NPUs among O(devices), each with C(device) (the N of
-    C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the
-    device node of an NPU is included even if none of its processes uses the NPU. For a container of this collection,
-    the other NPUs that it uses are included, too.
-  type: list
-  elements: dict
-  returned: always
+device_holders: {type: list, elements: dict, returned: always, description: "The processes and containers that use the
+  NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and
+  C(container) (or null). A running container that has the device node of an NPU is included even if none of its
+  processes uses the NPU. For a container of this collection, the other NPUs that it uses are included, too."}
 outgoing_ports: {type: dict, returned: always, description: "The ports that the kernel uses for outgoing connections,
   which are the ports from C(first) to C(last) without the ports in C(reserved)."}
 addresses: {type: list, elements: dict, returned: always, description: "With O(addresses), the IPv4 addresses of the

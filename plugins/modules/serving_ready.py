@@ -1,15 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/serving_ready.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_ready
 short_description: Wait until the planned service of a node is ready or has failed
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
     failed, or until C(serving_ready_timeout_s) has passed.
@@ -18,11 +16,9 @@ description:
     node.
   - Prints the progress of the start, which is read from the log of the server.
   - The action does not fail the host. M(ascend.vllm.stage) fails the host after it has recorded the result.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.plan]
 attributes:
-  check_mode:
-    support: full
-    details: ["The service is observed once. The action does not wait and does not stop anything."]
+  check_mode: {details: ["The service is observed once. The action does not wait and does not stop anything."]}
 seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.stage}]
 """
 

@@ -1,21 +1,18 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/weights_chain.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_chain
 short_description: Determine from which nodes a node copies the model
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
     the model.
   - The receivers form a chain behind each node that has the model.
-  - Runs only on the controller.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   held: {type: dict, required: true, description: "The return values of M(ascend.vllm.weights_staging) with
     C(state=held), with the names of the nodes as keys. Nodes on which the module failed are omitted."}

@@ -1,22 +1,20 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins/action/weights_progress.py, which does the work on the controller."""
-
+# The action plugin of the same name does the work on the controller.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_progress
 short_description: Wait for a container that stages a model on a node, and show its progress
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Polls a container until the container exits or its task is done. If the output is a terminal and C(CI) is not set,
     the action prints the size, the rate and the remaining time for each host.
   - Fails if the exit code of the container is not 0. The error message contains the last line that the container
     printed.
   - Tolerates a lost connection to the node for up to a minute.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
@@ -26,9 +24,7 @@ options:
   interval_s: {type: int, default: 10, description: "The seconds between lines of progress. V(0) prints none."}
   timeout_s: {type: int, default: 86400, description: "The seconds within which the container has to finish."}
 attributes:
-  check_mode:
-    support: none
-    details: ["In check mode, no container is started, so the action has nothing to wait for."]
+  check_mode: {support: none, details: ["In check mode, no container is started, so there is nothing to wait for."]}
 """
 
 EXAMPLES = r"""

@@ -8,7 +8,6 @@ DOCUMENTATION = r"""
 module: weights_staging
 short_description: Stage a model in its folder atomically
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stages a model in two steps. Between the steps, the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
@@ -20,7 +19,7 @@ description:
   - Other users may be able to write to the parent folder of the model. Therefore, symbolic links are only followed if
     root created them in the path of the model, or if they are links between the files of the model.
   - A file that this module did not write is not replaced, unless it is restored to its content in the manifest.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._model_files]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.files]
 options:
   state:
     description:
@@ -46,26 +45,19 @@ options:
   endpoint: {type: str, default: "", description: "The URL of a mirror of the hub. With O(source=http), the URL of the
     folder of the model. When empty, the hub itself is used."}
   token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
-  environment:
-    description: The environment variables for the requests to the source and for the client of the source, such as a
-      proxy, as a JSON text. The whole text is secret, because the URL of a proxy can contain a password. The keyword
-      C(environment) of a task is not used, because it would make the values part of a command line on the node.
-    type: str
-    default: ""
+  environment: {type: str, default: "", description: "The environment variables for the requests to the source and for
+    the client of the source, such as a proxy, as a JSON text. The whole text is secret, because the URL of a proxy can
+    contain a password. The keyword C(environment) of a task is not used, because it would make the values part of a
+    command line on the node."}
   expected_bytes: {type: int, default: 0, description: "The size in bytes, if the source does not report it."}
-  manifest:
-    description: The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
-      O(state=recorded). If this option is set with O(state=prepared), this node gets the model from the other node, and
-      the source is not queried.
-    type: dict
+  manifest: {type: dict, description: "The manifest of another node, which M(ascend.vllm.weights_staging) returned on
+    that node. Required with O(state=recorded). If this option is set with O(state=prepared), this node gets the model
+    from the other node, and the source is not queried."}
   free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
   lock_wait_s: {type: int, default: 0, description: "The maximum number of seconds to wait for another run that is
     staging the same model. With V(0), the module does not wait and fails."}
 attributes:
-  check_mode:
-    support: full
-    details: With O(state=prepared), RV(download) contains the files that would be downloaded.
-  diff_mode: {support: none}
+  check_mode: {details: ["With O(state=prepared), RV(download) contains the files that would be downloaded."]}
 seealso: [{module: ascend.vllm.weights_info}]
 """
 
@@ -90,43 +82,29 @@ EXAMPLES = r"""
 RETURN = r"""
 download: {type: list, elements: str, returned: with O(state=prepared), description: "The files to download."}
 bytes: {type: int, returned: with O(state=prepared), description: "The size of the files in RV(download) in bytes."}
-folder:
-  description: The work folder of the model. The container of the client mounts it under the same path.
-  type: str
-  returned: with O(state=prepared) and O(state=held)
-  sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct
-state:
-  description: The state folder of the model. The container of the client mounts it read-only under the same path.
-  type: str
-  returned: with O(state=prepared) and O(state=held)
-  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a
-transfer:
-  description: The folder in the state folder that the container of the client may write to.
-  type: str
-  returned: with O(state=prepared)
-  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer
-identity:
-  description: The device and the inode of the folder with the download, or with O(state=held), of the folder of the
-    model. It is null if the folder does not exist. The client refuses to run if its container mounts a folder with
-    another identity. This would be the case if another user had replaced the folder with a link.
-  type: str
-  returned: with O(state=prepared) and O(state=held)
-  sample: "2049:131073"
+folder: {type: str, sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct, returned: with O(state=prepared) and
+  O(state=held), description: "The work folder of the model. The container of the client mounts it under the same
+  path."}
+state: {type: str, sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a, returned: with O(state=prepared) and
+  O(state=held), description: "The state folder of the model. The container of the client mounts it read-only under the
+  same path."}
+transfer: {type: str, sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer, returned: with O(state=prepared),
+  description: "The folder in the state folder that the container of the client may write to."}
+identity: {type: str, sample: "2049:131073", returned: with O(state=prepared) and O(state=held), description: "The
+  device and the inode of the folder with the download, or with O(state=held), of the folder of the model. It is null if
+  the folder does not exist. The client refuses to run if its container mounts a folder with another identity. This
+  would be the case if another user had replaced the folder with a link."}
 command: {type: list, elements: str, returned: with O(state=prepared), description: "The arguments of the client, or
   null if the client has nothing to download."}
-environment:
-  description: The environment of the client, without secrets, or null if the client has nothing to download.
-  type: dict
-  returned: with O(state=prepared)
-  sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
+environment: {type: dict, sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}, returned: with
+  O(state=prepared), description: "The environment of the client, without secrets, or null if the client has nothing to
+  download."}
 pending: {type: bool, returned: with O(state=prepared), description: "Whether anything must be downloaded or recorded."}
 hashed_bytes: {type: int, returned: with O(state=prepared), description: "The number of bytes that were read and hashed.
   The digests of other files come from the cache."}
-manifest:
-  description: The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in
-    check mode, or if the node does not have the whole model.
-  type: dict
-  returned: with O(state=published) and O(state=held)
+manifest: {type: dict, returned: with O(state=published) and O(state=held), description: "The manifest of the model, as
+  described in RV(ascend.vllm.weights_info#module:manifest). It is null in check mode, or if the node does not have the
+  whole model."}
 mark: {type: str, returned: with O(state=marked), description: "The marker file, or null if none was created."}
 holds: {type: bool, returned: with O(state=held), description: "Whether the node has the whole model."}
 files: {type: int, returned: with O(state=held), description: "The number of files in the folder of the model."}

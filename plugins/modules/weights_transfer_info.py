@@ -8,11 +8,10 @@ DOCUMENTATION = r"""
 module: weights_transfer_info
 short_description: Return the progress of a container that downloads or quantizes a model
 version_added: 0.9.0
-author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Inspects a container and the folder that the container writes to.
   - P(ascend.vllm.weights_progress#module) calls this module repeatedly until the container has exited.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
+extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder that the container writes to."}

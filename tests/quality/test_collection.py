@@ -88,7 +88,7 @@ def test_recorded_version_matches_the_artifact():
 def test_action_group_has_the_modules_with_its_option():
     modules = {path.stem: path.read_text("utf-8") for path in (ROOT / "plugins/modules").glob("*.py")}
     assert load("meta/runtime.yml")["action_groups"] == {
-        "docker": sorted(name for name, text in modules.items() if "ascend.vllm._docker" in text)}
+        "docker": sorted(name for name, text in modules.items() if "ascend.vllm._options.docker" in text)}
 
 
 def test_environment_has_the_packages_that_the_controller_imports():

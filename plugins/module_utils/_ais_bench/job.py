@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 import shutil
 import signal
 import tempfile
@@ -23,6 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets imp
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import MAX_FILE_BYTES, read_end, read_file
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         exit_code: int | None
         rows: list[tables.Row]
         answers: dict[str, RequestCount]
-        #: ``{task: outcomes}``, with ``1`` for each right answer and ``0`` for each other one, by question.
+        #: ``{task: outcomes}``, with ``1`` for each right answer and ``0`` for every other answer, by question.
         outcomes: dict[str, str]
         performance: Performance
         log: list[str]
@@ -79,7 +79,6 @@ LOG_BYTES = 1 << 20
 LINE_CHARS = 1000
 # The results of a dataset contain its prompts. Larger ones are not read, so that there are no outcomes.
 RESULT_BYTES = 256 << 20
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 # The number of minutes after which a job that is no longer polled is removed, because it contains the API key.
 UNWATCHED_MIN = 15
 _RUN = '''echo $$ > pid
@@ -147,7 +146,8 @@ def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
         time.sleep(POLL_S)
     if _is_running(job):
         return {"running": True, "progress": _progress(job)}
-    rows, outcomes = _read_summary(job), _read_outcomes(job)
+    rows = tables.accuracy(_newest(os.path.join(job, "out", "*", "summary", "summary_*.csv")) or "")
+    outcomes = _read_outcomes(job)
     for row in rows:
         if os.path.exists(_questions(job, row["dataset"])) and outcomes.get(row["dataset"]):
             found = outcomes[row["dataset"]]
@@ -194,12 +194,7 @@ def _is_running(job: str) -> bool:
     if os.path.exists(os.path.join(job, "exit")) or not os.path.isdir(job):
         return False
     pid = read_number(os.path.join(job, "pid"))
-    if pid is None:
-        return True  # just started
-    try:
-        return read_file("/proc/%d/stat" % pid).rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return pid is None or lease.started(pid) is not None  # without a number, it was just started
 
 
 def _progress(job: str) -> dict[str, TaskProgress]:
@@ -217,11 +212,6 @@ def _progress(job: str) -> dict[str, TaskProgress]:
     return found
 
 
-def _read_summary(job: str) -> list[tables.Row]:
-    text = _newest(os.path.join(job, "out", "*", "summary", "summary_*.csv"))
-    return tables.accuracy(text or "")
-
-
 def _read_performance(job: str) -> Performance:
     """Return the tables of the only dataset of a performance run."""
     load = os.path.join(job, "out", "*", "performances", "model", "load.")
@@ -231,9 +221,7 @@ def _read_performance(job: str) -> Performance:
 def _newest(pattern: str) -> str | None:
     """Return the content of the newest file that matches a pattern, or None. The names sort by time."""
     paths = sorted(glob.glob(pattern))
-    if not paths:
-        return None
-    return read_file(paths[-1])
+    return read_file(paths[-1]) if paths else None
 
 
 def _count_requests(job: str) -> dict[str, RequestCount]:
@@ -308,7 +296,7 @@ def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
     lines: list[str] = []
     for path in paths:
         try:
-            text = redact(_CONTROL.sub("", read_end(path, LOG_BYTES).replace("\r", "\n")), [api_key])
+            text = redact(plain(read_end(path, LOG_BYTES)), [api_key])
         except OSError:
             continue
         lines += [line[:LINE_CHARS] for line in text.splitlines() if line.strip()][-LOG_LINES:]

@@ -114,9 +114,10 @@ def _images(row: dict[str, Any], folder: str) -> list[str]:
 
 
 def outcomes(path: str, answers: dict[int, str]) -> str:
-    """Return ``1`` for each question with a right answer and ``0`` for each other one.
+    """Return ``1`` for each question with a right answer and ``0`` for every other question.
 
-    :param path: a file that `convert` has written. :param answers: ``{index of the question: answer}``.
+    :param path: a file that `convert` has written.
+    :param answers: ``{index of the question: answer}``.
     """
     with open(path, encoding="utf-8") as stream:
         expected = [json.loads(json.loads(line)[EXPECTED]) for line in stream]

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
         message: str
         code: int | None
 
-    class LinkEvent(TypedDict):
-        """An entry in the history of a link. ``status`` is ``LINK UP`` or ``LINK DOWN``."""
-
-        time: str
-        status: str
-
     class HccnAnswer(TypedDict, total=False):
         """The result of a query. The keys of each query are documented in `parse`.
 
@@ -53,7 +47,8 @@ if TYPE_CHECKING:
         up_count: int | None
         down_count: int | None
         current_time: str | None
-        events: list[LinkEvent]
+        #: The history of a link, each with ``time`` and ``status``, which is ``LINK UP`` or ``LINK DOWN``.
+        events: list[dict[str, str]]
         mode: str
         present: bool | None
         fields: dict[str, str]

@@ -10,7 +10,6 @@ not by the priority of the record. Function names, such as fault_notifier and ho
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
@@ -86,10 +85,8 @@ def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
                 record = os.read(descriptor, 8192)
             except BlockingIOError:
                 break
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # The record was overwritten. The next call returns the next record.
-                    continue
-                raise
+            except BrokenPipeError:  # The record was overwritten. The next call returns the next record.
+                continue
             if not record:
                 break
             records.append(record.decode("utf-8", "replace"))

@@ -39,12 +39,6 @@ if TYPE_CHECKING:
         path: str | None
         chips: list[Chip]
 
-    class Clock(TypedDict):
-        """The start and the end of the module according to the clock of the node, in seconds since the epoch."""
-
-        started_at: float
-        finished_at: float
-
     class NpuObservation(TypedDict):
         """The return values of ``ascend.vllm.npu_info``."""
 
@@ -60,7 +54,8 @@ if TYPE_CHECKING:
         paths: list[dict[str, Any]]
         python: dict[str, Any]
         kernel_log: KernelLog
-        clock: Clock
+        #: ``started_at`` and ``finished_at``: when the module ran, in seconds since the epoch on the clock of the node.
+        clock: dict[str, float]
 
 # The tools that this observation runs. They open the devices, so their processes are not reported as holders.
 OWN_TOOLS = ("npu-smi", "hccn_tool")

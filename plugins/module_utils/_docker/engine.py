@@ -44,6 +44,10 @@ class DockerError(Exception):
     """The Docker engine did not respond, returned an error, or used an unknown format. The message is one sentence."""
 
 
+class _NotFound(DockerError):
+    """The resource does not exist."""
+
+
 class Deadline:
     """A deadline for everything that a socket receives. The timeout of a plain socket restarts with every byte."""
 
@@ -93,19 +97,14 @@ class DockerEngine:
 
     def get(self, resource: str, headers: Mapping[str, str] | None = None) -> Any:
         """Return the decoded JSON of a resource, or None if the resource does not exist (404)."""
-        with self._request("GET", resource, headers) as response:
-            body = _read(response)
-            if response.status == 404:
-                return None
-            self._expect(response, resource, body)
-            return self._json(resource, body)
+        with contextlib.suppress(_NotFound), self._request("GET", resource, headers) as response:
+            return self._json(resource, _read(response))
+        return None
 
     def get_lines(self, resource: str) -> list[Any]:
         """Return the JSON of each line of a resource, such as the events in a past period."""
         with self._request("GET", resource) as response:
-            body = _read(response)
-            self._expect(response, resource, body)
-            return [self._json(resource, line) for line in body.splitlines() if line.strip()]
+            return [self._json(resource, line) for line in _read(response).splitlines() if line.strip()]
 
     def post(self, resource: str, extra_s: float = 0, body: Mapping[str, Any] | None = None) -> None:
         """Request a change, such as ``/containers/x/start``. The response 304 (nothing to change) is a success.
@@ -113,14 +112,13 @@ class DockerEngine:
         :param extra_s: the number of seconds that the change can take, in addition to the timeout of a response.
         """
         with self._request("POST", resource, None, extra_s, body) as response:
-            self._expect(response, resource, _read(response))
+            _read(response)
 
     def remove(self, container: str, extra_s: float = 0) -> None:
         """Remove a container, even a running one. It does not have to exist. For ``extra_s``, see `post`."""
         resource = "/containers/%s?force=1" % quote(container, safe="")
-        with self._request("DELETE", resource, None, extra_s) as response:
-            if response.status != 404:
-                self._expect(response, resource, _read(response))
+        with contextlib.suppress(_NotFound), self._request("DELETE", resource, None, extra_s) as response:
+            _read(response)
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
         """Return the end of the log of a container, with both streams in chronological order.
@@ -134,11 +132,7 @@ class DockerEngine:
         if since_s is not None:
             parameters["since"] = int(since_s)
         resource = "/containers/%s/logs?%s" % (quote(container, safe=""), urlencode(parameters))
-        with self._request("GET", resource) as response:
-            if response.status == 404:
-                return ""
-            if response.status != 200:
-                self._expect(response, resource, _read(response))
+        with contextlib.suppress(_NotFound), self._request("GET", resource) as response:
             parts: deque[bytes] = deque()
             size = 0
             for part in _log_parts(response):
@@ -147,6 +141,7 @@ class DockerEngine:
                 while size > MAX_LOG_BYTES and len(parts) > 1:
                     size -= len(parts.popleft())
             return b"".join(parts)[-MAX_LOG_BYTES:].decode("utf-8", "replace")
+        return ""
 
     def read_file(self, container: str, path: str, max_bytes: int) -> bytes | None:
         """Return a file from the file system of a container, or None if the file does not exist.
@@ -168,11 +163,7 @@ class DockerEngine:
         The path is relative to the folder that contains `path`. Nothing is yielded if `path` does not exist.
         """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
-        with self._request("GET", resource) as response:
-            if response.status == 404:
-                return
-            if response.status != 200:
-                self._expect(response, resource, _read(response))
+        with contextlib.suppress(_NotFound), self._request("GET", resource) as response:
             try:
                 with tarfile.open(fileobj=response, mode="r|") as archive:
                     for member in archive:
@@ -186,6 +177,7 @@ class DockerEngine:
     @contextlib.contextmanager
     def _request(self, method: str, resource: str, headers: Mapping[str, str] | None = None,
                  extra_s: float = 0, body: Mapping[str, Any] | None = None) -> Iterator[http.client.HTTPResponse]:
+        """Send a request and yield the response. Raise DockerError with the message of the engine for an error."""
         connection = _Connection(self.path, self.timeout_s + extra_s)
         content = {"Content-Type": "application/json"} if body else {}
         try:
@@ -194,6 +186,10 @@ class DockerEngine:
             podman = _PODMAN.match(response.headers.get("Server") or "")
             if podman:
                 raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), self.path))
+            if response.status not in (200, 204, 304):
+                kind, message = _NotFound if response.status == 404 else DockerError, _error_message(_read(response))
+                raise kind("the Docker engine at %s returned %d for %s: %s" % (
+                    self.path, response.status, resource, message))
             yield response
         except (OSError, http.client.HTTPException) as error:
             other_engine = installed_instead()
@@ -202,17 +198,6 @@ class DockerEngine:
                 "; " + OTHER_ENGINE % (other_engine, "the docker command") if other_engine else "")) from error
         finally:
             connection.close()
-
-    def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
-        """Raise DockerError with the message of the engine if the response is an error."""
-        if response.status in (200, 204, 304):
-            return
-        try:
-            message = json.loads(body.decode("utf-8", "replace"))["message"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            message = body[:200].decode("utf-8", "replace")
-        raise DockerError("the Docker engine at %s returned %d for %s: %s" % (
-            self.path, response.status, resource, message))
 
     def _json(self, resource: str, body: bytes) -> Any:
         try:
@@ -250,6 +235,13 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     if len(body) > MAX_RESPONSE_BYTES:
         raise DockerError("the Docker engine returned more than %d MiB" % (MAX_RESPONSE_BYTES >> 20))
     return body
+
+
+def _error_message(body: bytes) -> str:
+    try:
+        return str(json.loads(body.decode("utf-8", "replace"))["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return body[:200].decode("utf-8", "replace")
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:

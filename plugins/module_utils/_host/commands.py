@@ -107,7 +107,7 @@ def run(argv: list[str], timeout_s: float, max_bytes: int = MAX_OUTPUT_BYTES) ->
         # KILL_S for a killed process.
         return within(timeout_s + 4 * KILL_S, lambda: _run(argv, started, timeout_s, max_bytes))
     except socket.timeout:
-        return _late(argv, b"", b"", started, timeout_s, True)
+        return _late(argv, (bytearray(), bytearray()), started, timeout_s, True)
     except Exception as error:
         return Outcome(argv, None, "", "", _since(started), False, "%s: %s" % (type(error).__name__, error))
 
@@ -119,72 +119,55 @@ def _run(argv: list[str], started: float, timeout_s: float, max_bytes: int) -> O
             env=dict(os.environ, LC_ALL="C", LANG="C", LANGUAGE="C"))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in an argument
         return Outcome(argv, None, "", "", _since(started), False, str(error))
-    with _Output(process) as output:
-        complete = output.read(started + timeout_s, max_bytes) and _ended(process, started + timeout_s)
+    stdout, stderr = output = bytearray(), bytearray()
+    with contextlib.ExitStack() as streams:
+        for stream in filter(None, (process.stdout, process.stderr)):
+            streams.enter_context(stream)
+        complete = _read(process, output, started + timeout_s, max_bytes) and _ended(process, started + timeout_s)
         if not complete:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             killed = time.monotonic() + KILL_S  # `run` waits longer, so that it can return the output
-            output.read(killed, max_bytes)
+            _read(process, output, killed, max_bytes)
             hung = not _ended(process, killed)
-        stdout, stderr = output.stdout, output.stderr
     if complete:
         return Outcome(argv, process.returncode, _text(stdout), _text(stderr), _since(started), False, None)
     if max(len(stdout), len(stderr)) > max_bytes:
         return Outcome(argv, None, _text(stdout[:max_bytes]), _text(stderr[:max_bytes]), _since(started), False,
                        "the command printed more than %d bytes" % max_bytes)
-    return _late(argv, stdout, stderr, started, timeout_s, hung)
+    return _late(argv, output, started, timeout_s, hung)
 
 
-def _late(argv: list[str], stdout: bytes, stderr: bytes, started: float, timeout_s: float, hung: bool) -> Outcome:
-    return Outcome(argv, None, _text(stdout), _text(stderr), _since(started), True, "no answer within %g s%s" % (
+def _late(argv: list[str], output: tuple[bytearray, bytearray], started: float, timeout_s: float, hung: bool
+          ) -> Outcome:
+    return Outcome(argv, None, _text(output[0]), _text(output[1]), _since(started), True, "no answer within %g s%s" % (
         timeout_s, ", and the process cannot be killed: it hangs in the kernel" if hung else ""), hung)
 
 
-class _Output:
-    """Both output streams of a process as bytes. Reading them does not wait for the end of the process."""
+def _read(process: subprocess.Popen[bytes], output: tuple[bytearray, bytearray], deadline: float,
+          max_bytes: int) -> bool:
+    """Add what a process prints to ``output`` (stdout, stderr), without waiting for the end of the process.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        self._open = {name: stream for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
-                      if stream}
-        self._selector = selectors.DefaultSelector()
-
-    def __enter__(self) -> _Output:
-        for name, stream in self._open.items():
-            os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, selectors.EVENT_READ, name)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._selector.close()
-        for stream in self._open.values():
-            stream.close()
-
-    @property
-    def stdout(self) -> bytes:
-        return b"".join(self._parts["stdout"])
-
-    @property
-    def stderr(self) -> bytes:
-        return b"".join(self._parts["stderr"])
-
-    def read(self, deadline: float, max_bytes: int) -> bool:
-        """Read both streams. Return False if the deadline passes or a stream has more than ``max_bytes``."""
-        while self._selector.get_map():
+    Return False if the deadline passes, or if a stream has more than ``max_bytes``.
+    """
+    with selectors.DefaultSelector() as selector:
+        for stream, data in zip((process.stdout, process.stderr), output):
+            if stream:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ, data)
+        while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            for key, _events in self._selector.select(left):
+            for key, _events in selector.select(left):
                 block = os.read(key.fd, _BLOCK_BYTES)
                 if not block:
-                    self._selector.unregister(key.fileobj)
-                    continue
-                parts = self._parts[key.data]
-                if sum(map(len, parts)) > max_bytes:
+                    selector.unregister(key.fileobj)
+                elif len(key.data) > max_bytes:
                     return False
-                parts.append(block)
-        return True
+                else:
+                    key.data.extend(block)
+    return True
 
 
 def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
@@ -195,19 +178,15 @@ def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
     return True
 
 
-def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 8) -> dict[Key, Outcome]:
-    """Run several commands in parallel.
+def run_all(commands: Mapping[Key, list[str]], timeout_s: float) -> dict[Key, Outcome]:
+    """Run several commands, up to eight at a time.
 
     :param commands: ``{key: argv}``.
     :param timeout_s: the time limit of each command in seconds.
-    :param workers: the maximum number of commands that run at the same time.
     :returns: ``{key: Outcome}`` in the order of `commands`.
     """
-    if not commands:
-        return {}
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = {key: pool.submit(run, argv, timeout_s) for key, argv in commands.items()}
-        return {key: future.result() for key, future in futures.items()}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return dict(zip(commands, pool.map(lambda argv: run(argv, timeout_s), commands.values())))
 
 
 def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[str, str]:
@@ -225,7 +204,7 @@ def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[
             for path, outcome in outcomes.items() if outcome.timed_out}
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytearray) -> str:
     return data.decode("utf-8", "replace")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import stat
@@ -151,16 +152,11 @@ def describe_holder(holder: Holder | NpuHolder | PortHolder) -> str:
 
 def _targets(folder: str) -> Iterable[tuple[str, str]]:
     """Yield (path, target) of each open file of a process, unless the process has ended or is not accessible."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return
-    for name in names:
-        path = os.path.join(folder, name)
-        try:
-            yield path, os.readlink(path)
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                yield path, os.readlink(path)
 
 
 def _device_numbers(root: str) -> dict[int, int | None]:

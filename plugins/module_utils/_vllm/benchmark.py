@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         result: str | None  # None while the client is running, or if the client wrote no result
 
 DOCKER_TIMEOUT_S = 20
+MAX_RESULT_BYTES = 4 << 20
 LOG_LINES = 60
 POLL_S = 0.5
 
@@ -57,7 +58,7 @@ def observe(options: dict[str, Any]) -> BenchmarkObservation:
     client = _client(docker, options["client"], options["wait_s"]) if options["client"] else None
     result = None
     if client and not client["running"] and options["result"]:
-        content = docker.read_file(options["client"], options["result"], options["maximum_bytes"])
+        content = docker.read_file(options["client"], options["result"], MAX_RESULT_BYTES)
         result = None if content is None else redact(content.decode("utf-8", "replace"), line_limit=False)
     service = _service(docker, options["service"], options["model_path"], options["driver_version_file"])
     return {"service": service, "client": client, "result": result}

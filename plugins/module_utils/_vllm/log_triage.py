@@ -97,6 +97,7 @@ class _Signature(NamedTuple):
     order: int
     pattern: Pattern[str]
     lines: bool  # whether it spans several lines
+    mild: bool  # whether it is also searched in lines that are not a fault
     required: tuple[str, ...]  # other literals, in lower case, that a matching line must contain
 
 
@@ -115,59 +116,33 @@ class _Found(NamedTuple):
     hit: _Hit
 
 
+# The parts of a regular expression. A character class is one part, and so is a quantifier.
+_PART = re.compile(
+    r"\\(?P<escaped>.)|(?P<begin>\()|(?P<end>\))|(?P<bar>\|)|(?P<repeat>[?*]|\{[^}]*\})"
+    r"|(?P<unknown>[.+^$]|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<character>.)", re.DOTALL)
+
+
 def literals(pattern: str) -> list[list[str]]:
     """Return the literals of each top-level alternative of a pattern, in lower case, with the longest literal first.
 
     Groups, character classes and optional characters are not literals. In a pattern with line breaks, only the last
     line is used.
     """
-    pattern = pattern.rpartition(r"\n")[2].lstrip("]*").lower()
-    found, runs, place = [], [""], 0
-    while place < len(pattern):
-        character = pattern[place]
-        if character == "\\":
-            if pattern[place + 1].isalnum():
-                runs.append("")
-            else:
-                runs[-1] += pattern[place + 1]
-            place += 2
+    found, depth = [[""]], 0
+    for part in _PART.finditer(pattern.rpartition(r"\n")[2].lstrip("]*").lower()):
+        kind, text, runs = part.lastgroup, part.group(part.lastgroup or 0), found[-1]
+        depth += {"begin": 1, "end": -1}.get(kind or "", 0)
+        if depth:
             continue
-        if character == "|":
-            found.append(runs)
-            runs = [""]
-        elif character in "([":
-            place = _end_of(pattern, place)
-            runs.append("")
-            continue
-        elif character in "?*{":
-            runs[-1] = runs[-1][:-1]
-            runs.append("")
-            if character == "{":
-                place = pattern.index("}", place)
-        elif character in ".+^$":
-            runs.append("")
+        if kind == "bar":
+            found.append([""])
+        elif kind == "character" or (kind == "escaped" and not text.isalnum()):
+            runs[-1] += text
         else:
-            runs[-1] += character
-        place += 1
-    return [sorted(filter(None, runs), key=len, reverse=True) for runs in [*found, runs]]
-
-
-def _end_of(pattern: str, place: int) -> int:
-    """Return the position after a group or a character class."""
-    depth = 0
-    while True:
-        if pattern[place] == "\\":
-            place += 1
-        elif pattern[place] == "[":
-            place += 2 if pattern[place + 1] == "^" else 1
-            place += 1 if pattern[place] == "]" else 0
-            while pattern[place] != "]":
-                place += 2 if pattern[place] == "\\" else 1
-        else:
-            depth += {"(": 1, ")": -1}.get(pattern[place], 0)
-        place += 1
-        if depth == 0:
-            return place
+            if kind == "repeat":
+                runs[-1] = runs[-1][:-1]
+            runs.append("")
+    return [sorted(filter(None, runs), key=len, reverse=True) for runs in found]
 
 
 def _trie(words: Iterable[str]) -> str:
@@ -188,7 +163,6 @@ class _Index(NamedTuple):
     signatures: list[_Signature]
     by_literal: dict[str, list[int]]
     literal: Pattern[str]
-    mild_literal: Pattern[str]  # the literals of the signatures that are also searched in lines that are not a fault
 
 
 @lru_cache(maxsize=None)
@@ -209,19 +183,14 @@ def index(causes: Iterable[log_causes.Cause]) -> _Index:
         for longest, *_shorter in alternatives:
             by_literal.setdefault(longest, []).append(len(signatures))
         required = tuple(alternatives[0][1:]) if len(alternatives) == 1 else ()
-        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, required))
+        mild = cause.level > log_causes.ENGINE if cause else order < _TROUBLE_ORDER
+        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, mild, required))
     for literal, places in by_literal.items():
         # At each position, only the longest literal is found, so it also stands for the shorter literals.
         for shorter in by_literal:
             if literal != shorter and literal.startswith(shorter):
                 places.extend(place for place in by_literal[shorter] if place not in places)
-    mild = [literal for literal, places in by_literal.items() if any(_is_mild(signatures[place]) for place in places)]
-    return _Index(signatures, by_literal, re.compile(_trie(by_literal)), re.compile(_trie(mild)))
-
-
-def _is_mild(signature: _Signature) -> bool:
-    """Return whether a signature is also searched in lines that are not a fault."""
-    return signature.cause.level > log_causes.ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
+    return _Index(signatures, by_literal, re.compile(_trie(by_literal)))
 
 
 def _is_handled(text: str, line: tuple[int, int]) -> bool:
@@ -272,36 +241,28 @@ class _Scan:
         if self.trouble and len(self.trouble_text) < EXCEPTION_CHARACTERS:
             self.trouble_text += chunk[:EXCEPTION_CHARACTERS]
         self._read_codes(text, begin)
-        search, line = self.index.literal.search, (0, 0)
-        handled, tried = False, set()  # type: bool, set[int]
-        match = search(lower, begin)
+        handled, tried, line = False, set(), (0, 0)  # type: bool, set[int], tuple[int, int]
+        match = self.index.literal.search(lower, begin)
         while match:
             place = match.start()
             if place >= line[1]:
                 start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
                 line = start, len(text) if end < 0 else end
                 handled, tried = _is_handled(text, line), set()
-            if handled and match.re is self.index.literal:
-                # Only a few signatures are searched in lines that are not a fault.
-                match = self.index.mild_literal.search(lower, line[0], line[1]) or search(lower, line[1])
-                continue
             for number in self.index.by_literal[match.group()]:
-                if number not in self.hits and number not in tried:
+                signature = self.index.signatures[number]
+                if number not in self.hits and number not in tried and (signature.mild or not handled):
                     tried.add(number)
-                    required = self.index.signatures[number].required
-                    if not required or all(lower.find(literal, *line) >= 0 for literal in required):
-                        self._try(number, text, line, place, handled)
-            match = (self.index.mild_literal.search(lower, place + 1, line[1]) if handled else None) or search(
-                lower, line[1] if handled else place + 1)
+                    if all(lower.find(literal, *line) >= 0 for literal in signature.required):
+                        self._try(number, text, line, place)
+            match = self.index.literal.search(lower, place + 1)
         self.offset += len(chunk)
         self.lines += _count_lines(chunk, 0, len(chunk))
         self.context = text[-CONTEXT_CHARACTERS:]
 
-    def _try(self, number: int, text: str, line: tuple[int, int], place: int, handled: bool) -> None:
+    def _try(self, number: int, text: str, line: tuple[int, int], place: int) -> None:
         """Match a signature against a line, or in a long line, against the part around the literal at ``place``."""
-        cause, _order, pattern, lines, _required = self.index.signatures[number]
-        if handled and not _is_mild(self.index.signatures[number]):
-            return
+        cause, _order, pattern, lines, *_rest = self.index.signatures[number]
         start = max(0, line[0] - CONTEXT_CHARACTERS) if lines else max(line[0], place - CONTEXT_CHARACTERS)
         match = pattern.search(text, start, min(line[1], place + CONTEXT_CHARACTERS))
         if not match or match.end() <= line[0]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import time
 from http.client import HTTPException
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
@@ -81,14 +81,11 @@ STATUS_TIMEOUT_S = 10
 # already waited, and an engine that has recovered generates one token immediately.
 UNHEALTHY_TIMEOUT_S = 5
 
-INSTANCE_OPTIONS = {
-    "name": {"type": "str", "required": True},
-    "port": {"type": "int"},
-    "bind": {"type": "str", "required": True},
-}
-# The common options of serving_info and serving_prerequisites_info. Documented in doc_fragments/_serving_state.py.
+# The common options of serving_info and serving_prerequisites_info. Documented in doc_fragments/_options.py.
 OPTIONS = {
-    "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE_OPTIONS},
+    "instances": {"type": "list", "elements": "dict", "required": True, "options": {
+        "name": {"type": "str", "required": True}, "port": {"type": "int"}, "bind": {"type": "str", "required": True},
+        "restarts": {"type": "int"}}},
     "image": {"type": "str"},
     "served_name": {"type": "str"},
     "api_key": {"type": "str", "default": "", "no_log": True},
@@ -98,23 +95,18 @@ OPTIONS = {
 }
 
 
-class Observer:
-    """Observes instances.
+class Observer(NamedTuple):
+    """Observes instances."""
 
-    :param served_name: the name of the model in requests.
-    :param completion_timeout_s: the timeout in seconds of the completion request that a ready instance must complete.
-    :param ca: the CA certificates for https, see `tls.client_context`.
-    :param server_name: the name in the certificates of the instances.
-    """
-
-    def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
-                 completion_timeout_s: float = COMPLETION_TIMEOUT_S, ca: str | None = None,
-                 server_name: str | None = None) -> None:
-        self._ca, self._server_name = ca, server_name
-        self.docker = docker
-        self.served_name = served_name
-        self.api_key = api_key
-        self.completion_timeout_s = completion_timeout_s
+    docker: DockerEngine
+    #: The name of the model in requests.
+    served_name: str | None
+    api_key: str = ""
+    #: The timeout in seconds of the completion request that a ready instance must complete.
+    completion_timeout_s: float = COMPLETION_TIMEOUT_S
+    #: The CA certificates for https (see `tls.client_context`), and the name in the certificates of the instances.
+    ca: str | None = None
+    server_name: str | None = None
 
     def observe(self, instance: Mapping[str, Any]) -> InstanceState:
         """Return the state of an instance.
@@ -149,7 +141,7 @@ class Observer:
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the endpoints in the order in which they become available. Return the state with the responses."""
         server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
-                        STATUS_TIMEOUT_S, self._ca, self._server_name)
+                        STATUS_TIMEOUT_S, self.ca, self.server_name)
         health = server.health()
         seen = {**seen, "health": health}
         if health.get("error", "").startswith(REJECTED):
@@ -199,7 +191,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
             interval_s: float = 5, completion_timeout_s: float = COMPLETION_TIMEOUT_S) -> ServingState:
     """Return the state of the planned instances and of all containers of this collection on the node.
 
-    :param params: the options in OPTIONS. An instance can also have ``restarts`` (see `Observer.observe`).
+    :param params: the options in OPTIONS. For the instances, see `Observer.observe`.
     :param load: whether to query the load of running servers and the digests of images.
     :param wait_s: the maximum number of seconds to wait until no instance is starting.
     :param interval_s: the number of seconds between observations.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS, Folder
@@ -80,7 +81,7 @@ def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
     for path in sorted(path for path in paths if path.endswith(SHARD_SUFFIX)):
         try:
             header = read_header(path, folder)
-            tensors[path] = set(header.tensors)
+            tensors[path] = header.tensors
             shards[path] = {"tensor_bytes": header.tensor_bytes, "error": None}
         except (SafetensorsError, OSError) as error:
             shards[path] = {"tensor_bytes": None, "error": str(error)}
@@ -120,8 +121,7 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
     metadata = content.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     sizes = [shards[shard]["tensor_bytes"] if shard in shards else None for shard in expected]
-    known = [size for size in sizes if size is not None]
-    tensor_bytes = sum(known) if len(known) == len(sizes) else None
+    tensor_bytes = None if None in sizes else sum(size or 0 for size in sizes)
     return {"path": path, "shards": sorted(expected), "total_size": total, "tensor_bytes": tensor_bytes,
             "faults": faults}
 
@@ -155,18 +155,14 @@ def describe_quantization(description: dict[str, Any] | None) -> Quantization:
         of tensors}, "mixed": [sentence about a fused layer with several types]}``.
     """
     entries = {name: kind for name, kind in (description or {}).items() if isinstance(kind, str) and "." in name}
-    types: dict[str, int] = {}
-    prefixes: dict[str, int] = {}
+    prefixes = ("visual" if name.startswith("visual.") else ".".join(name.split(".")[:2]) for name in entries)
     parts: dict[str, dict[str, str]] = {}
     for name, kind in entries.items():
-        types[kind] = types.get(kind, 0) + 1
-        prefix = ".".join(name.split(".")[:2]) if not name.startswith("visual.") else "visual"
-        prefixes[prefix] = prefixes.get(prefix, 0) + 1
         linear = _LINEAR.match(name)
         if linear:
             parts.setdefault(linear.group("block"), {})[linear.group("part")] = kind
     return {"type": (description or {}).get("model_quant_type"), "version": (description or {}).get("version"),
-            "types": types, "prefixes": prefixes, "mixed": _mixed(parts)}
+            "types": Counter(entries.values()), "prefixes": Counter(prefixes), "mixed": _mixed(parts)}
 
 
 def _mixed(parts: dict[str, dict[str, str]]) -> list[str]:

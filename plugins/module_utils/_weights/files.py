@@ -203,16 +203,18 @@ class Digests(NamedTuple):
     hashed_bytes: int
 
 
-def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cache: DigestCache, full: bool = False,
-                 workers: int = 8) -> Digests:
+def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], paths: Iterable[str], cache: DigestCache,
+                 full: bool = False, workers: int = 8) -> Digests:
     """Return the digests of files in a folder. The digest of a link to a file outside the folder is empty.
 
+    :param paths: the files to hash. Paths that are not in ``stats`` are ignored.
     :param full: whether to also hash the files whose digests are in the cache.
     :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
     """
     if folder is None:
         return Digests({}, 0)
+    stats = {path: stats[path] for path in paths if path in stats}
     known = {} if full else {path: cache.get(stat) for path, stat in stats.items()}
     # Start with the largest files, so that no large file is left at the end for a single worker.
     todo = sorted((path for path in stats if not known.get(path)), key=lambda path: -stats[path].st_size)

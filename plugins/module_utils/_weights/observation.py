@@ -61,8 +61,7 @@ def observe(path: str, full: bool, workers: int, cache: files.DigestCache) -> Mo
         stats = files.list_model(model)
         # Only the files in the manifest belong to the model.
         listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
-        digests = files.digest_files(
-            model, {name: stats[name] for name in stats if name in listed}, cache, full, workers)
+        digests = files.digest_files(model, stats, listed, cache, full, workers)
         content = inspect(model, stats)
         outside = files.list_outside(model, stats)
     return {

@@ -36,9 +36,9 @@ class SafetensorsError(ValueError):
 
 
 class Header(NamedTuple):
-    """A header. ``tensors`` is ``{name: (dtype, shape)}``, and ``tensor_bytes`` is the size of all tensors in bytes."""
+    """The names of the tensors, and the size of all of them in bytes."""
 
-    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    tensors: set[str]
     tensor_bytes: int
 
 
@@ -73,20 +73,14 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
     if not isinstance(entries, dict):
         raise SafetensorsError("its header is not a JSON object")
     entries.pop("__metadata__", None)
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    spans = []
-    for name, entry in entries.items():
-        begin, end = _span(name, entry)
-        tensors[name] = (entry["dtype"], tuple(entry["shape"]))
-        spans.append((begin, end, name))
     filled = 0
-    for begin, end, name in sorted(spans):
+    for begin, end, name in sorted((*_span(name, entry), name) for name, entry in entries.items()):
         if begin != filled:
             raise SafetensorsError("tensor %s starts at byte %d, expected %d" % (name, begin, filled))
         filled = end
     if filled != data_bytes:
         raise SafetensorsError("its tensors need %d bytes, but the file has %d" % (filled, data_bytes))
-    return Header(tensors, filled)
+    return Header(set(entries), filled)
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:

@@ -175,8 +175,7 @@ class Staging:
                 "%s has links out of the folder (%d, first: %s), and the container only sees the folder; copy the "
                 "model with its links resolved (cp -rL)." % (self.paths.model, len(outside), outside[0]))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
-        digests = weights.digest_files(
-            model, {path: stats[path] for path in stats if path in listed}, self._cache, full, self._workers)
+        digests = weights.digest_files(model, stats, listed, self._cache, full, self._workers)
         earlier = None if recorded else self._earlier(model)
         faults = weights.compare(earlier["files"], stats, digests.sha256) if earlier else ()
         if faults:
@@ -293,8 +292,7 @@ class Staging:
                 files = [{"path": path, "size": stats[path].st_size, "sha256": None} for path in stats]
                 _require_valid_names(stats)
             digests = weights.digest_files(
-                model, {entry["path"]: stats[entry["path"]] for entry in files if entry["path"] in stats},
-                self._cache, False, self._workers)
+                model, stats, (entry["path"] for entry in files), self._cache, False, self._workers)
             faults = weights.compare(files, stats, digests.sha256)
         if faults or not all(digests.sha256.values()):
             raise StagingError("%s was changed while it was published (%s); run again." % (
@@ -384,8 +382,7 @@ class Staging:
         """Compare the files in a folder with the expected files. Return (faults, number of hashed bytes)."""
         stats = weights.list_model(folder, links)
         digests = weights.digest_files(
-            folder, {entry["path"]: stats[entry["path"]] for entry in expected if entry["path"] in stats},
-            self._cache, full, self._workers)
+            folder, stats, (entry["path"] for entry in expected), self._cache, full, self._workers)
         faults = weights.compare(expected, stats, digests.sha256)
         wrong = {fault["path"] for fault in faults}
         for entry in expected:

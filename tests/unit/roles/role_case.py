@@ -64,7 +64,9 @@ def rendered(role, where, inputs, facts=None):
     variables = {**defaults(), "inventory_hostname": "node1", "ansible_host": "192.0.2.11", "inventory_dir": "/site",
                  "ansible_check_mode": False, "ansible_managed": "managed", "groups": {"npu_nodes": ["node1"]},
                  "role_path": str(ROOT / "roles" / role), "ansible_search_path": [str(ROOT / "roles" / role)]}
+    loader = DataLoader()
     if isinstance(where, str):
+        loader.set_basedir(str(ROOT / "roles" / role / "templates"))  # for the templates that it includes
         value = trusted((ROOT / "roles" / role / "templates" / where).read_text("utf-8"))
     else:
         file, name, *keys = where
@@ -74,4 +76,4 @@ def rendered(role, where, inputs, facts=None):
             value = value[key]
         if keys == ["when"]:
             value = trusted("{{ %s }}" % value)
-    return Templar(loader=DataLoader(), variables={**variables, **inputs, **(facts or {})}).template(value)
+    return Templar(loader=loader, variables={**variables, **inputs, **(facts or {})}).template(value)

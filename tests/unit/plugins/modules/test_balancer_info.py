@@ -36,8 +36,7 @@ def test_certificate_is_checked_without_a_request(monkeypatch, tmp_path, host, d
     files = authority.issue("balancer", host, days)
 
     class Module:
-        params = {"socket": str(tmp_path / "none"), "url": url, "port": None, "certificate_files": files,
-                  "ca": authority.path.read_text()}
+        params = {"url": url, "port": None, "certificate_files": files, "ca": authority.path.read_text()}
 
         def __init__(self, **_specification):
             pass
@@ -49,6 +48,7 @@ def test_certificate_is_checked_without_a_request(monkeypatch, tmp_path, host, d
             raise Exit(msg)
 
     monkeypatch.setattr(balancer_info, "AnsibleModule", Module)
+    monkeypatch.setattr(balancer_info.haproxy, "SOCKET", str(tmp_path / "none"))
     with pytest.raises(Exit) as end:
         balancer_info.main()
     assert end.value.args[0] == (problem and f"The certificate {files[0]} cannot be used for {url}: {problem}. Correct "

@@ -27,7 +27,7 @@ def observe(docker):
     def run(**options):
         return benchmark.observe({
             "service": "vllm", "model_path": None, "driver_version_file": None, "client": None, "wait_s": 0,
-            "result": None, "maximum_bytes": 100, "docker_socket": docker.path, **options})
+            "result": None, "docker_socket": docker.path, **options})
     return run
 
 
@@ -90,7 +90,8 @@ def test_observation_waits_for_a_running_client(observe, docker, monkeypatch):
     assert observe(client="none", wait_s=60)["client"] is None
 
 
-def test_result_above_the_maximum_size_is_an_error(observe, docker):
+def test_result_above_the_maximum_size_is_an_error(observe, docker, monkeypatch):
+    monkeypatch.setattr(benchmark, "MAX_RESULT_BYTES", 100)
     docker.add("client", status="exited")
     docker.files[("client", "/tmp/result.json")] = b"x" * 101
     with pytest.raises(DockerError, match="101 bytes, more than the 100"):

@@ -40,7 +40,8 @@ def outside_of(folder):
 
 def digests(folder, cache, full=False):
     with open_existing(str(folder)) as opened:
-        return weights.digest_files(opened, weights.list_model(opened), cache, full, 4)
+        stats = weights.list_model(opened)
+        return weights.digest_files(opened, stats, stats, cache, full, 4)
 
 
 @pytest.fixture

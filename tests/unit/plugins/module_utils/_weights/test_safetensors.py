@@ -31,7 +31,7 @@ def test_whole_file_is_described(tmp_path):
     }, bytes(15))
     header = read_header(path)
     assert header.tensor_bytes == 15
-    assert header.tensors == {"a": ("BF16", (2, 3)), "b": ("I8", (3,)), "empty": ("F32", (0, 4))}
+    assert header.tensors == {"a", "b", "empty"}
 
 
 @pytest.mark.parametrize(("entries", "data", "header", "reason"), [

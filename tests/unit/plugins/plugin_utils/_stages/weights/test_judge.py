@@ -84,7 +84,7 @@ def write_manifest(folder):
     """Write a manifest of the current content of the folder."""
     with open_existing(str(folder)) as opened:
         stats = weights.list_model(opened)
-        sums = weights.digest_files(opened, stats, digest_cache(folder)).sha256
+        sums = weights.digest_files(opened, stats, stats, digest_cache(folder)).sha256
     files = [{"path": path, "size": stats[path].st_size, "sha256": sums[path], "sha256_from": "hub"} for path in stats]
     weights.write_json(weights.model_paths(str(folder)).manifest,
                        weights.make_manifest("modelscope", "o/m", "master", files, "now"))
