@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-from cores import PYTHONS, cores, interpreter
+from cores import not_passed
 from unit import conftest as unit_tests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,13 +111,11 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the versions of ansible-core that ansible-test was not run with, if it was run at all."""
-    tested = {value for report in terminalreporter.stats.get("passed", ()) for name, value in report.user_properties
-              if name == "core"}
-    if tested:
-        missing = [core if interpreter(*PYTHONS[core]) else f"{core} (no Python {', '.join(PYTHONS[core])})"
-                   for core in cores() if core not in tested]
-        terminalreporter.write_line(f"ansible-test was not run with ansible-core {', '.join(missing) or 'none'}.")
+    """Print the suites of ansible-test that have not passed, with their versions of ansible-core, if any has."""
+    passed = {value for report in terminalreporter.stats.get("passed", ()) for name, value in report.user_properties
+              if name == "ansible-test"}
+    if passed:
+        terminalreporter.write_line("ansible-test has not passed in this session: " + (not_passed(passed) or "none left"))
 
 
 @pytest.fixture

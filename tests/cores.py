@@ -55,6 +55,17 @@ def environment(interpreter, *requirements):
     return folder / "bin"
 
 
+def not_passed(passed):
+    """Return the suites of ansible-test that are not in ``passed``, by ansible-core, such as ``2.19 units, 2.20 units``."""
+    missing = []
+    for core in cores():
+        suites = [suite for suite in ("sanity", "units") if f"{core} {suite}" not in passed]
+        if suites:
+            reason = "" if interpreter(*PYTHONS[core]) else f" (no Python {', '.join(PYTHONS[core])})"
+            missing.append(f"{core} {' and '.join(suites)}{reason}")
+    return ", ".join(missing)
+
+
 if __name__ == "__main__":
     if sys.argv[1:] != ["--json"]:
         sys.exit("usage: cores.py --json")

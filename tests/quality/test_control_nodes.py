@@ -4,7 +4,7 @@
 """The collection works with every ansible-core that meta/runtime.yml allows. The oldest supports Python 3.7 nodes.
 
 Their environments are kept in the cache of the test bed. ansible-test with the ansible-core of the tests themselves is
-in test_quality.py. At the end of a session, conftest.py prints the versions that ansible-test was not run with.
+in test_quality.py. At the end of a session, conftest.py prints the versions with which ansible-test has not passed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible import release
-from cores import PYTHONS, cores, environment, interpreter
+from cores import PYTHONS, cores, environment, interpreter, not_passed
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_CORE = ".".join(release.__version__.split(".")[:2])
@@ -73,13 +73,21 @@ def test_versions_of_python_are_known_for_every_core():
     assert sorted(PYTHONS) == cores()
 
 
+def test_suites_that_have_not_passed_are_named(monkeypatch):
+    monkeypatch.setattr("cores.interpreter", lambda *versions: None if "3.14" in versions else "/usr/bin/python3")
+    passed = {f"{core} {suite}" for core in cores() for suite in ("sanity", "units")}
+    assert not_passed(passed) == ""
+    assert not_passed(passed - {"2.19 units", "2.20 sanity", "2.20 units"}) == (
+        "2.19 units, 2.20 sanity and units (no Python 3.12, 3.13, 3.14)")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("core", "suite"), [
     pytest.param(core, suite, marks=pytest.mark.ahead(ansible_test, suite, core))
     for core in cores() if core != OWN_CORE for suite in ("units", "sanity")])
 def test_ansible_test_with_another_core(core, suite, record_property, outcome):
-    record_property("core", core)
     assert outcome
+    record_property("ansible-test", f"{core} {suite}")
 
 
 @pytest.mark.parametrize("core", [newest, oldest], ids=["newest", "oldest"])

@@ -66,7 +66,7 @@ def test_annotated_modules_have_no_type_errors():
     for suite in ("units", "sanity")])  # units first, since it does not only wait for the CPU
 def test_ansible_test_suite_passes(suite, outcome, record_property):
     assert output(outcome)
-    record_property("core", ".".join(release.__version__.split(".")[:2]))
+    record_property("ansible-test", ".".join(release.__version__.split(".")[:2]) + f" {suite}")
 
 
 @pytest.mark.slow
