@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contra
 
 REPOSITORY = "https://github.com/ascend-vllm/ascend.vllm/"
 TRANSLATED = {page: re.sub(r"(\.zh-CN|_zh_cn)(?=\.)", "", page) for page in PAGES if "zh" in page.lower()}
-NOT_RUN = ("not run", "没有测试执行")
+NOT_RUN = ("not run", "不由测试执行")
 
 
 def problems(page, found, text, executed=EXECUTED):
