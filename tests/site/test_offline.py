@@ -141,6 +141,10 @@ def test_second_run_downloads_nothing_and_a_damaged_file_is_replaced(home):
 def test_site_runs_from_the_folder_without_hub_registry_and_package_index(home):
     for service in ("hub", "registry"):
         bed("service", "stop", service)
+    # curl: 7 is a refused connection, and 6 a name that is not resolved.
+    for url, exit_code in (("http://10.77.0.1:8090", 7), ("http://10.77.0.1:5000", 7), ("https://pypi.org", 6)):
+        for node in NODES:
+            bed.shell(node, f"curl --silent --max-time 20 {url}; test $? = {exit_code}")
     (home / "offline").rename(home / "site")
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=home / "site", check=True)
     bed("service", "start", "files", "--", sys.executable, "-m", "http.server", "8000", "--bind", "10.77.0.1",
