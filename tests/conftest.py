@@ -115,7 +115,7 @@ def pytest_terminal_summary(terminalreporter):
     passed = {value for report in terminalreporter.stats.get("passed", ()) for name, value in report.user_properties
               if name == "ansible-test"}
     if passed:
-        terminalreporter.write_line("ansible-test has not passed in this session: " + (not_passed(passed) or "none left"))
+        terminalreporter.write_line(f"ansible-test has not passed in this session: {not_passed(passed) or 'none left'}")
 
 
 @pytest.fixture

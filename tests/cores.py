@@ -56,7 +56,7 @@ def environment(interpreter, *requirements):
 
 
 def not_passed(passed):
-    """Return the suites of ansible-test that are not in ``passed``, by ansible-core, such as ``2.19 units, 2.20 units``."""
+    """Return the suites of ansible-test that are not in ``passed``, such as ``2.19 units, 2.20 sanity and units``."""
     missing = []
     for core in cores():
         suites = [suite for suite in ("sanity", "units") if f"{core} {suite}" not in passed]
