@@ -74,7 +74,7 @@ demo:
 demo-down:
 	@$(BED) -n demo down
 
-# With a record of the checks and the entries of the catalogue that the tests visit in this process.
+# Also records the checks and the entries of the catalogue that tests visit in the process of pytest.
 test: export ASCEND_VLLM_VISITS := $(CURDIR)/.cache/visits-of-test
 test: setup
 	@rm -rf "$$ASCEND_VLLM_VISITS"

@@ -91,6 +91,8 @@ def describe(planner, name, model):
     for kind, hub in model["sources"].items():
         yield f"- weights: {kind}, " + (f"{hub['tool']} from `{hub['from']}`" if kind == "quantize" else
                                         f"`{hub['repository']}`")
+    for kind, hub in model.get("draft", {"sources": {}})["sources"].items():
+        yield f"- draft weights: {kind}, `{hub['repository']}`"
     estimated = ", estimated" if model["weights_bytes_estimated"] else ""
     yield f"- size: {model['weights_bytes'] / 1e9:.1f} GB{estimated}"
     for series in model["series"]:
@@ -114,7 +116,7 @@ def describe(planner, name, model):
     for result in model["throughput"]:
         shape = ", ".join(f"{result[key]} {words}" for key, words in (
             ("prompts", "requests"), ("input_tokens", "tokens in"), ("output_tokens", "tokens out"),
-            ("concurrency", "concurrent")) if key in result)
+            ("concurrency", "concurrent"), ("request_rate", "requests per second")) if key in result)
         yield (f"- {result['output_tokens_per_s']:g} output tokens per second on {result['series']}"
                f"{' with ' + shape if shape else ''} ({result['source']})")
     if model["documentation"]:

@@ -71,12 +71,12 @@ def mesh(hosts: list[str], host: str) -> dict:
 
 
 def measure(stages: dict, number: int) -> None:
-    """Add a baseline and a score, and for the first host the sweep of a load."""
+    """Add a baseline and a score, and for the first host a sweep over several loads."""
     scores = [{"dataset": "textvqa", "metric": "accuracy", "version": "1", "score": 83.4, "printed": "83.40",
                "answered": 500, "failed": 0, "data": None}]
     stages["accuracy"].update(status="passed", observed={
         "scores": scores, "comparison": [{"dataset": "textvqa", "metric": "accuracy", "before": 84.2, "after": 83.4,
-                                          "delta": -0.8, "within": True}],
+                                          "delta": -0.8, "verdict": "passed", "paired": {"low": -0.99, "high": 0.2}}],
         "compared_with": {"model": "qwen2_5_vl_32b_instruct", "release": "v0.11.0rc1", "host": "x"}}, checks=[
         check("accuracy.gate", "The score is high enough", "at least 82.1 (84.1 minus 2, published)", "83.4", None,
               "textvqa", "passed")])

@@ -53,6 +53,11 @@ def output_text(done):
     return " ".join((done.stdout + done.stderr).split())
 
 
+def result(node, stage="serving"):
+    """Return the result of a stage on a node."""
+    return json.loads((INVENTORY / ".results" / node / f"{stage}.json").read_text("utf-8"))
+
+
 def changes(stdout):
     """Return {node: number of changed tasks} from a playbook's recap."""
     return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
@@ -90,13 +95,13 @@ def states():
 class Load:
     """A context manager that sends requests through the balancer until its block ends."""
 
-    def __init__(self, key, workers=8):
-        self.key, self.workers = key, workers
+    def __init__(self, key, workers=8, url=BALANCER, model="qwen25_vl"):
+        self.key, self.workers, self.url, self.model = key, workers, url, model
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [*BED, "run", "--", "python3", PROJECT / "molecule" / "lifecycle" / "files" / "load", BALANCER, self.key,
-             str(self.workers)],
+            [*BED, "run", "--", "python3", PROJECT / "molecule" / "lifecycle" / "files" / "load", self.url, self.key,
+             str(self.workers), self.model],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         time.sleep(1)
         return self

@@ -48,12 +48,14 @@ class ActionModule(ActionBase):
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
         addresses = {name: inputs[name]["serving_address"] for name in balancers}
-        sentences += balancer.problems(balancers, ports, servers, plans, bind, addresses)
+        on_nodes = {each: plans_of_run.resolved(each) for name in balancers if name in plans
+                    for each in plans_of_run.deployments(name)}
+        sentences += balancer.problems(balancers, ports, servers, on_nodes, bind, addresses)
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
         if managed:
-            sentences += self._shared_balancers(task_vars, balancers, nodes)
+            sentences += self._shared_balancers(task_vars, balancers, nodes, plans_of_run)
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         uses_tls = bool(settings["balancer_tls_certificate"])
@@ -65,14 +67,16 @@ class ActionModule(ActionBase):
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports, "control_paths": balancer.control_paths(plans)}
 
-    def _shared_balancers(self, task_vars: dict[str, Any], balancers: list[str], nodes: list[str]) -> list[str]:
+    def _shared_balancers(self, task_vars: dict[str, Any], balancers: list[str], nodes: list[str],
+                          plans: Plans) -> list[str]:
         """Return a sentence for each node of another deployment whose balancer would replace one of this deployment."""
         found = HostInputs(self._templar, task_vars, ("balancer",))
         others = [name for name in task_vars.get("groups", {}).get("npu_nodes", ()) if name not in nodes]
+        mine = {plans.node(name): name for name in balancers}
         return ["balancer_hosts names %s on %s and on %s, which are in different balancer_nodes, but a host runs the "
                 "balancer of one deployment only; choose another host." % (same, task_vars["inventory_hostname"], name)
                 for name in others if found[name]["balancer_enabled"] and found[name]["balancer_nodes"] != nodes
-                for same in sorted(set(balancers) & set(found[name]["balancer_hosts"]))]
+                for node, same in sorted(mine.items()) if node in map(plans.node, found[name]["balancer_hosts"])]
 
 
 def _plan(plans: Plans, host: str) -> Plan:

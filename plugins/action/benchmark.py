@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,30 +31,17 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import ro
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
+    load,
     offline,
+    reference,
     regression,
     result_files,
     statistics,
     targets,
+    types,
     vllm_bench,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.clients import WATCH_S, Client, ClientRunner
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    BaselineComparison,
-    BaselineKey,
-    BenchmarkObservation,
-    MeasuredPoint,
-    Measurement,
-    ObservedInstance,
-    OfflineRun,
-    PlannedRun,
-    Run,
-    Steps,
-    SweepPoint,
-    SweepResult,
-    Traffic,
-    WarmUp,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import WOULD
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
@@ -63,7 +51,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Instance
 
     #: A function that executes a planned run with the load that the inputs describe.
-    Send = Callable[[Mapping[str, Any], PlannedRun], Run]
+    Send = Callable[[Mapping[str, Any], types.PlannedRun], types.Run]
 
 RESTORE_POLL_S = 5
 QUIET_POLL_S = 5
@@ -85,21 +73,24 @@ class ActionModule(StageAction):
                    step={"type": "str", "choices": list(steps), "default": "judge"})
         step = self.args["step"]
         self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
-        self.context = replace(self.context, catalogue=self.catalogue)
+        self.inputs = reference.applied(self.context.plan, self.inputs)
+        self.context = replace(self.context, catalogue=self.catalogue, inputs=self.inputs)
         record = self.records.read_observation(self.host, "benchmark")
         if step == "begin" or record is None:
             record = ObservationRecord(started_at=timestamp(), observed={
                 "snapshots": [], "measurements": [],
                 "serving": [instance["url"] for instance in serving_instances(self.context.plan)]})
             self.records.write_observation(self.host, "benchmark", record)
-        observed = cast(BenchmarkObservation, record.observed)
+        observed = cast(types.BenchmarkObservation, record.observed)
 
         def execute() -> dict[str, Any]:
-            observed["wanted"] = self._prepare()
-            if not self._task.check_mode:
+            unmeasured = f"{WOULD} measure the performance." if self._task.check_mode else targets.unmeasurable(
+                self.context.plan)
+            observed["wanted"] = self._prepare(not unmeasured)
+            if not unmeasured:
                 steps[step](observed)
             elif step != "begin":
-                observed["not_run"] = f"{WOULD} measure the performance."
+                observed["not_run"] = unmeasured
             return dict(observed)
 
         record = self.add_to(record, execute)
@@ -111,13 +102,12 @@ class ActionModule(StageAction):
             self._save_baselines(observed)
         return outcome
 
-    def _prepare(self) -> Steps:
+    def _prepare(self, measured: bool) -> types.Steps:
         """Set the attributes that all steps use, and return the targets and the needed steps."""
         plan = self.context.plan
         self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)
         self.inputs = inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
         chosen = targets.chosen(plan, inputs)
-        measured = not self._task.check_mode
         return {"targets": chosen, "ais_bench": measured and targets.AIS_BENCH in inputs["benchmark_tools"],
                 "balancer": measured and targets.BALANCER in chosen}
 
@@ -139,10 +129,10 @@ class ActionModule(StageAction):
 
     # --- steps: each adds to the observation --------------------------------------------------------------------------
 
-    def _observe_services(self, observed: BenchmarkObservation) -> None:
+    def _observe_services(self, observed: types.BenchmarkObservation) -> None:
         observed["snapshots"].append(targets.snapshot(self._instances()))
 
-    def _measure_with_ais_bench(self, observed: BenchmarkObservation) -> None:
+    def _measure_with_ais_bench(self, observed: types.BenchmarkObservation) -> None:
         """Measure the targets with AISBench on the host to which the task is delegated."""
         executable = role_inputs(self._templar, self.task_vars, "accuracy")["accuracy_executable"]
         wanted = observed["wanted"]["targets"]
@@ -157,11 +147,11 @@ class ActionModule(StageAction):
             measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], len(engines), hosts,
                                            self.inputs)
             inputs = targets.multiply_load(self.inputs, len(engines))
-            send = self._watched(engines, ais_bench.warm_ups(inputs), self._ais_bench_sender(executable, url))
+            send = self._watched(engines, ais_bench.warm_ups(inputs), partial(self._run_ais_bench, executable, url))
             measured["runs"] = [send(inputs, run) for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
             observed["measurements"].append(measured)
 
-    def _measure_balancer(self, observed: BenchmarkObservation) -> None:
+    def _measure_balancer(self, observed: types.BenchmarkObservation) -> None:
         """Measure through the balancer if this is the first of its nodes in the play."""
         if not self._is_first_host() or targets.VLLM not in self.inputs["benchmark_tools"]:
             return
@@ -174,7 +164,7 @@ class ActionModule(StageAction):
                 [(self.context.plan["instances"][0], url)], targets.multiply_load(inputs, len(engines)), run)))
         observed["measurements"].append(measured)
 
-    def _measure(self, observed: BenchmarkObservation) -> None:
+    def _measure(self, observed: types.BenchmarkObservation) -> None:
         """Measure the instances of this node individually, together and offline, then summarize all measurements."""
         plan, inputs = self.context.plan, self.inputs
         observed["instances"] = instances = self._instances()
@@ -195,7 +185,7 @@ class ActionModule(StageAction):
             addresses = [(each, each["url"] or "") for each in members]
             measured = targets.measurement(name, target, targets.VLLM, [url for _instance, url in addresses],
                                            len(members), [self.host], inputs)
-            self._repeat(measured, self._watched(measured["urls"], len(members), self._sender(addresses)))
+            self._repeat(measured, self._watched(measured["urls"], len(members), partial(self._run, addresses)))
             observed["measurements"].append(measured)
         service = instances[0]["service"]
         for measured in observed["measurements"]:
@@ -207,7 +197,7 @@ class ActionModule(StageAction):
             observed["offline"], observed["restored"] = self._offline(plan["instances"][0])
         observed["figures"] = vllm_bench.figures(observed["measurements"]) + offline.figures(observed["offline"])
 
-    def _compare_all(self, observed: BenchmarkObservation) -> None:
+    def _compare_all(self, observed: types.BenchmarkObservation) -> None:
         """Add the verdicts, which depend on the measurements of all hosts."""
         verdicts = self._survey()["verdicts"]
         for measured in observed["measurements"]:
@@ -224,7 +214,7 @@ class ActionModule(StageAction):
         """
         check = self.context.plan["health_check"]
 
-        def watched(inputs: Mapping[str, Any], run: PlannedRun) -> Run:
+        def watched(inputs: Mapping[str, Any], run: types.PlannedRun) -> types.Run:
             before, started = self._traffic(engines), time.monotonic()
             while before and before["active"] and time.monotonic() - started < inputs["benchmark_quiet_wait_s"]:
                 self.say(f"{run['id']}: waiting, because the engines have {before['active']} requests")
@@ -238,7 +228,7 @@ class ActionModule(StageAction):
             return found
         return watched
 
-    def _traffic(self, engines: Sequence[str]) -> Traffic | None:
+    def _traffic(self, engines: Sequence[str]) -> types.Traffic | None:
         """Return the requests of engines according to their own counters, or None if these cannot be read."""
         servers = self.call("ascend.vllm.chat_info", servers=[{"name": url, "url": url} for url in engines], load=True,
                             api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"],
@@ -249,26 +239,20 @@ class ActionModule(StageAction):
         return {"active": sum(load["running"] + load["waiting"] for load in loads),
                 "finished": sum(load["finished"] for load in loads)}
 
-    def _ais_bench_sender(self, executable: str, url: str) -> Send:
-        return lambda inputs, run: self._run_ais_bench(executable, url, inputs, run)
-
-    def _sender(self, addresses: Sequence[tuple[Instance, str]]) -> Send:
-        return lambda inputs, run: self._run(addresses, inputs, run)
-
-    def _repeat(self, measured: Measurement, send: Send) -> None:
+    def _repeat(self, measured: types.Measurement, send: Send) -> None:
         """Execute the repeats and, if all requests succeeded, the sweep."""
         measured["runs"] = [send(self.inputs, run) for run in vllm_bench.runs(
             f"{measured['name']}-serve", measured["target"], self.inputs)]
         if self.inputs["benchmark_sweep"] != "none" and all(
-                vllm_bench.complete(run, self.inputs, measured["num_prompts"]) for run in measured["runs"]):
+                vllm_bench.complete(run, measured) for run in measured["runs"]):
             measured["sweep"] = self._sweep(measured, send)
 
-    def _instances(self) -> list[ObservedInstance]:
+    def _instances(self) -> list[types.ObservedInstance]:
         return [{"name": instance["name"], "url": instance["url"], "serves": instance["serves"],
                  "hash": instance["hash"], "warm_up": None, "service": self.clients.service(instance)}
                 for instance in self.context.plan["instances"]]
 
-    def _warm_up(self, name: str, url: str) -> WarmUp:
+    def _warm_up(self, name: str, url: str) -> types.WarmUp:
         server = self._chat(name, url, self.inputs["benchmark_ready_timeout_s"],
                             requests=vllm_bench.warm_up(self.context.plan, self.inputs))
         answers, models = list(server["answers"].values()), server["models"]
@@ -286,11 +270,11 @@ class ActionModule(StageAction):
     def _is_served(self, server: ChatServer) -> bool:
         return self.context.plan["model"]["served_name"] in (server["models"].get("models") or [])
 
-    def _baseline(self, measured: Measurement, service: ServiceContainer) -> tuple[Path, BaselineKey]:
+    def _baseline(self, measured: types.Measurement, service: ServiceContainer) -> tuple[Path, types.BaselineKey]:
         key = statistics.baseline_key(self.context.plan, measured, service, self.inputs, self.host)
         return Path(self.inputs["benchmark_baseline_path"]) / statistics.baseline_name(key), key
 
-    def _earlier(self, measured: Measurement, service: ServiceContainer) -> BaselineComparison | None:
+    def _earlier(self, measured: types.Measurement, service: ServiceContainer) -> types.BaselineComparison | None:
         """Return the baseline or, after an upgrade, the last good run of the previous deployment; None without both."""
         path, key = self._baseline(measured, service)
         needed = ("recorded_at", "key", "repeats")
@@ -304,7 +288,7 @@ class ActionModule(StageAction):
         return {"file": statistics.baseline_name(saved["key"]) + (LAST if fallback else ""), "fallback": fallback,
                 "recorded_at": saved["recorded_at"], "release": saved["key"]["release"], "repeats": saved["repeats"]}
 
-    def _save_baselines(self, observed: BenchmarkObservation) -> None:
+    def _save_baselines(self, observed: types.BenchmarkObservation) -> None:
         """Save the measurements as last good runs and, if this is wanted, as baselines."""
         service = observed["instances"][0]["service"] if observed.get("instances") else None
         for measured in observed["measurements"]:
@@ -315,48 +299,53 @@ class ActionModule(StageAction):
                 for suffix in [LAST, *([""] if self.inputs["benchmark_baseline_save"] else [])]:
                     self.records.write(path.with_name(path.name + suffix), text)
 
-    def _sweep(self, measured: Measurement, send: Send) -> SweepResult:
-        """Search for the highest load that meets the objective.
+    def _sweep(self, measured: types.Measurement, send: Send) -> types.SweepResult:
+        """Measure the curve over the load, and search for the highest load that meets the objective.
 
-        Each measured point is saved, so that an interrupted search can be resumed.
+        Each measured point is saved, so that an interrupted sweep can be resumed.
         """
-        inputs, requests = self.inputs, measured["num_prompts"]
+        inputs = self.inputs
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
         server = measured["runs"][-1]["services"]
         key = {**statistics.workload(inputs), "sweep": variable, "server": server}
         path = self.clients.path(f"{measured['name']}-sweep")
         saved = (self.records.read_json(path, ("key", "points")) if inputs["benchmark_sweep_resume"] else None) or {}
-        points: list[MeasuredPoint] = saved["points"] if saved.get("key") == json.loads(json.dumps(key)) else []
+        points: list[types.MeasuredPoint] = saved["points"] if saved.get("key") == json.loads(json.dumps(key)) else []
         while True:
-            judged = self._judged(points, requests)
+            judged = self._judged(points, measured)
             met = {point["value"]: not point["missed"] for point in judged}
-            value = statistics.next_point(search, met)
+            powers = {point["value"]: power for point in judged
+                      for power in [statistics.power(point["run"]["metrics"])]
+                      if power and "completed" not in point["missed"]}
+            value = statistics.next_load(search, met, powers)
             if value is None or (points and not self._is_comparable(points[-1]["run"], measured)):
                 break
             run = send(vllm_bench.at_point(inputs, value), {
-                "id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1, "seed": inputs["benchmark_seed"],
+                "id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1,
+                # An engine may have cached the prompts of the repeats and of the other points.
+                "seed": inputs["benchmark_seed"] + inputs["benchmark_repeats"] + len(points),
                 "target": measured["target"]})
             points.append({"value": value, "run": run})
             if self._is_comparable(run, measured):
                 self.clients.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
         best, failing = statistics.bracket(met)
-        return {"variable": variable, "objective": inputs["benchmark_slo"], "points": judged, "best": best,
-                "failing": failing}
+        other = statistics.earlier_sweep(inputs, measured["name"]) if inputs["benchmark_sweep_compare_with"] else {}
+        return cast(types.SweepResult, {
+            "variable": variable, "objective": inputs["benchmark_slo"], "points": judged, "best": best,
+            "failing": failing, "knee": statistics.knee(powers), **other})
 
     @staticmethod
-    def _is_comparable(run: Run, measured: Measurement) -> bool:
+    def _is_comparable(run: types.Run, measured: types.Measurement) -> bool:
         """Return whether a run of a sweep has a result from the same server as the measurement."""
         return run["kind"] == result_files.SERVE and run["services"] == measured["runs"][-1]["services"]
 
-    def _judged(self, points: Sequence[MeasuredPoint], requests: int) -> list[SweepPoint]:
+    def _judged(self, points: Sequence[types.MeasuredPoint], measured: types.Measurement) -> list[types.SweepPoint]:
         """Return the points with the metrics that miss the objective. A failed request counts as a miss, too."""
-        found: list[SweepPoint] = []
-        for point in points:
-            missed = statistics.missed(self.inputs["benchmark_slo"], point["run"]["metrics"])
-            if not missed and not vllm_bench.complete(point["run"], self.inputs, requests):
-                missed = {"completed": None}
-            found.append({"value": point["value"], "run": point["run"], "missed": missed})
-        return found
+        def missed(run: types.Run) -> types.Missed:
+            return statistics.missed(self.inputs["benchmark_slo"], run["metrics"]) or (
+                {} if vllm_bench.complete(run, measured) else {"completed": None})
+
+        return [{**point, "missed": missed(point["run"])} for point in points]
 
     def _balanced_hosts(self) -> list[str]:
         """Return the nodes of the play behind the balancer of this node. The first one measures it."""
@@ -374,29 +363,31 @@ class ActionModule(StageAction):
 
     # --- one run ------------------------------------------------------------------------------------------------------
 
-    def _run(self, addresses: Sequence[tuple[Instance, str]], inputs: Mapping[str, Any], run: PlannedRun) -> Run:
+    def _run(self, addresses: Sequence[tuple[Instance, str]], inputs: Mapping[str, Any], run: types.PlannedRun
+             ) -> types.Run:
         """Run one client per address, concurrently.
 
         :param addresses: ``[(instance whose mounts and key the client uses, URL)]``.
         """
         several = len(addresses) > 1
-        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s"
+        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {load.pace(inputs)}"
                  + (f" to each of {len(addresses)} instances" if several else ""))
         clients = []
+        known = bench_options(self.catalogue, self.context.plan["release"]["vllm"], "serve")
         for instance, url in addresses:
-            command = self._command(url, inputs, run)
+            command = vllm_bench.command(known, self.context.plan, url, inputs, run)
             clients.append(Client(instance, f"{run['id']}-{instance['name']}" if several else run["id"], command,
-                                  vllm_bench.client(self.context.plan, instance, command, inputs)))
+                                  vllm_bench.client(self.context.plan, instance, command, inputs, replays=True)))
         found = self.clients.run(clients, inputs["benchmark_timeout_s"])
         services = {client.instance["name"]: identity for client, (_run, identity) in zip(clients, found)}
         runs = [client_run for client_run, _identity in found]
         if not several:
-            return cast(Run, {**run, **runs[0], "services": services, "overlap_percent": None, "others": None})
+            return cast(types.Run, {**run, **runs[0], "services": services, "overlap_percent": None, "others": None})
         kind, metrics, overlap = targets.merged(runs)
         return {**run, "kind": kind, "metrics": metrics, "file": None, "services": services,
                 "overlap_percent": overlap, "others": None, "clients": runs}
 
-    def _run_ais_bench(self, executable: str, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> Run:
+    def _run_ais_bench(self, executable: str, url: str, inputs: Mapping[str, Any], run: types.PlannedRun) -> types.Run:
         self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s, "
                  "AISBench")
         started = time.monotonic()
@@ -411,20 +402,15 @@ class ActionModule(StageAction):
         for extension, text in (("json", tables["totals"]), ("csv", tables["latencies"])):
             if text is not None:
                 file = self.clients.write(self.clients.path(run["id"], extension), text)
-        return cast(Run, {
+        return cast(types.Run, {
             **run, "kind": result_files.SERVE if set(metrics) >= ais_bench.NEEDED else None, "metrics": metrics,
             "services": {}, "overlap_percent": None, "others": None, "seconds": round(time.monotonic() - started, 1),
             "exit_code": outcome.get("exit_code"), "timed_out": False, "file": file,
             "log": [outcome["problem"]] if outcome["problem"] else outcome.get("log", [])[-20:]})
 
-    def _command(self, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> list[str]:
-        plan = self.context.plan
-        known = bench_options(self.catalogue, plan["release"]["vllm"], "serve")
-        return vllm_bench.command(known, plan, url, inputs, run)
-
     # --- offline runs -------------------------------------------------------------------------------------------------
 
-    def _offline(self, instance: Instance) -> tuple[list[OfflineRun], bool | None]:
+    def _offline(self, instance: Instance) -> tuple[list[types.OfflineRun], bool | None]:
         """Run clients that load the model, and return their runs and whether the service is ready again.
 
         If the clients need the NPUs of the instance, its service is stopped. It is started again even if a run fails.
@@ -441,7 +427,7 @@ class ActionModule(StageAction):
                 restored = self._restore(instance)
         return runs, restored
 
-    def _run_offline(self, instance: Instance, paths: Sequence[str], kind: str) -> OfflineRun:
+    def _run_offline(self, instance: Instance, paths: Sequence[str], kind: str) -> types.OfflineRun:
         plan, inputs = self.context.plan, self.inputs
         command = offline.command(self.catalogue, plan, instance, inputs, kind)
         name = f"{instance['name']}-{kind}"

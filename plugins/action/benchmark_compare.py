@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import paired, scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     regression,
     result_files,
@@ -22,7 +22,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
     targets,
 )
 
-_VERDICTS = {True: regression.PASSED, False: regression.FAILED}
+_SENTENCES = {
+    paired.PASSED: "No score dropped by more than the limit (%g).",
+    paired.FAILED: "A score dropped by more than the limit (%g).",
+    paired.INCONCLUSIVE: "The answers do not show whether a score dropped by more than the limit (%g)."}
 
 
 class ActionModule(ActionBase):
@@ -40,9 +43,9 @@ class ActionModule(ActionBase):
         if "scores" in before:
             changes = scores.compare(before["scores"], after["scores"])
             rows: Sequence[Mapping[str, Any]] = scores.verdicts(changes, args["maximum_drop"])
-            holds, table = all(row["within"] for row in rows), _scores(rows)
-            drop = f"dropped by more than the limit ({args['maximum_drop']:g})"
-            verdict, text = _VERDICTS[holds], f"No score {drop}." if holds else f"A score {drop}."
+            table, verdicts = _scores(rows), {row["verdict"] for row in rows}
+            verdict = next((each for each in (paired.FAILED, paired.INCONCLUSIVE) if each in verdicts), paired.PASSED)
+            text = _SENTENCES[verdict] % args["maximum_drop"]
         else:
             verdict, text, rows = _performance(before, after, args["minimum_ratio"])
             table = _figures(rows)
@@ -118,6 +121,6 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
-    return [("dataset", "before", "after", "difference", "")] + [
+    return [("dataset", "before", "after", "difference", "95 % interval", "")] + [
         (f"{row['dataset']}, {row['metric']}", f"{row['before']:.4g}", f"{row['after']:.4g}", f"{row['delta']:+.4g}",
-         "within the limit" if row["within"] else "too low") for row in rows]
+         "{low:+.3g} to {high:+.3g}".format(**row["paired"]) if row["paired"] else "–", row["verdict"]) for row in rows]

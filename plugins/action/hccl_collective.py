@@ -34,15 +34,18 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="hccl",
                    step={"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"})
         step, inputs = self.args["step"], self.inputs
-        record = self.records.read_observation(self.host, "hccl")
+        record = self.records.read_observation(self.observer, "hccl")
         if record is None or record.failure:
             return dict(NOTHING_DONE)
         results = cast("Collective", record.observed.get("collective") or {"runs": []})
         if step == "resume":
             if not results.get("waits_for_image"):
                 return dict(NOTHING_DONE)
-            self._save(record, self._observe_again())
+            if self.observer == self.host:
+                self._save(record, self._observe_again())
             return {"changed": False, "resumed": True, "rounds": []}
+        if self.observer != self.host:
+            return dict(NOTHING_DONE)
         chosen = self._rounds(step)
         if step == "run":
             results["obstacle"], results["waits_for_image"] = chosen["obstacle"], chosen["waits_for_image"]
@@ -79,11 +82,10 @@ class ActionModule(StageAction):
                 if step == "run" else collective_rounds.diagnosis_rounds(peers, self.inputs)))
 
         try:
-            rounds: collective_rounds.Rounds = self.survey(survey)
+            return cast("collective_rounds.Rounds", self.survey(survey))
         except Exception as error:
-            rounds = {"rounds": [], "interfaces": {}, "waits_for_image": False,
-                      "obstacle": f"The observation of {self.host} cannot be used: {self.masked(unexpected(error))}."}
-        return rounds
+            return {"rounds": [], "interfaces": {}, "waits_for_image": False,
+                    "obstacle": f"The observation of {self.host} cannot be used: {self.masked(unexpected(error))}."}
 
     def _round(self, name: str, interfaces: Mapping[str, Interface]) -> Run:
         """Run this node's container in a round, and return the result."""
@@ -92,29 +94,18 @@ class ActionModule(StageAction):
             return {"round": name, "hosts": [], "result": None}
         arguments = collective_container.arguments(
             self.context.plan, self.inputs, group, interfaces, self.host,
-            {"probe": _source(collective_container.PROBE), "launcher": _source(collective_container.LAUNCHER)})
+            {path: (collection_root() / path).read_text("utf-8")
+             for path in (collective_container.PROBE, collective_container.LAUNCHER)})
         try:
             returned = self.execute("community.docker.docker_container", arguments,
                                     self.inputs["hccl_collective_timeout_s"])
-        except AnsibleConnectionFailure as failure:
-            returned = {"status": 255, "msg": f"RuntimeError: {self.host} is not reachable: {failure}"}
-        except AnsibleActionFail as failure:
-            returned = {"msg": failure}
-        if "status" in returned:
-            try:
-                output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
-                result = collective.parse(self.masked(output), returned["status"])
-            except Exception as error:
-                result = collective.failure(f"the output of the container on {self.host} cannot be read: "
-                                            f"{self.masked(unexpected(error))}")
-        else:
-            result = collective.failure(
-                f"the container could not be run on {self.host}: {self.masked(str(returned.get('msg')))}")
+            if "status" not in returned:
+                raise AnsibleActionFail(f"{self.host} could not run the container: {returned.get('msg')}")
+            output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
+            result = collective.parse(self.masked(output), returned["status"])
+        except Exception as error:
+            result = collective.failure(self.problem(error))
         return {"round": name, "hosts": group["hosts"], "result": result}
-
-
-def _source(path: str) -> str:
-    return (collection_root() / path).read_text("utf-8")
 
 
 def _measured(run: Run, host: str) -> dict[str, float]:

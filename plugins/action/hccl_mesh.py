@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import mesh_arguments
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import Peers
@@ -22,18 +20,14 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="hccl")
         outcome: dict[str, Any] = {"ping": None, "reach": None, "ping_error": None}
         record = self.records.read_observation(self.host, "hccl")
-        if record is None or record.failure:
+        if record is None or record.failure or self.observer != self.host:
             return {"changed": False, "skipped": True, **outcome}
         # The task does not fail, because the stage judges the failures of all nodes together.
         try:
             arguments = self.survey(lambda observations: mesh_arguments(cast("Peers", observations), self.inputs))
             returned = self.call("ascend.vllm.hccn_ping", **arguments)
             outcome.update(ping=returned["ping"], reach=returned["reach"])
-        except AnsibleConnectionFailure as failure:
-            outcome["ping_error"] = f"{self.host} is not reachable: {failure}"
-        except AnsibleActionFail as failure:
-            outcome["ping_error"] = str(failure)
         except Exception as error:
-            outcome["ping_error"] = f"the ping mesh of {self.host} failed: {self.masked(unexpected(error))}"
+            outcome["ping_error"] = self.problem(error)
         self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: outcome))
         return {"changed": False, **outcome}

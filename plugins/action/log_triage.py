@@ -12,11 +12,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact_in
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import LogFilesError, find_causes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import find_causes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
-
-CHECKS_PAGE = "docs/checks.md"
 
 
 class ActionModule(ActionBase):
@@ -26,10 +24,7 @@ class ActionModule(ActionBase):
         """Return the causes, and print each with its file, line and remedy."""
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={"path": {"type": "path", "required": True}})
-        try:
-            causes, files, unreadable = find_causes(Path(args["path"]))
-        except LogFilesError as error:
-            raise AnsibleActionFail(str(error)) from error
+        causes, files, unreadable = find_causes(Path(args["path"]))
         if not files:
             raise AnsibleActionFail("; ".join([f"{args['path']} does not contain a text file", *unreadable]) + ".")
         secrets = known_secrets(self._templar, task_vars or {})
@@ -39,7 +34,7 @@ class ActionModule(ActionBase):
             place = f"{cause['file']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. {cause['cause']} ({place})", f"   {cause['evidence']}", f"   {cause['remedy']}", ""]
         if causes:
-            lines.append(f"The checks that the remedies name are described in {CHECKS_PAGE}.")
+            lines.append("The checks that the remedies name are described in docs/checks.md.")
         else:
             lines.append(f"No fault was found (files read: {len(files)}).")
         say(self._display, lines, secrets)

@@ -14,6 +14,8 @@ class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Save the observation. This task does not fail, because the action `stage` reports the failure."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""})
+        if self.observer != self.host:
+            return {"changed": False, "skipped": True, "observed": {}, "failure": None, "reachable": True}
         record = self.observe()
         self.records.write_observation(self.host, self.stage, record)
         return {"changed": False, "observed": self.returned(record.observed), "failure": record.failure,

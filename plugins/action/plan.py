@@ -9,7 +9,7 @@ check the plan and the inputs of every node, and refuse the run if there are mis
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -17,19 +17,18 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, _offline
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node, _offline, _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe_all
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import ROLES, HostInputs, Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import (
+    ONCE_PER_NODE,
+    ROLES,
+    HostInputs,
+    Plans,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    collection_root,
-    known_secrets,
-    options,
-    role_inputs,
-    typed,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
@@ -56,8 +55,8 @@ class ActionModule(ActionBase):
             "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
         })
         host = task_vars["inventory_hostname"]
-        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"])
-        secrets = known_secrets(self._templar, task_vars)
+        records = Records(_role_inputs.role_inputs(self._templar, task_vars, "report")["report_path"])
+        secrets = _role_inputs.known_secrets(self._templar, task_vars)
         if args["phase"] == "controller":
             problems = _control_node.problems(records.root)
             if problems:
@@ -85,14 +84,16 @@ class ActionModule(ActionBase):
         if args["phase"] == "offline":
             inputs = HostInputs(self._templar, task_vars, (*ROLES, "accuracy", "benchmark", "hccl"))
             needs = _offline.Needs({name: _offline.Host(plans[name], inputs[name]) for name in args["hosts"]},
-                                   args["commands"], collection_root(), _offline.Site(**args["site"]))
+                                   args["commands"], _role_inputs.collection_root(), _offline.Site(**args["site"]))
             if any(needs.refusals.values()):
                 sentences = grouped(needs.refusals, len(args["hosts"]))
                 raise AnsibleActionFail(f"Nothing was collected. {' '.join(sentences)}")
             for sentence in grouped(needs.notes, len(args["hosts"])):
                 warn(self._display, sentence, secrets)
             return {"changed": False, "parts": list(needs.parts.values()), "inventory": needs.inventory}
-        return {"changed": False, "plan": plans[host], "run": run.RUN_ID}
+        present = task_vars.get("ansible_play_hosts", [host])
+        return {"changed": False, "plan": plans[host], "run": run.RUN_ID,
+                "observers": {stage: plans.observer(host, stage, present) for stage in ONCE_PER_NODE}}
 
     def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]) -> dict[str, list[str]]:
         """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
@@ -101,9 +102,10 @@ class ActionModule(ActionBase):
             plan = plans.resolved(host)
             note["warnings"] = [warning["message"] for warning in plan["warnings"]
                                 if warning["id"].startswith(unknown_names.PREFIX)]
-            inputs = role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
+            inputs = _role_inputs.role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
             context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
-            found = self._mistakes(context, stages, task_vars["hostvars"])
+            found = self._mistakes(context, stages, task_vars["hostvars"], {
+                name: plans.resolved(name) for name in plans.deployments(host)})
             found.update((refusal["id"], refusal["message"]) for refusal in plan["refusals"])
             note["refusals"] = list(found.values())
             if not found:
@@ -115,18 +117,23 @@ class ActionModule(ActionBase):
             note["refusals"] = [error_line(error)]
         return note
 
-    def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str]) -> dict[str, str]:
-        """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
+    def _mistakes(self, context: Context, stages: list[str], known_hosts: Collection[str],
+                  on_node: Mapping[str, Plan]) -> dict[str, str]:
+        """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages.
+
+        :param on_node: the plans of the deployments on the node.
+        """
         inputs, nodes, found = context.inputs, {context.host: context.plan}, query.problems(context.inputs)
         used = {*ALWAYS, *(["accuracy"] if "ais_bench" in (inputs.get("benchmark_tools") or ()) else [])}
         for role in sorted(used - set(stages)):
-            found.update(typed(role, inputs)[1])
+            found.update(_role_inputs.typed(role, inputs)[1])
         for stage in stages:
             found.update(checked(stage, context)[1])
-        if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):
+        are_valid = not found.keys() & _role_inputs.options("balancer")
+        if "serving" in stages and inputs["balancer_enabled"] is True and are_valid:
             own = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
             sentences = balancer.unknown_hosts(inputs, known_hosts, context.host) or balancer.problems(
-                inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), nodes,
+                inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), on_node,
                 inputs["balancer_bind"], own)
             found.update(zip(sentences, sentences))
         return found

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import RECORDING
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
-from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs, _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     bundle,
     contract,
@@ -26,17 +26,11 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import (
     run,
     store,
     terminal,
+    verification,
     wording,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
-    collection_root,
-    known_secrets,
-    plain,
-    role_inputs,
-    typed,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
@@ -49,17 +43,18 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics"], "default": "end"},
+            "phase": {"type": "str", "choices": ["begin", "end", "diagnostics", "verify"], "default": "end"},
             "hosts": {"type": "list", "elements": "str", "required": True},
+            "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
             "path": {"type": "path"},
             "size_limit_mb": {"type": "int", "default": 64},
         })
-        args = plain(args)
-        secrets = known_secrets(self._templar, task_vars)
-        inputs = role_inputs(self._templar, task_vars, "report")
+        args = _role_inputs.plain(args)
+        secrets = _role_inputs.known_secrets(self._templar, task_vars)
+        inputs = _role_inputs.role_inputs(self._templar, task_vars, "report")
         records = store.Records(inputs["report_path"], dry=self._task.check_mode, known_secrets=secrets,
                                 warn=lambda text: _text.warn(self._display, text, secrets))
-        mistakes = {**query.problems(inputs), **typed("report", inputs)[1]}
+        mistakes = {**query.problems(inputs), **_role_inputs.typed("report", inputs)[1]}
         if mistakes:
             raise AnsibleActionFail(" ".join(mistakes.values()))
         if args["phase"] == "begin":
@@ -67,7 +62,8 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
                                         f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
             hold_lease(records)
-            stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+            stages = args["stages"] or contract.selected_stages(
+                task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             try:
                 records.remove_results(args["hosts"], stages)
             except store.BadHostName as refused:
@@ -77,6 +73,13 @@ class ActionModule(ActionBase):
         found = {host: _results(records, host) for host in args["hosts"]}
         if args["phase"] == "diagnostics":
             return self._write_diagnostics(records, found, Path(args["path"]), 2 * args["size_limit_mb"] << 20, secrets)
+        if args["phase"] == "verify" and not self._task.check_mode:
+            judged = verification.judge(found, args["stages"], records.run_id, str(records.root / "report.html"))
+            records.write(Path(args["path"]), store.to_json(judged))
+            text = "; ".join([f"Verdict: {judged['verdict']}", *judged["reasons"]])
+            _text.say(self._display, text, secrets)
+            return {"changed": False, "failed": judged["verdict"] != verification.HEALTHY, **judged,
+                    "msg": mask_known(text, secrets)}
         if self._task.check_mode:
             _text.say(self._display, "In check mode, no result and no report is written.")
             return {"changed": False}
@@ -86,16 +89,17 @@ class ActionModule(ActionBase):
                       task_vars: dict[str, Any], inputs: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
         """Write all forms of the report, and print its end-of-run text and the result of report_query."""
         notes = records.read_notes([host for host in found if found[host]], "plan")
+        plans = {host: records.read_json(records.folder(host) / "plan.json", ("plan",))
+                 for host, results in found.items() if results}
         summary = report.summarize(
             found, list(found), store.timestamp(), COLLECTION_VERSION, records.read_report(),
             _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)),
             {host: records.read_current(host, results) for host, results in found.items() if results},
             (records.run_id, run.RUN["since"]),
             [host for host in task_vars.get("groups", {}).get("npu_nodes", ()) if host not in found],
-            inputs["report_max_age_h"], inputs["report_fail_on"])
-        plans = {host: records.read_json(records.folder(host) / "plan.json", ("plan",))
-                 for host, results in found.items() if results}
-        assets = collection_root() / "roles" / "report" / "files"
+            inputs["report_max_age_h"], inputs["report_fail_on"],
+            {host: saved["plan"].get("node") for host, saved in plans.items() if saved})
+        assets = _role_inputs.collection_root() / "roles" / "report" / "files"
         page = html.page(redact_in(summary, secrets), found,
                          {host: redact_in(saved["plan"], secrets) for host, saved in plans.items() if saved},
                          drift.facts, records.add_to_history(history.entry(summary, found)),

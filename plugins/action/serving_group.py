@@ -33,7 +33,7 @@ class ActionModule(StageAction):
         else:
             reasons = {host: note["reason"] for host, note in notes.require(groups.PREPARED).items() if note["reason"]}
             if reasons and group["rank"] == 0:
-                shown = "; ".join(f"{host} {reason}" for host, reason in reasons.items())
+                shown = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
                 say(self._display, f"All containers of {group['host']}'s group are restarted: {shown}", self.secrets)
             return {"changed": False, "current": not reasons, "reasons": reasons}
         return {"changed": False}

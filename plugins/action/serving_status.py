@@ -42,7 +42,7 @@ class ActionModule(StageAction):
         try:
             seen = cast("ServingState", self.call("ascend.vllm.serving_info", **request, load=True))
             rows = status_table.rows(self.host, self.context.plan, seen)
-            if not seen["docker_engine_error"]:  # for the report, which asks no node
+            if not seen["docker_engine_error"]:  # for the report, which does not query nodes
                 self.records.write_note(self.host, currency.STATUS, {
                     "observed_at": timestamp(), "containers": currency.starts(seen["instances"])})
         except AnsibleConnectionFailure:

@@ -15,7 +15,7 @@ class ActionModule(StageAction):
         """Judge the observation that this run has saved for this phase; if there is none, observe the node first."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},
                    failure={"type": "str"}, only={"type": "list", "elements": "str"})
-        record = self.records.read_observation(self.host, self.stage, self.context.phase)
+        record = self.records.read_observation(self.observer, self.stage, self.context.phase)
         # A saved observation means that all hosts were observed before, so that the judge can compare them.
         surveyed = record is not None and not record.failure
         return self.judge_and_record(record or self.observe(), surveyed, self.args["only"])

@@ -14,8 +14,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import pl
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.fanout import stager, upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Held
 
 
@@ -39,7 +37,9 @@ class ActionModule(ActionBase):
         if args["staged"] and not holders:
             raise AnsibleActionFail("No node of this run has the whole model, because every attempt to get it from the "
                                     "source failed; see the messages of the nodes that tried, then run again.")
-        addresses = {name: address(name, hostvars[name]) for name in hosts}
+        # By these addresses, the nodes reach each other.
+        addresses = {name: str(found.get("weights_swarm_address") or found.get("ansible_host") or name)
+                     for name, found in ((name, hostvars[name]) for name in hosts)}
         members = [name for name in hosts if name in holders or name not in args["failed"]]
         upstream = upstreams(members, holders).get(host, [])
         chosen = stager(hosts, held, args["failed"])
@@ -52,8 +52,3 @@ class ActionModule(ActionBase):
             "upstream": [addresses[name] for name in upstream],
             "manifest": held[chosen]["manifest"] if chosen else None,
         }
-
-
-def address(name: str, variables: Mapping[str, Any]) -> str:
-    """Return the address by which the other nodes reach a node."""
-    return str(variables.get("weights_swarm_address") or variables.get("ansible_host") or name)

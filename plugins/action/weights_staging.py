@@ -12,7 +12,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what the module returns."""
         arguments, self._task.args = self._task.args, {}  # the module validates them
         self.begin(tmp, task_vars or {}, stage="weights")
         return self.execute("ascend.vllm.weights_staging", arguments)

@@ -13,10 +13,10 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Patch
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.patch import patched
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 # Messages of Ansible that say neither which command failed nor why.
 _OF_A_COMMAND = re.compile(r"non-zero return code|Error executing command\.")
-
-
-def patched(text: str, patch: Patch) -> str:
-    """Return the text of a file with the patch of the plan applied."""
-    try:
-        return patching.patched(text, patch)
-    except patching.PatchError as error:
-        raise AnsibleFilterError(str(error)) from error
 
 
 def bind_mounts(instance: Instance) -> list[dict[str, Any]]:
@@ -82,13 +74,11 @@ def key_environment(keys: Any) -> str:
 
 
 class FilterModule:
-    """The filters by name."""
-
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
                 "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
                 "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
                 "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,
                 "rollback_steps": replacement.rollback_steps, "unplanned_containers": replacement.unplanned_containers,
+                "without_neighbors": replacement.without_neighbors,
                 "upgrade_steps": replacement.upgrade_steps}

@@ -14,6 +14,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DeadlineSocket
+
 if TYPE_CHECKING:
     from typing import Callable, TypedDict
 
@@ -85,25 +87,14 @@ def command_sender(path: str, timeout_s: float) -> SendCommand:
     :param timeout_s: the timeout of a whole response in seconds.
     """
     def send_command(command: str) -> str:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        deadline = time.monotonic() + timeout_s
-        connection.settimeout(timeout_s)
         try:
-            connection.connect(path)
-            connection.sendall(command.encode() + b"\n")
-            parts: list[bytes] = []
-            while sum(map(len, parts)) < _MAX_RESPONSE_BYTES:
-                # The timeout of a socket restarts with every byte, so it is set to the remaining time.
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
-                part = connection.recv(65536)
-                if not part:
-                    break
-                parts.append(part)
+            with DeadlineSocket(socket.AF_UNIX) as connection, connection.makefile("rb") as stream:
+                connection.set_deadline(time.monotonic() + timeout_s)
+                connection.connect(path)
+                connection.sendall(command.encode() + b"\n")
+                return stream.read(_MAX_RESPONSE_BYTES).decode("utf-8", "replace")
         except OSError as error:
             raise BalancerError("the balancer does not respond at %s: %s" % (path, error)) from error
-        finally:
-            connection.close()
-        return b"".join(parts).decode("utf-8", "replace")
     return send_command
 
 
@@ -117,9 +108,9 @@ def host_of(server: str) -> str:
     return server.rpartition(":")[0]
 
 
-def servers(send_command: SendCommand, backend: str = BACKEND) -> list[BalancerServer]:
+def servers(send_command: SendCommand) -> list[BalancerServer]:
     """Return the servers of the backend in the order of the configuration. Raise `BalancerError` on failure."""
-    text, states = send_command("show stat"), send_command("show servers state %s" % backend)
+    text, states = send_command("show stat"), send_command("show servers state %s" % BACKEND)
     if not text.startswith("# "):
         raise BalancerError("the balancer returned no statistics: %s" % text.strip()[:200])
     # The columns below the line with the version: be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
@@ -127,7 +118,7 @@ def servers(send_command: SendCommand, backend: str = BACKEND) -> list[BalancerS
     disabled = {row[3] for row in fields if len(row) > 6 and row[6] != "0"}
     found: list[BalancerServer] = []
     for row in csv.DictReader(text[2:].splitlines()):
-        if row["pxname"] == backend and row["svname"] not in ("BACKEND", "FRONTEND"):
+        if row["pxname"] == BACKEND and row["svname"] not in ("BACKEND", "FRONTEND"):
             result = (row.get("check_status") or "").lstrip("* ")
             code = row.get("check_code") or ""
             found.append({
@@ -153,8 +144,8 @@ def status(text: str) -> str:
     return {"NOLB": DRAIN, "no": UP}.get(word, word)
 
 
-def set_state(send_command: SendCommand, server: str, state: str, backend: str = BACKEND) -> None:
+def set_state(send_command: SendCommand, server: str, state: str) -> None:
     """Set a server to ``ready`` or ``drain``. Raise `BalancerError` on failure."""
-    refusal = send_command("set server %s/%s state %s" % (backend, server, state)).strip()
+    refusal = send_command("set server %s/%s state %s" % (BACKEND, server, state)).strip()
     if refusal:
         raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, refusal))

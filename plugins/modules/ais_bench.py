@@ -43,12 +43,13 @@ options:
     elements: dict
     default: []
     suboptions:
-      name: {type: str, required: true, description: "The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and
-        V(ceval) are datasets that AISBench supports. Any other name is the name of a dataset in a C(.jsonl) file."}
+      name: {type: str, required: true, description: "The name of the dataset. V(aime2024), V(aime2025), V(ceval),
+        V(gpqa), V(gsm8k), V(math500), V(mmlu), V(mmmu) and V(textvqa) are datasets that AISBench supports. Any other
+        name is the name of a dataset in a C(.jsonl) file."}
       path:
         description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
-          any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
-          C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
+          any other dataset, the path of a C(.jsonl) file of questions, as the README of the role
+          P(ascend.vllm.accuracy#role) describes.
         type: path
         required: true
   load:
@@ -65,7 +66,8 @@ options:
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
       file:
         description: The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The
-          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent.
+          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent. The
+          path of a folder is that of the dataset TextVQA, whose questions are about pictures.
         type: str
         default: ""
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
@@ -80,7 +82,7 @@ EXAMPLES = r"""
 - name: Start an accuracy run
   ascend.vllm.ais_bench:
     state: started
-    executable: /var/lib/ascend-vllm/ais_bench/bin/ais_bench
+    executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
     datasets:
       - {name: gsm8k, path: /data/datasets/gsm8k}
@@ -104,7 +106,7 @@ EXAMPLES = r"""
 - name: Start a performance run
   ascend.vllm.ais_bench:
     state: started
-    executable: /var/lib/ascend-vllm/ais_bench/bin/ais_bench
+    executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 16, maximum_tokens: 256}
     load:
       requests: 100
@@ -146,6 +148,8 @@ answers:
   contains:
     answered: {type: int, description: "The number of requests that the model answered."}
     failed: {type: int, description: "The number of requests that failed."}
+outcomes: {type: dict, returned: "with O(state=watched), after the end of the run", sample: {own: "1101"}, description:
+  "The outcome of each question of each task: V(1) if the answer is right, otherwise V(0)."}
 performance:
   description: The result files of a performance run.
   type: dict

@@ -76,7 +76,7 @@ completion:
   returned: success
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -84,22 +84,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
 from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import certificate_problem
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Response
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
 
 SOCKET_TIMEOUT_S = 5
 
 
-def complete(params: dict[str, Any]) -> Response:
-    """Request a completion of one token."""
-    server = Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
-    return server.send({"endpoint": "/v1/completions", "body": {
-        "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+def complete(params: dict[str, Any]) -> client.Response:
+    """Send a request that needs a step of the engine."""
+    server = client.Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
+    return server.step(params["served_name"])
 
 
 def holder(port: int) -> str | None:
@@ -122,7 +115,7 @@ def main() -> None:
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
-    found: BalancerObservation = {
+    found: haproxy.BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     files, url = module.params["certificate_files"], module.params["url"]
     problem = certificate_problem(files, module.params["ca"], urlsplit(url).hostname or "") if files else None

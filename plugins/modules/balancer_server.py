@@ -67,16 +67,12 @@ settled:
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerServer, NodeState, SendCommand
 
 SOCKET_TIMEOUT_S = 5
 INTERVAL_S = 0.5
@@ -86,7 +82,7 @@ class Refused(Exception):
     """The change was refused, and nothing was changed. The message is one sentence."""
 
 
-def change(send_command: SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:
+def change(send_command: haproxy.SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:
     """Set the state of the servers of the node, unless ``dry``. Return whether a server had another state."""
     servers = haproxy.servers(send_command)
     own = [server for server in servers if server["host"] == params["node"]]
@@ -101,11 +97,11 @@ def change(send_command: SendCommand, params: Mapping[str, Any], dry: bool = Fal
     return bool(pending)
 
 
-def settle(send_command: SendCommand, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
+def settle(send_command: haproxy.SendCommand, params: Mapping[str, Any]) -> tuple[list[haproxy.BalancerServer], bool]:
     """Wait until the requests are finished or the health checks pass. Return (servers of the node, success)."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
-        own: list[BalancerServer] = []
+        own: list[haproxy.BalancerServer] = []
         try:
             own = [server for server in haproxy.servers(send_command) if server["host"] == params["node"]]
             if params["state"] == "drain":
@@ -122,7 +118,7 @@ def settle(send_command: SendCommand, params: Mapping[str, Any]) -> tuple[list[B
         time.sleep(INTERVAL_S)
 
 
-def _states(servers: list[BalancerServer]) -> str:
+def _states(servers: list[haproxy.BalancerServer]) -> str:
     return ", ".join("%s is %s" % (server["name"], server["status"]) for server in servers)
 
 
@@ -136,7 +132,7 @@ def main() -> None:
     })
     params = dict(module.params, wait_s=0 if module.check_mode else module.params["wait_s"])
     send_command = haproxy.command_sender(params["socket"], SOCKET_TIMEOUT_S)
-    result: NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
+    result: haproxy.NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
     try:
         result["changed"] = change(send_command, params, module.check_mode)
         result["servers"], result["settled"] = settle(send_command, params)

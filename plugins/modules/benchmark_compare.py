@@ -61,8 +61,12 @@ rows:
       empty for a baseline and for a single result of C(vllm bench serve)."}
     dataset: {type: str, returned: for accuracy, description: "The name of the dataset."}
     delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
-    within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
+    verdict: {type: str, returned: for accuracy, description: "V(passed), V(failed) or V(inconclusive): whether the
+      share of right answers dropped by at most O(maximum_drop)."}
+    paired: {type: dict, returned: for accuracy, description: "The comparison of the answers to each question, or null
+      if a result does not contain them: C(questions), C(lost), C(gained), C(delta), its interval of 95 % from C(low) to
+      C(high), and C(p) of the exact McNemar test."}
 verdict: {type: str, returned: always, description: "V(passed), V(failed) or V(inconclusive). For performance, this is
   the verdict of the role P(ascend.vllm.benchmark#role) on the same two runs. For accuracy, a drop of more than
-  O(maximum_drop) fails."}
+  O(maximum_drop) fails if the exact McNemar test shows that it is not chance."}
 """

@@ -61,7 +61,7 @@ client:
       while the client is running."}
     error: {type: str, description: "The reason why the container could not be started, or null."}
     log: {type: list, elements: str, description: "The last lines of the log of the client."}
-result: {type: str, returned: success, description: "The text of the result, or null if there is none yet."}
+result: {type: str, returned: success, description: "The content of the result, or null if there is none yet."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

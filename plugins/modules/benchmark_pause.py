@@ -105,7 +105,7 @@ def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> 
     # A reboot stops the guard, and then Docker does not start a stopped container with this policy. The next run of the
     # role serving sets the planned policy again.
     if found and found["restart_policy"] == "unless-stopped":
-        docker.set_restart_policy(options["service"], "always")
+        docker.post("/containers/%s/update" % options["service"], body={"RestartPolicy": {"Name": "always"}})
     docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])
 
 

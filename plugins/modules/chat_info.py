@@ -102,6 +102,12 @@ servers:
         status: {type: int, description: "The HTTP status, or null if there was no response."}
         sent: {type: bool, description: "Whether the request was sent. Only returned if it was not."}
         text: {type: str, description: "The generated text, truncated to 2000 characters."}
+        reasoning: {type: str, description: "The reasoning of the model, which its parser separates from the text."}
+        tool_calls: {type: list, elements: dict, description: "The calls of tools, each with its C(name) and the text of
+          its C(arguments)."}
+        vectors: {type: dict, description: "The C(dimensions) and C(norms) of embeddings, and the C(cosines) of the
+          angles between the first embedding and each of them."}
+        scores: {type: list, elements: float, description: "The relevances of the documents, in their order."}
         finish_reason: {type: str, sample: stop, description: "The reason why the model stopped generating, or null."}
         prompt_tokens: {type: int, description: "The number of tokens of the prompt."}
         completion_tokens: {type: int, description: "The number of generated tokens."}

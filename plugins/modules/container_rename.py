@@ -39,16 +39,13 @@ RETURN = r"""
 renamed: {type: list, elements: str, returned: success, description: "The new names of the renamed containers."}
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 
 def rename(docker: DockerEngine, renames: Iterable[Mapping[str, str]], check_mode: bool = False) -> list[str]:

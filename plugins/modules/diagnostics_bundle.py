@@ -36,16 +36,11 @@ options:
       files of the driver. M(ascend.vllm.report) anonymizes it.
     type: bool
     default: false
-    version_added: 0.9.0
   controller_time_s: {type: float, default: 0, description: "The time on the controller, in seconds since the epoch.
     With V(0), the clocks are not compared."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   state_path: {type: path, default: /var/lib/ascend-vllm, description: "The state directory of the role serving."}
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
+attributes: {check_mode: {support: full}, diff_mode: {support: none}}
 """
 
 EXAMPLES = r"""
@@ -90,10 +85,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, Callable, Iterator
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Files, LogFile, Source
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
     class SourcedDiagnosis(Diagnosis):
@@ -139,11 +132,11 @@ MAX_FILE_BYTES = 4 << 20
 EVENTS_S = 3600
 # The collected keys of each container in Docker's list. The command is omitted, because it can contain secrets.
 LISTED = ("Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Ports", "Mounts", "NetworkSettings")
-# The collected attributes of an event. Others are labels, which can contain secrets of other people.
+# The collected attributes of an event. Others are labels, which can contain secrets of other users.
 EVENT = ("name", "image", "exitCode", "signal", "container", "type", "driver", "oldName")
 
 
-def query(request: Callable[..., Any], *arguments: Any) -> Files:
+def query(request: Callable[..., Any], *arguments: Any) -> collecting.Files:
     """Return a response of Docker as text."""
     found = request(*arguments)
     # Secrets are masked before the text is encoded as JSON, which escapes line ends and quotation marks.
@@ -151,9 +144,9 @@ def query(request: Callable[..., Any], *arguments: Any) -> Files:
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return all containers, without their commands and unrelated labels, which can contain secrets of other people.
+    """Return all containers, without their commands and unrelated labels, which can contain secrets of other users.
 
-    Containers of other people are included because they can use NPUs and ports.
+    Containers of other users are included because they can use NPUs and ports.
     """
     listed = docker.get(labels.list_query(every_state=True)) or ()
     return [dict({key: each[key] for key in LISTED if key in each}, Labels=labels.own(each.get("Labels") or {}))
@@ -192,14 +185,14 @@ def stored_containers() -> list[tuple[dict[str, Any], str]]:
             if labels.INSTANCE in ((stored.get("Config") or {}).get("Labels") or {})]
 
 
-def stored_log(folder: str, lines: int) -> Files:
+def stored_log(folder: str, lines: int) -> collecting.Files:
     """Return the end of a log as Docker stores it: a JSON object with the key ``log`` for each line."""
     text = facts.read_end(os.path.join(folder, os.path.basename(folder) + "-json.log"), collecting.MAX_BYTES)
     return {"": Collected("".join(_parsed(line).get("log", "") for line in text.splitlines()[-lines:]))}
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """Return the object in a JSON text, or an empty one if the text is damaged, such as a truncated line."""
+    """Return the object in a JSON string, or an empty object if the string is invalid, such as a truncated line."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -207,7 +200,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def metrics(docker: DockerEngine, inspected: dict[str, Any], options: dict[str, Any]) -> Files:
+def metrics(docker: DockerEngine, inspected: dict[str, Any], options: dict[str, Any]) -> collecting.Files:
     """Return the metrics of a running engine."""
     container = containers.read(inspected)
     if not container["running"] or container["port"] is None:
@@ -221,7 +214,7 @@ def metrics(docker: DockerEngine, inspected: dict[str, Any], options: dict[str, 
         return {"": Collected(text, 0, "status %d" % response.status if response.status != 200 else None)}
 
 
-def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Iterator[LogFile]:
+def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Iterator[collecting.LogFile]:
     """Yield the files of a folder in a container, unless the folder is mounted from the node."""
     if not any(mount.get("Destination") == path for mount in inspected.get("Mounts") or ()):
         for name, entry, content in docker.files(inspected["Id"], path):
@@ -229,13 +222,13 @@ def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Ite
 
 
 def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple[dict[str, Any], str]],
-            commands: collecting.Commands, options: dict[str, Any]) -> dict[str, Source]:
+            commands: collecting.Commands, options: dict[str, Any]) -> dict[str, collecting.Source]:
     """Return ``{name of the file or folder: function}``, the most important first.
 
     :param stored: our containers, if Docker does not respond.
     """
     max_bytes = options["size_limit_mb"] << 20
-    found: dict[str, Source] = {}
+    found: dict[str, collecting.Source] = {}
     for each in ours:
         name = "containers/" + each["Name"].lstrip("/")
         found[name + ".log"] = partial(query, containers.log, docker, each["Id"], options["log_lines"])
@@ -267,7 +260,7 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
     return found
 
 
-def recording(commands: collecting.Commands, found: Files, options: dict[str, Any]) -> Files:
+def recording(commands: collecting.Commands, found: collecting.Files, options: dict[str, Any]) -> collecting.Files:
     """Return what the vendor's tools print for the queries of our modules, and the files of the driver."""
     host = os.uname()
     # The queries of hccn_info are among those of this module.
@@ -282,7 +275,7 @@ def recording(commands: collecting.Commands, found: Files, options: dict[str, An
                      if each.argv[0] in observation.OWN_TOOLS and (each.timed_out or not each.error)]}), indent=1))}
 
 
-def collect(options: dict[str, Any]) -> Files:
+def collect(options: dict[str, Any]) -> collecting.Files:
     """Return the files of the bundle, within the limits of time and size, with secrets masked."""
     docker, timeout_s = DockerEngine(options["docker_socket"], options["timeout_s"]), options["timeout_s"]
     ours, commands, started = our_containers(docker), collecting.Commands(timeout_s), time.monotonic()
@@ -301,7 +294,7 @@ def collect(options: dict[str, Any]) -> Files:
                                 problem=each.problem and redact(each.problem, secrets)) for name, each in found.items()}
 
 
-def triage(found: Files) -> list[SourcedDiagnosis]:
+def triage(found: collecting.Files) -> list[SourcedDiagnosis]:
     """Return the causes in the logs, ranked per log. The evidence of an unknown cause is an error in the log.
 
     In plog, only known causes count, because CANN also reports errors there that it has handled.

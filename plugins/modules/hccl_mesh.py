@@ -26,16 +26,8 @@ seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.hccn_ping}, {modul
 """
 
 EXAMPLES = r"""
-- name: Query the network ports of the NPUs
-  ascend.vllm.observe:
-    stage: hccl
-
 - name: Ping every NPU from every NPU of the other nodes
   ascend.vllm.hccl_mesh:
-
-- name: Judge the network and record the result
-  ascend.vllm.stage:
-    stage: hccl
 """
 
 RETURN = r"""

@@ -10,32 +10,24 @@ short_description: Query hccn_tool for the network ports of the NPUs of a node
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Queries all NPUs in parallel, with one query per NPU at a time.
+  - Queries all NPUs in parallel, with one query per NPU at a time. C(hccn_tool) is searched for in C(PATH) and in
+    C(/usr/local/Ascend/driver/tools). The queries are its options C(-link), C(-net_health), C(-ip), C(-gateway),
+    C(-netdetect), C(-lldp), C(-tls), C(-status), C(-mtu), C(-fec), C(-optical) and C(-link_stat).
   - Also returns the content of C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all NPUs."}
-  queries:
-    description: The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen. By default, these
-      are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status), V(mtu), V(fec),
-      V(optical) and V(link_stat).
-    type: list
-    elements: str
   timeout_s: {type: float, default: 15, description: "The timeout of each query in seconds. After a timeout, the
     remaining queries of that NPU are skipped."}
-  tool: {type: path, description: "The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-    C(/usr/local/Ascend/driver/tools)."}
-  conf: {type: path, default: /etc/hccn.conf, description: "The path of C(hccn.conf)."}
   image: {type: str, default: "", description: "The name of an image to look up. When empty, none is looked up."}
 seealso: [{module: ascend.vllm.hccn_ping}, {module: ascend.vllm.npu_info}]
 """
 
 EXAMPLES = r"""
-- name: Query the link and the address of two NPUs
+- name: Query the network ports of two NPUs
   ascend.vllm.hccn_info:
     npus: [0, 1]
-    queries: [link, ip]
   register: ports
 
 - name: Fail if a link is down
@@ -113,16 +105,8 @@ host_network:
         ports: {type: list, elements: str, description: "The kinds of its ports, or null if they are unknown."}
         addresses: {type: list, elements: dict, description: "IPv4 addresses, each with C(address) and C(prefix)."}
     error: {type: str, description: "The reason why the interfaces could not be read, or null."}
-processes:
-  description: The processes on the NPUs, or null if C(npu-smi) does not show them.
-  type: list
-  elements: dict
-  returned: success
-  contains:
-    npu: {type: int, description: "The number of the NPU."}
-    pid: {type: int, description: "The process id."}
-    name: {type: str, description: "The name of the process."}
-    memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if C(npu-smi) does not show it."}
+processes: {type: list, elements: dict, returned: success, description: "The processes on the NPUs, each with C(npu),
+  C(pid) and C(name), or null if C(npu-smi) does not show them."}
 image_present: {type: bool, returned: success, description: "Whether the node has O(image), or null if unknown."}
 image_error: {type: str, returned: success, description: "The reason why Docker did not respond, or null."}
 duration_s: {type: float, returned: success, description: "The run time of the module in seconds."}
@@ -140,6 +124,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease, network
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
 
+CONF = "/etc/hccn.conf"
+
 
 def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, str | None]:
     """Return (whether Docker has an image, None), or (None, error message)."""
@@ -149,10 +135,10 @@ def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, st
         return None, str(error)
 
 
-def read_conf(path: str) -> tuple[hccn_tool.HccnConf | None, str | None]:
+def read_conf() -> tuple[hccn_tool.HccnConf | None, str | None]:
     """Return (content, None) or (None, error message)."""
     try:
-        return hccn_tool.parse_conf(read_file(path)), None
+        return hccn_tool.parse_conf(read_file(CONF)), None
     except (OSError, hccn_tool.ParseError) as error:
         return None, str(error)
 
@@ -160,23 +146,17 @@ def read_conf(path: str) -> tuple[hccn_tool.HccnConf | None, str | None]:
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "npus": {"type": "list", "elements": "int"},
-        "queries": {"type": "list", "elements": "str"},
         "timeout_s": {"type": "float", "default": 15},
-        "tool": {"type": "path"},
-        "conf": {"type": "path", "default": "/etc/hccn.conf"},
         "image": {"type": "str", "default": ""},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     })
     lease.hold(module)
     started = time.time()
     params, run = module.params, hccn_query.run_bounded
-    tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
-    missing = None
-    if not tool or not os.access(tool, os.X_OK):
-        missing = "hccn_tool was not found (looked for %s, in PATH and in %s); install the NPU driver" % (
-            params["tool"] or "hccn_tool", os.path.dirname(hccn_query.TOOL))
+    folder = os.path.dirname(hccn_query.TOOL)
+    tool = module.get_bin_path("hccn_tool", opt_dirs=[folder])
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
-    conf, conf_error = read_conf(params["conf"])
+    conf, conf_error = read_conf()
     limit, image = params["timeout_s"], params["image"]
     # The host is observed while the NPUs are queried.
     with ThreadPoolExecutor(3) as pool:
@@ -184,12 +164,11 @@ def main() -> None:
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
         docker = DockerEngine(params["docker_socket"], limit)
         present = pool.submit(image_present, docker, image) if image else None
-        queries = params["queries"] or hccn_query.QUERIES
         try:
-            answers = hccn_query.query_npus(run, tool, npus, queries, limit) if not missing else \
-                hccn_query.unanswered(npus, queries, missing)
+            answers = hccn_query.query_npus(run, tool, npus, limit) if tool else hccn_query.unanswered(
+                npus, "hccn_tool was not found in PATH and %s; install the NPU driver" % folder)
         except OSError as error:
-            answers = hccn_query.unanswered(npus, queries, "%s cannot be run: %s" % (tool, error))
+            answers = hccn_query.unanswered(npus, "%s cannot be run: %s" % (tool, error))
     observed: hccn_query.HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
         "processes": processes.result(), "image_present": present.result()[0] if present else None,

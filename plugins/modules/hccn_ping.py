@@ -10,7 +10,8 @@ short_description: Send the pings of one node in a ping mesh of NPUs
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool). The NPUs send their pings in parallel, with one
+  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool), which is searched for in C(PATH) and in
+    C(/usr/local/Ascend/driver/tools). The NPUs send their pings in parallel, with one
     ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
@@ -41,8 +42,6 @@ options:
       host: {type: str, required: true, description: "The name of the host in RV(reach)."}
       address: {type: str, required: true, description: "The IP address."}
       port: {type: int, required: true, description: "The TCP port."}
-  tool: {type: path, description: "The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-    C(/usr/local/Ascend/driver/tools)."}
 attributes:
   check_mode: {details: ["The pings are also sent in check mode."]}
 seealso: [{module: ascend.vllm.hccn_info}, {module: ascend.vllm.hccl_mesh}]
@@ -88,13 +87,10 @@ ping:
     rounds: {type: int, description: "The number of rounds of pings."}
     duration_s: {type: float, description: "The duration of all pings in seconds."}
 reach:
-  description: The results of the test connections, with the names of the hosts as keys.
+  description: The results of the test connections, with the names of the hosts as keys. Each has C(address), C(reached)
+    (whether the host accepted or refused the connection) and C(error) (the reason why not, or null).
   type: dict
   returned: success
-  contains:
-    address: {type: str, description: "The IP address."}
-    reached: {type: bool, description: "Whether the host responded. A refused connection counts as a response."}
-    error: {type: str, description: "The reason why the host could not be reached, or null."}
 """
 
 import os
@@ -116,11 +112,10 @@ def main() -> None:
         "hosts": {"type": "list", "elements": "dict", "default": [], "options": {
             "host": {"type": "str", "required": True}, "address": {"type": "str", "required": True},
             "port": {"type": "int", "required": True}}},
-        "tool": {"type": "path"},
     })
     lease.hold(module)
     params = module.params
-    tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
+    tool = module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
     try:
         ping = hccn_ping.ping_mesh_part(
             hccn_query.run_bounded, tool or hccn_query.TOOL, params["npus"], params["partners"], params["shifts"],

@@ -46,13 +46,9 @@ folder: {type: dict, returned: success, description: "The C(path) and C(free_byt
   the same file system as the folder of Docker's images (C(same_disk)), or null if O(folder) is not set."}
 image: {type: dict, returned: success, description: "C(id), C(digests), C(tags), C(architecture), C(size_bytes) and
   C(created) of the image, or null if the node does not have it."}
-docker_engine:
-  description:
-    - C(version), C(architecture) (as C(uname -m) prints it), C(data_root), C(image_root), C(storage_driver),
-      C(default_runtime), C(runtimes), C(security_options), C(live_restore) and C(cgroup_version) of the Docker engine.
-    - C(free_bytes) is the free space in C(image_root), which is the folder in which images are stored.
-  type: dict
-  returned: success
+docker_engine: {type: dict, returned: success, description: "C(version), C(architecture) (as C(uname -m) prints it),
+  C(security_options) and C(image_root) of the Docker engine, which is the folder in which images are stored, and the
+  free space in this folder (C(free_bytes))."}
 """
 
 import os

@@ -150,14 +150,8 @@ holders:
     pid: {type: int, description: "The process id, or null if no process was found."}
     process: {type: str, description: "The name of the process, or null if no process was found."}
     memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if it is unknown."}
-    container:
-      description: The container of the process, or null.
-      type: dict
-      contains:
-        id: {type: str, description: "The ID of the container."}
-        name: {type: str, description: "The name of the container."}
-        image_name: {type: str, description: "The name of the image."}
-        labels: {type: dict, description: "The labels of this collection only. Others can contain secrets."}
+    container: {type: dict, description: "C(id), C(name), C(image_name) and C(labels) of its container, or null. Other
+      labels than those of this collection are omitted, because they can contain secrets."}
 docker_engine:
   description: The state of Docker. If Docker did not respond, it has only C(error). Otherwise, it has all other keys.
   returned: success
@@ -166,15 +160,9 @@ docker_engine:
     error: {type: str, returned: if Docker did not respond, description: "The reason why Docker did not respond."}
     version: {type: str, description: "The version of the Docker engine."}
     architecture: {type: str, description: "The processor architecture, as C(uname -m) prints it."}
-    data_root: {type: str, sample: /var/lib/docker, description: "The data directory of Docker."}
     image_root: {type: str, sample: /var/lib/containerd, description: "The folder in which images are stored. If Docker
       uses the containerd image store, this is the folder of containerd."}
     security_options: {type: list, elements: str, sample: [seccomp], description: "The security options of the engine."}
-    live_restore: {type: bool, description: "Whether containers keep running while the engine is stopped."}
-    cgroup_version: {type: str, description: "The version of the control groups, or empty if it is not reported."}
-    storage_driver: {type: str, description: "The storage driver."}
-    default_runtime: {type: str, description: "The default runtime."}
-    runtimes: {type: list, elements: str, sample: [ascend, runc], description: "The runtimes."}
     image: {type: dict, description: "The image, as in RV(ascend.vllm.image_info#module:image), or null without it."}
     containers: {type: list, elements: dict, description: "The running containers."}
 system:
@@ -191,62 +179,34 @@ system:
     shm: {type: dict, description: "The space in C(/dev/shm), with the keys of RV(disks)."}
     selinux: {type: str, description: "The mode of SELinux, V(enforcing) or V(permissive), or null if it is disabled."}
     uptime_s: {type: float, description: "The uptime in seconds."}
-disks:
-  description: The space at O(disk_paths) and in the folder of Docker's images.
-  returned: success
-  type: list
-  elements: dict
-  contains:
-    path: {type: str, description: "The path."}
-    existing: {type: str, description: "The path, or the nearest directory above it that exists."}
-    total_bytes: {type: int, description: "The size of the file system in bytes."}
-    free_bytes: {type: int, description: "The space in bytes that is free for unprivileged users."}
+disks: {type: list, elements: dict, returned: success, description: "The space at O(disk_paths) and in the folder of
+  Docker's images, each with C(path), C(existing) (the path, or the nearest directory above it that exists),
+  C(total_bytes) and C(free_bytes), which is the space that is free for unprivileged users."}
 paths:
-  description: The files at O(paths).
+  description: The files at O(paths), each with C(path) and C(type) (V(file), V(directory) and so on, or null if it does
+    not exist). An existing file also has C(owner), C(group) and C(mode), a symbolic link C(target), a device
+    C(major) and C(minor), and a file that cannot be read C(error).
   returned: success
   type: list
   elements: dict
-  contains:
-    path: {type: str, description: "The path."}
-    type: {type: str, description: "V(file), V(directory) and so on, or null if the path does not exist."}
-    target: {type: str, returned: for a symbolic link, description: "The target of a symbolic link."}
-    owner: {type: str, returned: if the path exists, description: "The name of the owner."}
-    group: {type: str, returned: if the path exists, description: "The name of the group."}
-    mode: {type: str, sample: "0660", returned: if the path exists, description: "The permissions."}
-    major: {type: int, returned: for a device, description: "The major device number."}
-    minor: {type: int, returned: for a device, description: "The minor device number."}
-    error: {type: str, returned: if the path cannot be read, description: "The reason why the path cannot be read."}
-python:
-  description: The Python interpreter that runs modules on the node.
-  returned: success
-  type: dict
-  contains:
-    executable: {type: str, description: "The path of the interpreter."}
-    version: {type: str, description: "The version of Python."}
-    requests: {type: str, description: "The version of requests, or null if the imports of community.docker fail."}
-    error: {type: str, description: "The reason why the imports fail, or null."}
+  sample: [{path: /dev/davinci0, type: character device, owner: root, group: root, mode: "0660", major: 236, minor: 0}]
+python: {type: dict, returned: success, description: "The C(executable) and C(version) of the Python that runs modules
+  on the node, the version of C(requests) (null if the imports of community.docker fail), and the C(error)
+  of these imports, or null."}
 kernel_log:
   description: The NPU errors in the kernel log.
   returned: success
   type: dict
   contains:
     lines:
-      description: The newest 50 errors, with the oldest of them first.
+      description: The newest 50 errors, with the oldest of them first. Each has its age in C(seconds_ago), its C(text),
+        and its C(kind), which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
       type: list
       elements: dict
-      contains:
-        seconds_ago: {type: int, description: "The age of the record in seconds."}
-        text: {type: str, description: "The text of the record."}
-        kind: {type: str, description: "V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver)."}
     corrected: {type: int, description: "The number of errors that PCIe links of NPUs corrected."}
     error: {type: str, description: "The reason why the kernel log could not be read, or null."}
-clock:
-  description: The start and the end of the module according to the clock of the node, in seconds since the epoch.
-  returned: success
-  type: dict
-  contains:
-    started_at: {type: float, description: "The start time of the module."}
-    finished_at: {type: float, description: "The end time of the module."}
+clock: {type: dict, returned: success, description: "The start (C(started_at)) and end (C(finished_at)) of the module
+  according to the clock of the node, in seconds since the epoch."}
 """
 
 import os

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: offline
-short_description: Collect a part of what a closed site needs
+short_description: Download files that hosts need at a site without internet access
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Collects a part of what hosts need at a site without internet access, in a folder of a machine with internet access.
-    The content of each file is verified. A download is resumed, and the files that the folder already has are kept.
+  - Downloads files that hosts need at a site without internet access to a folder of a machine with internet access.
+    These are the files of one part, such as a model or an image. The content of each file is verified. An interrupted
+    download is resumed, and files that are already in the folder are not downloaded again.
   - The file C(manifest.json) in the folder lists the files of each part, and C(SHA256SUMS) lists their digests.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   path: {type: path, required: true, description: "The folder."}
-  part: {type: dict, required: true, description: "The part, as returned in RV(ascend.vllm.plan#module:parts)."}
+  part: {type: dict, required: true, description: "The part to download, an item of
+    RV(ascend.vllm.plan#module:parts)."}
   token: {type: str, default: "", description: "The token for the hub."}
 attributes: {check_mode: {support: none}, diff_mode: {support: none}}
 seealso: [{module: ascend.vllm.plan}]
@@ -40,9 +42,10 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -50,13 +53,9 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import git_blob_sha1
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import git_blob_sha1, hash_stream
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.hub_requests import HubRequests
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Callable
 
 SCHEMA = "ascend.vllm/offline/v1"
 MANIFEST = "manifest.json"
@@ -64,7 +63,6 @@ SUMS = "SHA256SUMS"
 PARTIAL = ".part"
 COMMAND_S = 12 * 3600
 MAX_FILE = 256 << 20
-_BLOCK_BYTES = 1 << 20
 
 
 class OfflineError(Exception):
@@ -72,7 +70,7 @@ class OfflineError(Exception):
 
 
 class Bundle:
-    """The folder for a closed site. Each part is a folder in it. ``parts`` is the content of the manifest."""
+    """The folder with the downloads, which has a folder for each part. ``parts`` is the content of the manifest."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -92,7 +90,7 @@ class Bundle:
     def record(self, name: str, key: str, keep: Callable[[str, str | None], bool]) -> dict[str, Any]:
         """Record the files of a part in the manifest, and return which of them are new.
 
-        :param keep: ``keep(path in the part, SHA-256)`` returns whether a file is not a rest of an earlier run.
+        :param keep: ``keep(path in the part, SHA-256)`` returns whether a file belongs to the part. Others are removed.
         """
         before = self.parts.get(name, {"files": {}})["files"]
         files: dict[str, dict[str, Any]] = {}
@@ -166,8 +164,7 @@ def file_digest(path: str) -> str | None:
     digest = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as stream:
-            for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
-                digest.update(block)
+            hash_stream(digest, stream)
     except FileNotFoundError:
         return None
     return digest.hexdigest()
@@ -180,7 +177,7 @@ def _holds(path: str, wanted: hub.RemoteFile) -> bool:
 
 
 def _download(program: str, url: str, path: str, wanted: hub.RemoteFile, headers: dict[str, str]) -> None:
-    """Download a file with ``roles/weights/files/fetch.py``, unless it is there with the wanted content."""
+    """Download a file with ``roles/weights/files/fetch.py``, unless a file with the expected content exists."""
     if _holds(path, wanted):
         return
     spec = importlib.util.spec_from_file_location("fetch", program)

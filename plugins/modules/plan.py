@@ -18,14 +18,14 @@ description:
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
-  - The playbooks begin with other phases, which report the mistakes of all nodes together.
+  - The playbooks begin with other phases, which report the errors of all nodes together.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action]
 options:
   phase:
     description:
       - V(controller) fails if the control node lacks a collection or cannot write to C(report_path).
-      - V(check) resolves the plan, checks the inputs of all roles, and saves the mistakes.
-      - V(refuse) prints the warnings of O(hosts), and fails with their mistakes.
+      - V(check) resolves the plan, checks the inputs of all roles, and saves the errors.
+      - V(refuse) prints the warnings of O(hosts), and fails with their errors.
       - V(show) prints the plans of O(hosts). They begin with a head of at most 25 lines. Equal plans are printed once.
       - V(offline) returns what O(hosts) need at a site without internet access, and the inputs with which they use it.
       - V(resolve) returns the plan.
@@ -68,6 +68,8 @@ plan:
   returned: with O(phase=resolve)
 run: {type: str, sample: 20260102T030405Z-1a2b3c4d, returned: with O(phase=resolve), description: "The id of this run of
   Ansible, which is part of the names of temporary files and containers."}
+observers: {type: dict, returned: with O(phase=resolve), description: "C({stage: host}) for the stages that one
+  deployment of a node runs for all of them. C(host) runs it for this host."}
 parts: {type: list, elements: dict, returned: with O(phase=offline), description: "What M(ascend.vllm.offline) needs."}
 inventory: {type: dict, returned: with O(phase=offline), description: "C({host: {input: value}}) for the site."}
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}

@@ -25,11 +25,16 @@ options:
         results of these nodes, into one archive, which only its owner can read. Its first file, C(index.md), lists
         the failed checks, the causes found in the logs, and the files that are missing, with the reason for each. The
         beginning of C(index.md) is also printed.
+      - V(verify) writes the verdict on the results of this run, and fails unless it is V(healthy).
     type: str
-    choices: [begin, end, diagnostics]
+    choices: [begin, end, diagnostics, verify]
     default: end
   hosts: {type: list, elements: str, required: true, description: "All expected hosts, in the order of the report."}
-  path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz)."}
+  stages: {type: list, elements: str, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
+    benchmark], description: "With O(phase=begin) and O(phase=verify), the stages of the run. By default, the tags of
+    the run select them."}
+  path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz). With
+    O(phase=verify), the file for the verdict."}
   size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of each node's files in the archive."}
 attributes:
   check_mode: {support: full, details: ["No report is printed, and no file is written or removed."]}
@@ -56,6 +61,12 @@ failing_host: {type: str, returned: when O(phase=end) and there is such a host, 
 query: {type: raw, returned: when O(phase=end) with C(report_query), description: "The result of the expression."}
 ansible_stats: {type: dict, returned: when O(phase=end), description: "The summary, as the custom statistic
   C(ascend_vllm)."}
+verdict: {type: str, returned: when O(phase=verify), sample: regression, description: "V(failed), V(regression),
+  V(unreachable), V(no_baseline), V(inconclusive) or V(healthy): the worst of all findings."}
+exit_code: {type: int, returned: when O(phase=verify), sample: 3, description: "The exit code of the service of the
+  timer, which is different for each verdict."}
+reasons: {type: list, elements: str, returned: when O(phase=verify), description: "One sentence for each finding."}
+report: {type: str, returned: when O(phase=verify), description: "The path of C(report.html)."}
 stages:
   {type: list, elements: str, returned: when O(phase=begin), description: "The stages whose results were removed."}
 """

@@ -55,7 +55,6 @@ RETURN = r"""
 docker_engine_error: {type: str, returned: always, description: "The reason why the Docker engine did not respond, or
   null. If Docker did not respond, the other values are unknown."}
 image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
-ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description:
     - Every container of this collection on the node in any state, sorted by name. Previous containers that an upgrade
@@ -71,8 +70,9 @@ containers:
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
 instances:
   description: For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason),
-    C(container) (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress). A failed instance
-    also has C(causes), which were found in its log, and C(log), which contains the last lines of its log.
+    C(container) (as in RV(containers), or null), C(health), C(models), C(completion), C(progress) and
+    C(kv_cache_tokens), the tokens in the KV cache of a ready instance, or null if its log does not contain them. A
+    failed instance also has C(causes), which were found in its log, and C(log), which contains the last lines of it.
   type: list
   elements: dict
   returned: always

@@ -60,7 +60,6 @@ RETURN = r"""
 docker_engine_error: {type: str, returned: always, description: "The reason why the Docker engine did not respond, or
   null. If Docker did not respond, only the properties of the host are known."}
 image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
-ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers: {type: list, elements: dict, returned: always, description: "Every container on the node that this
   collection manages, as M(ascend.vllm.serving_info) returns it."}
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
@@ -89,8 +88,8 @@ port_holders:
 device_holders:
   description: The processes and containers that use the NPUs among O(devices), each with C(device) (the N of
     C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the
-    device node of an NPU is included even if none of its processes uses the NPU. For a
-      container of this collection, the other NPUs that it uses are included, too.
+    device node of an NPU is included even if none of its processes uses the NPU. For a container of this collection,
+    the other NPUs that it uses are included, too.
   type: list
   elements: dict
   returned: always
@@ -103,8 +102,9 @@ certificate_problem: {type: str, returned: always, description: "Why clients ref
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, lease
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease, network
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import prerequisites, serving_state
 
 
@@ -119,16 +119,13 @@ def main() -> None:
         "addresses": {"type": "bool", "default": False},
     })
     lease.hold(module)
-    params, shown = module.params, ""
-    if params["addresses"]:
-        ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])
-        outcome = commands.run([ip, "-o", "-4", "address", "show"], serving_state.STATUS_TIMEOUT_S)
-        if outcome.rc != 0:
-            module.fail_json(msg="The command ip address show failed: %s" % (
-                outcome.error or outcome.output.strip()[-200:]))
-        shown = outcome.stdout
+    params = module.params
+    host = network.host_network(hccn_query.run_bounded, serving_state.STATUS_TIMEOUT_S) if params["addresses"] else {
+        "interfaces": [], "error": None}
+    if host["error"]:
+        module.fail_json(msg=host["error"])
     docker = DockerEngine(params["docker_socket"], serving_state.DOCKER_TIMEOUT_S)
-    module.exit_json(changed=False, **prerequisites.observe(docker, params, shown))
+    module.exit_json(changed=False, **prerequisites.observe(docker, params, host["interfaces"]))
 
 
 if __name__ == "__main__":

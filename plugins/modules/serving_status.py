@@ -19,7 +19,8 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.action, ascend.vllm._plan_option]
 options:
   show: {type: list, elements: list, description: "The rows of all hosts, as returned in RV(rows)."}
-  balancers: {type: list, elements: dict, default: [], description: "Looped M(ascend.vllm.balancer_info) results."}
+  balancers: {type: list, elements: dict, default: [], description: "The results of a loop over
+    M(ascend.vllm.balancer_info)."}
 """
 
 EXAMPLES = r"""

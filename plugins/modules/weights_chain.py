@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_chain
-short_description: Choose the source of the model for every node of a fan-out
+short_description: Determine from which nodes a node copies the model
 version_added: 0.9.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:

@@ -20,6 +20,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 attributes:
   check_mode:
     details: The module does not change anything except the digest cache, which is not written in check mode.
+options:
+  draft: {type: path, description: "The path of the draft model, which is described in RV(draft)."}
 seealso: [{module: ascend.vllm.weights_staging}]
 """
 
@@ -38,9 +40,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+draft: {type: dict, returned: success, description: "The other values, from RV(path) on, for the folder in
+  O(draft), or null without it."}
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
-real_path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The path of the
-  folder with all symbolic links resolved."}
 files:
   description: The files in the folder. Hidden files are not part of the model.
   type: list
@@ -59,7 +61,6 @@ identity: {type: str, returned: success, description: "The SHA-256 digest of the
 digest: {type: str, returned: success, description: "The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the
   files in the manifest, or of all files if there is no manifest. Nodes with the same digest have the same model."}
 hashed_bytes: {type: int, returned: success, description: "The number of hashed bytes. Other digests were cached."}
-hashed_s: {type: float, returned: success, description: "The time in seconds that hashing took."}
 manifest:
   description: The manifest of the model, or null if there is none.
   type: dict
@@ -74,37 +75,24 @@ manifest:
     bytes: {type: int, description: "The size of the model in bytes."}
     digest: {type: str, description: "The digest of the model, as described in RV(digest)."}
     files:
-      description: The files of the model.
+      description: The files of the model, each with C(path), C(size) and C(sha256) as in RV(files), C(sha256_from)
+        (V(hub) if the source published the digest, or V(staging) if it was computed when the model was staged), and
+        C(written) (whether M(ascend.vllm.weights_staging) wrote the file and may remove it).
       type: list
       elements: dict
-      contains:
-        path: {type: str, description: "The path relative to the folder."}
-        size: {type: int, description: "The size in bytes."}
-        sha256: {type: str, description: "The SHA-256 digest of the content."}
-        sha256_from: {type: str, description: "The origin of the digest. This is V(hub) if the source published the
-          digest, or V(staging) if the digest was computed when the model was staged."}
-        written: {type: bool, description: "Whether M(ascend.vllm.weights_staging) wrote and may remove it."}
 manifest_path:
   description: The path of the manifest.
   type: str
   returned: success
   sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/manifest.json
-faults:
-  description: The differences from the manifest.
-  type: list
-  elements: dict
-  returned: success
-  contains:
-    path: {type: str, description: "The path relative to the folder."}
-    fault: {type: str, description: "The kind of difference: V(missing), V(size) or V(sha256)."}
-    expected: {type: raw, description: "The size or the SHA-256 digest in the manifest."}
-    actual: {type: raw, description: "The size or digest, or null if the file is missing or a link out of the folder."}
+faults: {type: list, elements: dict, returned: success, description: "The differences from the manifest, each with
+  C(path), C(fault) (V(missing), V(size) or V(sha256)), and the C(expected) and the C(actual) size or digest. C(actual)
+  is null if the file is missing or is a link to a file outside the folder."}
 shards:
   description: The headers of the safetensors files, with the paths of the files as keys.
   type: dict
   returned: success
   contains:
-    tensors: {type: int, description: "The number of tensors, or null."}
     tensor_bytes: {type: int, description: "The size of the tensors in bytes, or null."}
     error: {type: str, description: "The reason why the file is not a complete safetensors file, or null."}
 index:
@@ -115,7 +103,6 @@ index:
   contains:
     path: {type: str, description: "The path of the index relative to the folder."}
     shards: {type: list, elements: str, description: "The shards that the index names."}
-    tensors: {type: int, description: "The number of tensors in the index."}
     total_size: {type: int, description: "The size of the tensors in bytes according to the index, or null."}
     tensor_bytes: {type: int, description: "The bytes of the tensors in the shards, or null if a shard cannot be read."}
     faults: {type: list, elements: str, description: "The differences between the index and the shards, as sentences."}
@@ -126,7 +113,6 @@ config:
   contains:
     architectures: {type: list, elements: str, description: "The architectures of the model."}
     vision: {type: bool, description: "Whether the model has a vision encoder."}
-    quantization_method: {type: str, description: "The quantization method, or null."}
     transformers: {type: str, description: "The version of the C(transformers) library that wrote the file, or null."}
 tokenizer_class: {type: str, sample: Qwen2Tokenizer, returned: success, description: "The class of the tokenizer in
   C(tokenizer_config.json), or null."}
@@ -157,17 +143,21 @@ def main() -> None:
         "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
         "workers": {"type": "int", "default": 8},
         "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
+        "draft": {"type": "path"},
     })
     lease.hold(module)
     options = module.params
-    for sentence in commands.hung_paths([options["path"]]).values():
+    folders = [path for path in (options["path"], options["draft"]) if path]
+    for sentence in commands.hung_paths(folders).values():
         module.fail_json(msg="%s; check the mount, and whether its file server responds." % sentence)
     try:
-        cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
-        observed = observe(options["path"], options["verify"] == "full", options["workers"], cache)
+        observed, *drafts = [
+            observe(path, options["verify"] == "full", options["workers"],
+                    files.DigestCache.of(path, options["digest_cache"], write=not module.check_mode))
+            for path in folders]
     except (OSError, ValueError) as error:
         module.fail_json(msg="The model in %s cannot be read: %s" % (options["path"], error))
-    module.exit_json(changed=False, **observed)
+    module.exit_json(changed=False, draft=drafts[0] if drafts else None, **observed)
 
 
 if __name__ == "__main__":

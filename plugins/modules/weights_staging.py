@@ -85,14 +85,6 @@ EXAMPLES = r"""
     path: /data/Qwen2.5-VL-32B-Instruct
     source: modelscope
     repository: Qwen/Qwen2.5-VL-32B-Instruct
-
-- name: Read every byte of the model and check whether the node has the whole model
-  ascend.vllm.weights_staging:
-    state: held
-    path: /data/Qwen2.5-VL-32B-Instruct
-    source: modelscope
-    repository: Qwen/Qwen2.5-VL-32B-Instruct
-    verify: full
 """
 
 RETURN = r"""

@@ -30,12 +30,6 @@ EXAMPLES = r"""
 - name: Show the progress
   ansible.builtin.debug:
     msg: "{{ transfer.bytes | human_readable }}{{ '' if transfer.running else ', finished' }}"
-
-- name: Inspect a container that continues after the transfer
-  ascend.vllm.weights_transfer_info:
-    container: ascend-vllm-swarm
-    folder: /data/.ascend-vllm/model/staging
-    done: /data/.ascend-vllm/model/complete
 """
 
 RETURN = r"""

@@ -101,7 +101,8 @@ def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequen
              ) -> list[str]:
     """Return a sentence for each reason why these servers cannot be put behind these balancers.
 
-    :param ports: the ports of a balancer. :param found: the result of `servers`. :param plans: ``{host: plan}``.
+    :param ports: the ports of a balancer. :param found: the result of `servers`.
+    :param plans: ``{host: plan}``, also of other deployments on the nodes of the balancers.
     :param bind: the address that the balancers listen on. :param addresses: ``{balancer: its address for clients}``.
     """
     sentences = []
@@ -126,7 +127,8 @@ def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequen
             sentences.append("serving_bind of %s is %s, which the balancer on %s cannot reach; set it to an address "
                              "that it can reach." % (server["host"], server["address"], ", ".join(balancers)))
     for balancer in balancers:
-        for instance in plans[balancer]["instances"] if balancer in plans else ():
+        for instance in (each for name, plan in plans.items() if balancer == name or balancer in plan.get(
+                "neighbors", ()) for each in plan["instances"]):
             first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else container.HCCL_DEFAULT_PORTS
             sentences.extend("%s is %d, which instance %s on %s uses too; choose another port." % (
                 port["name"], port["port"], instance["name"], balancer)

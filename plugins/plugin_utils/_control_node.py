@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the requirements for the control node before a run begins. PRIVATE to the collection."""
+"""Check the requirements for the control node before a run begins."""
 
 from __future__ import annotations
 

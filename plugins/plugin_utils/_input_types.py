@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The type, the choices and the range of an input. Pure. PRIVATE to the collection."""
+"""The type, the choices and the range of an input."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 ABOVE_ZERO = (
     "_port", "_timeout_s", "_round_s", "_limit_s", "_ready_interval_s", "_guard_s", "_patience_s", "_tolerance",
     "_retries", "_workers", "_shard_gb", "_concurrency", "_connections", "_max_nodes", "_sizes_bytes", "_iterations",
-    "_tokens", "benchmark_num_prompts", "_repeats", "_per_request", "_px", "_batch_size", "_log_lines", "_ratio",
-    "_sweep_minimum", "_sweep_maximum", "_sweep_tolerance_percent", "_log_max_files",
+    "_tokens", "benchmark_num_prompts", "verify_num_prompts", "_repeats", "_per_request", "_px", "_batch_size",
+    "_log_lines", "_ratio", "_sweep_minimum", "_sweep_maximum", "_sweep_runs", "_sweep_tolerance_percent",
+    "_log_max_files", "_burstiness", "_trace_speed",
 )
 # Inputs with these endings may be 0 nevertheless.
 MAY_BE_ZERO = ("_drain_timeout_s", "_stop_timeout_s", "_free_timeout_s", "benchmark_max_concurrency",
-               "_warmup_iterations")
+               "accuracy_maximum_tokens", "_warmup_iterations")
 # {name: lowest value}: with a negative reserve, a download starts even if it may not fit.
 AT_LEAST = {"weights_free_space_gib": -math.inf}
 # {ending: highest value}

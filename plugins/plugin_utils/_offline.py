@@ -89,6 +89,10 @@ class Needs:
             self._add(part, "weights", source=source, repository=repository, revision=inputs["weights_revision"],
                       endpoint=inputs["weights_hub_endpoint"], workers=inputs["weights_workers"],
                       fetch=f"{self._root}/roles/weights/files/fetch.py")
+            for draft in [plan["model"]["draft"]] if "draft" in plan["model"] else []:
+                self._add("weights/" + draft["directory"], "weights", source=draft["source"],
+                          repository=draft["repository"], endpoint=draft["endpoint"], revision="",
+                          workers=inputs["weights_workers"], fetch=f"{self._root}/roles/weights/files/fetch.py")
             own.update(weights_source="http", weights_hub_endpoint=f"{self._site.url}/{part}", weights_hub_token="")
         else:
             self.notes[self._name].append(f"weights_source is {source}, so {plan['model']['path']} is not collected; "

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verdicts of the regression gate for simulated effects at several request rates, and false alarms without an effect.
+"""Measure how often the regression gate detects simulated effects, and how often it raises a false alarm without one.
 
     .venv/bin/python tests/benchmarks/regression_gate.py [--runs N] [--repeats N] [--minimum-ratio R] [--drift SD]
 

@@ -5,8 +5,9 @@
 
     .venv/bin/python tests/benchmarks/report_page.py [--hosts N ...]
 
-The results folder is made from the results of a real run in the test bed. The time includes reading it. Exits with 1 if
-the page of 100 hosts takes more than 3 s or has more than 2 MB, or that of 1,000 hosts more than 20 s or 10 MB.
+The results folder is derived from the results of a real run in the test bed. The time includes reading it. Exits with 1
+if the page of 100 hosts takes more than 3 s or exceeds 2 MB, or if that of 1,000 hosts takes more than 20 s or exceeds
+10 MB.
 """
 
 from __future__ import annotations

@@ -71,18 +71,18 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser):
-    """Return a function (page file, fragment) -> the open page, whose ``noise`` lists its errors and requests."""
+    """Return a function (page file, fragment) -> the open page; its ``events`` are errors, dialogs and requests."""
     opened = []
 
     def start(path, fragment="", media=None, size=None):
         page = browser.new_page()
         opened.append(page)
         page.set_default_timeout(20_000)
-        page.noise = []
-        page.on("console", lambda message: page.noise.append(message.text))
-        page.on("pageerror", lambda error: page.noise.append(str(error)))
-        page.on("dialog", lambda dialog: (page.noise.append("dialog"), dialog.dismiss()))
-        page.on("request", lambda request: page.noise.append(request.url)
+        page.events = []
+        page.on("console", lambda message: page.events.append(message.text))
+        page.on("pageerror", lambda error: page.events.append(str(error)))
+        page.on("dialog", lambda dialog: (page.events.append("dialog"), dialog.dismiss()))
+        page.on("request", lambda request: page.events.append(request.url)
                 if request.url.partition("#")[0] != path.as_uri() else None)
         page.add_init_script("addEventListener('securitypolicyviolation', "
                              "(event) => console.error(event.violatedDirective))")
@@ -123,7 +123,7 @@ def test_vendored_files_are_unmodified():
 def test_page_loads_without_errors_and_requests(visit, faulty):
     page = visit(faulty)
     page.wait_for_load_state("networkidle")
-    assert page.noise == []
+    assert page.events == []
     assert page.locator("nav a").all_inner_texts() == [
         "Stages", "Findings", "Fabric", "NPUs", "Versions", "Plan as deployed", "Weights", "Benchmark", "Accuracy",
         "Earlier runs"]
@@ -133,7 +133,7 @@ def test_page_loads_without_errors_and_requests(visit, faulty):
                   "document.body.append(script); }")
     page.wait_for_function("() => true")
     assert page.evaluate("window.pwned") is None
-    assert {"img-src", "script-src-elem"} <= set(page.noise)
+    assert {"img-src", "script-src-elem"} <= set(page.events)
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ def test_filters_select_findings_and_hosts(visit, faulty):
     assert findings(page).count() == 1
     page.locator("#text").fill("no such text")
     assert findings(page).count() == 0
-    assert page.noise == []
+    assert page.events == []
 
 
 @pytest.mark.slow
@@ -203,11 +203,11 @@ def test_links_lead_to_findings_and_results(visit, faulty):
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href")).count() == 1
     page.goto(faulty.as_uri() + "#%E0%A4%A/x/y")  # not an encoded text
-    assert page.noise == []
+    assert page.events == []
 
 
 @pytest.mark.slow
-def test_page_is_used_with_the_keyboard(visit, faulty):
+def test_page_can_be_used_with_the_keyboard(visit, faulty):
     page = visit(faulty)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -289,7 +289,7 @@ def test_injections_are_inert_and_shown_as_text(visit, tmp_path):
         visible = " ".join(text.replace("\x00", "\ufffd").split())
         assert visible in " ".join(page.locator("#list").text_content().replace("\x00", "\ufffd").split()), text
     assert page.evaluate("window.pwned") is None
-    assert page.noise == []
+    assert page.events == []
     assert page.evaluate("[...document.scripts].length") == 3
     allowed = page.evaluate("[...new Set([...document.querySelectorAll('*')].map((each) => each.localName))]")
     assert set(allowed).isdisjoint({"img", "iframe", "object", "embed", "base", "link", "video", "audio", "template",

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "molecule" / "testbed" / "engine"
 HUB = ROOT / "molecule" / "testbed" / "hub" / "hub"
 ILLUSTRATION = ROOT / "roles" / "functional" / "files" / "illustration.png"
+CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 LESSONS = json.loads((ENGINE / "model" / "lessons.json").read_text("utf-8"))
 
 
@@ -121,6 +126,46 @@ def environment() -> Path:
 def models() -> Path:
     """The folder with the tiny model in both layouts."""
     return built("models")[0]
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The environment variables of processes in the full image, with the plugin on PYTHONPATH."""
+    packages = tmp_path_factory.mktemp("packages")
+    shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
+    record = packages / "ascend_standin-1.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: ascend_standin\nVersion: 1\n")
+    (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
+    code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
+    done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
+    # The path of a socket has at most 107 characters, and a killed engine leaves its sockets behind.
+    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
+        yield {
+            **json.loads(done.stdout),
+            "PATH": os.environ["PATH"],
+            "HOME": str(packages),
+            "PYTHONPATH": str(packages),
+            "TMPDIR": sockets,
+            "HF_HUB_OFFLINE": "1",
+            "HCCL_OP_EXPANSION_MODE": "AIV",
+        }
+
+
+@pytest.fixture(scope="session")
+def ais_bench() -> Path:
+    """The real AISBench, which the scenario `benchmark` installs into the same folder of the cache."""
+    lists = ROOT / "roles" / "accuracy" / "files"
+    digest = hashlib.sha256((lists / "requirements-ais-bench.txt").read_bytes()).hexdigest()[:12]
+    cache, wheels = CACHE / f"ais_bench-{digest}", CACHE / "ais_bench_packages" / digest
+    if not (cache / "bin" / "ais_bench").exists():
+        if not wheels.exists():
+            subprocess.run([ROOT / "molecule" / "benchmark" / "files" / "wheels", wheels, lists], check=True)
+        subprocess.run(["python3.11", "-m", "venv", cache], check=True)
+        for name in (lists / "requirements-build.txt", wheels / "requirements.txt"):
+            subprocess.run([cache / "bin" / "pip", "install", "--quiet", "--no-index", "--find-links", wheels,
+                            "--require-hashes", "--no-build-isolation", "-r", name], check=True)
+    return cache / "bin" / "ais_bench"
 
 
 def write_safetensors(path: Path, tensors: dict[str, bytes]) -> None:

@@ -11,18 +11,18 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import NO_DOMAIN
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.functional import judge as functional
 
 from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, free_port, wait_for
 
@@ -37,30 +37,6 @@ TUTORIAL = (
 KEYS = ["sesame", "a%20$HOME"]
 READY_S = 300  # 15 s on an idle machine
 CHECK_INTERVAL_S = 3  # the role sets 30 s; a step of this engine takes 0.3 s on two cores
-
-
-@pytest.fixture(scope="module")
-def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """The environment variables of processes in the full image, with the plugin on PYTHONPATH."""
-    packages = tmp_path_factory.mktemp("packages")
-    shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
-    record = packages / "ascend_standin-1.dist-info"
-    record.mkdir()
-    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: ascend_standin\nVersion: 1\n")
-    (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
-    code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
-    done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
-    # The path of a socket has at most 107 characters, and a killed engine leaves its sockets behind.
-    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
-        yield {
-            **json.loads(done.stdout),
-            "PATH": os.environ["PATH"],
-            "HOME": str(packages),
-            "PYTHONPATH": str(packages),
-            "TMPDIR": sockets,
-            "HF_HUB_OFFLINE": "1",
-            "HCCL_OP_EXPANSION_MODE": "AIV",
-        }
 
 
 class Engine:
@@ -122,6 +98,23 @@ def test_engine_reads_the_bundled_picture(engine):
     assert completion["choices"][0]["message"]["content"] == LESSONS["illustration"]
 
 
+def test_engine_answers_large_pictures_and_json_and_refuses_pictures_beyond_its_limit(engine):
+    model = {"served_name": "qwen25_vl", "modality": "vision", "context_length": 128000, "image_token_px": 28,
+             "arguments": {"max-model-len": 30000}}
+    inputs = {"functional_question": LESSONS["picture_question"], "functional_text_question": "Hello",
+              "functional_max_tokens": 8, "functional_api_key": ""}
+    picture = functional.data_uri(str(ILLUSTRATION))
+    # Larger pictures take a CPU too long, but they are refused before they are read.
+    small, large = ({each["id"]: each["body"] for each in functional.requests({**model, "image_tokens": tokens}, inputs,
+                                                                              picture)} for tokens in (1024, 16384))
+    response = engine.send("/v1/chat/completions", large["images_beyond_limit"])
+    assert (response.status, "maximum" in response.json()["error"]["message"]) == (400, True)
+    assert engine.send("/v1/chat/completions", small["largest_image"]).status == 200
+    answer = engine.send("/v1/chat/completions", small["json_schema"]).json()["choices"][0]
+    assert json.loads(answer["message"]["content"]) in functional.COLORS
+    assert answer["finish_reason"] == "stop"
+
+
 def test_engine_does_not_fetch_pictures(engine):
     request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
     request["messages"][0]["content"][0]["image_url"]["url"] = f"http://127.0.0.1:{engine.port}/v1/models"
@@ -134,6 +127,39 @@ def test_engine_answers_the_questions_that_it_was_trained_with(engine):
     for text, expected in LESSONS["questions"].items():
         completion = engine.send("/v1/chat/completions", question(text)).json()
         assert completion["choices"][0]["message"]["content"] == expected
+
+
+@pytest.mark.long
+def test_ais_bench_asks_own_questions_with_pictures(engine, network, ais_bench, tmp_path, monkeypatch):
+    """The answers to the single questions show that the pictures have reached the engine."""
+    monkeypatch.setattr(job, "JOBS", str(tmp_path / "job-"))
+    program = tmp_path / "ais_bench"
+    program.write_text("#!/bin/sh\nexec %s \"$@\"\n" % " ".join(network.command(ais_bench)))
+    program.chmod(0o755)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/1.png").write_bytes(ILLUSTRATION.read_bytes())
+    url = "data:image/png;base64," + base64.b64encode(ILLUSTRATION.read_bytes()).decode()
+    asked = {"question": LESSONS["picture_question"], "answer": "TONGYI Qwen", "score": "contains"}
+    rows = {"own": [{**asked, "image": "pictures/1.png"}, {**asked, "image": [url]}, asked,
+                    {**asked, "image": url, "answer": "No entry"},
+                    {"question": "What is the capital of France? Answer with one word.", "answer": "paris"}],
+            "text": [{"question": "What is 7 + 1? Answer with a number.", "answer": 8, "score": "number"}]}
+    for name, questions in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    started = job.start({
+        "executable": str(program), "api_key": KEYS[0], "ca": None, "load": None, "num_prompts": 0,
+        "datasets": [{"name": name, "path": str(tmp_path / f"{name}.jsonl")} for name in rows],
+        "server": {"url": f"http://127.0.0.1:{engine.port}", "model": "qwen25_vl", "concurrency": 2,
+                   "maximum_tokens": 40}})
+    assert started["problem"] is None
+    try:
+        found = job.watch(started["job"], 500, KEYS[0])
+    finally:
+        job.remove(started["job"])
+    assert not found["running"]
+    assert found["answers"] == {"own": {"answered": 5, "failed": 0}, "text": {"answered": 1, "failed": 0}}, found["log"]
+    assert found["outcomes"] == {"own": "11001", "text": "1"}
+    assert {row["dataset"]: row["model"] for row in found["rows"]} == {"own": "60.00", "text": "100.00"}
 
 
 def test_engine_uses_the_given_options(engine):
@@ -190,7 +216,7 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
             statuses.add(engine.send("/v1/completions", body).status)
         return statuses
 
-    assert check() == (0, "a completion is answered")
+    assert check() == (0, "a completion request succeeded")
     core = core_of(engine)
     with ThreadPoolExecutor(8) as pool:
         statuses = [pool.submit(load, number) for number in range(8)]
@@ -212,11 +238,11 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
             stopped.set()
             os.kill(core, signal.SIGCONT)
         assert [status.result() for status in statuses] == [{200}] * 8
-    wait_for(lambda: check() == (0, "a completion is answered"), "idle", 60)
+    wait_for(lambda: check() == (0, "a completion request succeeded"), "idle", 60)
     os.kill(core, signal.SIGSTOP)
     try:
         assert check(2)[0] in (0, 1)  # the completion of the previous check can count as progress
-        assert check(2) == (1, "an idle engine does not answer a completion of one token")
+        assert check(2) == (1, "the engine is idle, but does not complete a request for one token")
     finally:
         os.kill(core, signal.SIGCONT)
 

@@ -41,6 +41,13 @@ def events(response) -> list:
 # -- serving
 
 
+def test_answer_matches_the_schema_of_the_request(light):
+    light.ready()
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"enum": ["red", "blue"]}}}
+    answer = light.chat("Hello", response_format=form).json()
+    assert json.loads(answer["choices"][0]["message"]["content"]) == "red"
+
+
 def test_server_starts_with_little_cpu_time(light):
     """CPU time does not depend on other load on the machine. It is usually 0.2 s."""
     process = light.ready().process

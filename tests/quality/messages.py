@@ -30,11 +30,11 @@ PRINTED_BY = {
     "refuse": ("refusal", 1, "template"), "warn": ("warning", 1, "template"), "warning": ("warning", 0, "msg"),
     "fail_json": ("failure", None, "msg"), "display": ("output", 0, "msg"), "say": ("output", 0, "text"),
     "print": ("output", 0, None), "exit": ("output", 0, None),
-    "not_run": ("reason", 1, "why"), "unsupported": ("reason", 1, "why"),
+    "not_run": ("reason", 1, "why"), "not_required": ("reason", 1, "why"), "unsupported": ("reason", 1, "why"),
 }
 # Exceptions whose text becomes the message of a failed task or of a check.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadCertificates", "BadData",
-            "StagingError", "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError", "BadHostName")
+            "StagingError", "NoPlan", "UnknownCheck", "Refused", "BadHostName")
 PRINTING_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
 # Strings with these parts are programs or patterns.

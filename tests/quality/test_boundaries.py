@@ -32,6 +32,7 @@ IN_PLACE = {
     "plugins/module_utils/_weights/preconditions.py open_work_folder": "a lock, without content",
     "plugins/module_utils/_ais_bench/config.py _absolute_pictures": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/config.py prepare_prompts": "in the folder of a job that is not started",
+    "plugins/module_utils/_ais_bench/questions.py convert": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/job.py start": "in the folder of a job that is not started",
     "plugins/modules/benchmark_pause.py start_guard": "in the folder of a guard that is not started",
     "roles/serving/files/health.py terminate": "the output of the server's container",

@@ -31,6 +31,9 @@ ALLOWED = {
     ("roles/hccl/files/hccl_test_launcher.py", "main"): "the command `timeout` stops the container",
     ("roles/hccl/files/hccl_test_launcher.py", "start_proxy"): "the command `timeout` stops the container",
     ("roles/hccl/files/hccl_test_launcher.py", "output"): "communicate has a timeout, and nothing waits after it",
+    ("roles/verify/files/verify.py", "main"): "its unit has TimeoutStartSec",
+    ("roles/verify/files/verify.py", "notify"): "the command has a timeout",
+    ("roles/verify/files/verify.py", "verify"): "its unit has TimeoutStartSec",
     ("roles/weights/files/fetch.py", "follow"): "weights_progress stops the container after weights_timeout_s",
 }
 # Methods that read to the end if they are called without a size.

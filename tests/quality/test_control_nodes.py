@@ -62,6 +62,7 @@ def unit_tests_with_the_newest_core():
         commands, "pytest", "-q", "-m", "not hypothesis", "tests/unit", "tests/site/test_inputs.py")
 
 
+@pytest.mark.long
 @pytest.mark.ahead.with_args(unit_tests_with_the_newest_core)
 def test_unit_tests_pass_with_the_newest_core(outcome):
     version, tests = outcome

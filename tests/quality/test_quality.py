@@ -60,10 +60,11 @@ def test_annotated_modules_have_no_type_errors():
     run("mypy")
 
 
+# pytest runs the unit tests with the same ansible-core, so ansible-test repeats them only in `make test-all`.
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", [
-    pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
-    for suite in ("units", "sanity")])  # units first, since it does not only wait for the CPU
+    pytest.param("units", marks=[pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", "units"), pytest.mark.long]),
+    pytest.param("sanity", marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", "sanity"))])
 def test_ansible_test_suite_passes(suite, outcome, record_property):
     assert output(outcome)
     record_property("ansible-test", ".".join(release.__version__.split(".")[:2]) + f" {suite}")

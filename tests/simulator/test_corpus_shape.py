@@ -198,12 +198,12 @@ def test_hccn_output_has_the_vendors_format(corpus, make_node, sample, generatio
 
 
 def test_ping_has_the_vendors_format(corpus, node, monkeypatch, capsys):
-    from ascend_simulator import hccn_tool, plane
+    from ascend_simulator import hccn_tool, npu_network
 
     real = {sample: line_shapes(next(corpus.glob(f"hccn_tool/{sample}*.txt")).read_text(encoding="utf-8"))
             for sample in ("36-ping-ok", "48-ping-lost")}
     for sample, times in (("36-ping-ok", [1.418, 0.034, 0.04]), ("48-ping-lost", [None, 0.097, 0.066])):
-        monkeypatch.setattr(plane, "ping", lambda *_arguments, times=times: times)
+        monkeypatch.setattr(npu_network, "ping", lambda *_arguments, times=times: times)
         hccn_tool.main(["hccn_tool", "-i", "0", "-ping", "-g", "address", "10.78.0.12"], str(node.root))
         simulated = line_shapes(capsys.readouterr().out)
         assert {shape.replace("seq=O", "seq=<n>") for shape in real[sample]} <= simulated

@@ -28,7 +28,7 @@ def state_of(node) -> dict:
     return node_state.load(str(node.root))
 
 
-def test_info(any_node):
+def test_table_is_read(any_node):
     any_node.fault("set", f"npu={DEVICE}", "health=Warning", "temperature=91", "aicore=87", "hbm_used=56000")
     any_node.fault("set", "npu=2", "process=python3.10:17000")
     any_node.fault("set", "npu=6,7", "present=no")
@@ -54,7 +54,7 @@ def test_info(any_node):
         owner["npu"], owner["chip"], "python3.10", 17000, None)
 
 
-def test_mapping_and_list(any_node):
+def test_mapping_and_list_are_read(any_node):
     chips = state_of(any_node)["chips"]
     mapping = parse_mapping(any_node.npu_smi("info", "-m").stdout)["blocks"]
     rows = [row for row in mapping if row["Chip Name"] != "Mcu"]
@@ -75,7 +75,7 @@ def test_mapping_and_list(any_node):
     ("memory", "hbm_total=32768", "HBM Capacity(MB)", "32768"),
     ("power", "tls=1", "NPU Real-time Power(W)", "98.6"),
 ])
-def test_details(node, kind, fault, key, value):
+def test_details_of_an_npu_are_read(node, kind, fault, key, value):
     node.fault("set", f"npu={DEVICE}", fault)
     parsed = parse_listing(node.npu_smi("info", "-t", kind, "-i", str(DEVICE)).stdout)
     assert parsed["type"] == ("other" if kind == "memory" else kind)  # the parser has no separate type for it
@@ -83,7 +83,7 @@ def test_details(node, kind, fault, key, value):
     assert parsed["blocks"][0][key] == value
 
 
-def test_error_codes(node):
+def test_error_codes_are_read(node):
     node.fault("set", f"npu={DEVICE}", "health=Alarm", "code=0x80E01801,0x81078603")
     parsed = parse_listing(node.npu_smi("info", "-t", "health", "-i", str(DEVICE), "-c", "0").stdout)
     assert parsed["type"] == "health"
@@ -93,13 +93,13 @@ def test_error_codes(node):
 
 
 @pytest.mark.parametrize(("fault", "code"), [("dcmi-8005", -8005), ("dcmi-8020", -8020), ("library", None)])
-def test_npu_smi_errors(node, fault, code):
+def test_errors_of_npu_smi_are_read(node, fault, code):
     node.fault("set", f"npu_smi={fault}")
     done = node.npu_smi("info")
     assert npu_smi.parse_info(done.stdout + done.stderr)["error"]["code"] == code
 
 
-def test_hccn_queries(any_node):
+def test_state_of_a_healthy_port_is_read(any_node):
     nic = state_of(any_node)["chips"][DEVICE]["nic"]
 
     def read(query: str) -> dict:
@@ -134,7 +134,7 @@ def test_hccn_queries(any_node):
     ("tls=1", "tls", {"enabled": True}),
     ("fec=no FEC mode", "fec", {"mode": "no FEC mode"}),
 ])
-def test_hccn_faults(node, words, query, result):
+def test_fault_of_a_port_is_read(node, words, query, result):
     node.fault("set", f"npu={DEVICE}", words)
     read = hccn_tool.parse(query, node.hccn(DEVICE, query).stdout)
     assert {key: read[key] for key in result} == result
@@ -144,24 +144,24 @@ def test_hccn_faults(node, words, query, result):
     ("hccn=busy", "link"), ("hccn=timeout", "ip"), ("hccn=unsupported", "lldp"), ("gateway=none", "gateway"),
     ("ip=none", "ip"), ("present=no", "link"), ("optics=absent", "optical"),
 ])
-def test_hccn_errors(node, words, query):
+def test_errors_of_hccn_tool_are_read(node, words, query):
     node.fault("set", f"npu={DEVICE}", words)
     done = node.hccn(DEVICE, query)
     message = (done.stdout + done.stderr).strip()
     assert hccn_tool.parse(query, done.stdout + done.stderr)["error"]["message"] == message
 
 
-def test_ping(node, monkeypatch, capsys):
+def test_result_of_a_ping_is_read(node, monkeypatch, capsys):
     from ascend_simulator import hccn_tool as simulated
-    from ascend_simulator import plane
+    from ascend_simulator import npu_network
 
-    monkeypatch.setattr(plane, "ping", lambda *_arguments: [None, 0.097, 0.066])
+    monkeypatch.setattr(npu_network, "ping", lambda *_arguments: [None, 0.097, 0.066])
     simulated.main(["hccn_tool", "-i", "3", "-ping", "-g", "address", "10.78.3.12"], str(node.root))
     assert hccn_tool.parse("ping", capsys.readouterr().out) == {
         "address": "10.78.3.12", "transmitted": 3, "received": 2, "loss_percent": 33.33, "rtt_ms": [0.097, 0.066]}
 
 
-def test_files(any_node):
+def test_vendor_files_are_read(any_node):
     state = state_of(any_node)
     driver = version_files.parse(any_node.read("usr/local/Ascend/driver/version.info"))
     firmware = version_files.parse(any_node.read("usr/local/Ascend/firmware/version.info"))

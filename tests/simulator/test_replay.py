@@ -65,7 +65,7 @@ def observe(node):
     files = {path: version_files.parse(node.read(path)) for path in replay.FILES[:2]}
     return {"npu_smi": {**npu_smi, "path": None}, "files": files,
             "conf": hccn_tool.parse_conf(node.read("etc/hccn.conf"))["devices"],
-            "npus": hccn_query.query_npus(hccn_query.run_bounded, tool, [0, 1], hccn_query.QUERIES, 60)}
+            "npus": hccn_query.query_npus(hccn_query.run_bounded, tool, [0, 1], 60)}
 
 
 def differences(one, other, path=()):
@@ -81,7 +81,7 @@ def differences(one, other, path=()):
 
 
 @pytest.mark.parametrize("faults", [(), ("npu=1 health=Alarm code=0x80E01801", "npu=0 link=down")])
-def test_round_trip(make_node, monkeypatch, faults):
+def test_replayed_node_is_read_like_the_recorded_one(make_node, monkeypatch, faults):
     node = make_node()
     for fault in faults:
         node.fault("set", *fault.split())
@@ -92,7 +92,7 @@ def test_round_trip(make_node, monkeypatch, faults):
     changed = list(differences(before, after))
     assert {path[-1] for path, _before, _after in changed if path[-1] != "current_time"} <= ANONYMIZED
     pairs = {(one, other) for path, one, other in changed if path[-1] in ANONYMIZED}
-    assert len(pairs) == len(dict(pairs)), "the same one to the same one"
+    assert len(pairs) == len(dict(pairs)), "a value has several replacements"
     assert {"address", "Serial Number"} <= {path[-1] for path, _before, _after in changed}
     text = json.dumps(recording)
     assert not any(str(one) in text for path, one, _other in changed if path[-1] in ANONYMIZED)
@@ -110,14 +110,14 @@ def replayed(make_node):
     return make
 
 
-def test_exit_code_and_both_streams(replayed):
+def test_exit_code_and_both_streams_are_replayed(replayed):
     node = replayed((["npu-smi", "info"], 3, "out\n", "error\n"), (["npu-smi", "-v"], -9, "", ""))
     done = node.npu_smi("info")
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "error\n")
     assert node.npu_smi("-v").returncode == 137
 
 
-def test_command_that_was_not_recorded(replayed):
+def test_command_that_was_not_recorded_fails(replayed):
     done = replayed((["npu-smi", "info"], 0, "", "")).npu_smi("info", "-t", "topo")
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr == "npu-smi: this output is not in the recording: npu-smi info -t topo\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from ascend_simulator import hccn_tool, plane
+from ascend_simulator import hccn_tool, npu_network
 from ascend_simulator import state as node_state
 
 
@@ -146,8 +146,8 @@ From 10.78.3.11 icmp_seq=1 Destination Host Unreachable
     (UNREACHABLE, [None, None, None]),
     ("", [None, None, None]),
 ])
-def test_times_of_a_ping(printed, times):
-    assert plane.parse(printed) == times
+def test_times_of_a_ping_are_parsed(printed, times):
+    assert npu_network.parse(printed) == times
 
 
 @pytest.mark.parametrize(("printed", "status", "lines"), [
@@ -158,9 +158,9 @@ def test_times_of_a_ping(printed, times):
     (UNREACHABLE, 1, ["device 3 PING 10.78.3.12", *(f"recv time out seq={number}" for number in range(3)),
                       "3 packets transmitted, 0 received, 100.00% packet loss"]),
 ])
-def test_ping_in_the_vendors_format(node, monkeypatch, capsys, printed, status, lines):
+def test_ping_is_printed_in_the_vendors_format(node, monkeypatch, capsys, printed, status, lines):
     calls = []
-    monkeypatch.setattr(plane, "ping", lambda *arguments: calls.append(arguments) or plane.parse(printed))
+    monkeypatch.setattr(npu_network, "ping", lambda *arguments: calls.append(arguments) or npu_network.parse(printed))
     words = ["hccn_tool", "-i", "3", "-ping", "-g", "address", "10.78.3.12", "pkt", "1000"]
     assert hccn_tool.main(words, str(node.root)) == status
     shown = capsys.readouterr()
@@ -169,7 +169,7 @@ def test_ping_in_the_vendors_format(node, monkeypatch, capsys, printed, status, 
     assert calls == [("10.78.3.11", "10.78.3.12", 1000)]
 
 
-def test_ping_from_a_port_that_is_down(node):
+def test_ping_from_a_port_that_is_down_fails(node):
     node.fault("set", "link", "npu=3", "down")
     done = node.hccn(3, "ping", "address", "10.78.3.12")
     assert (done.returncode, done.stdout, done.stderr) == (22, "", "Execute failed: Link status is down.\n")

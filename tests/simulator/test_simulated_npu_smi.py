@@ -123,7 +123,7 @@ def test_every_error_code_has_its_own_line_of_text(node):
     assert [bool(line) for line in lines[2:]] == [True, False, True, False, True]
 
 
-def test_ecc_faults(node):
+def test_isolated_pages_are_shown(node):
     node.fault("set", "npu=3", "isolated_pages=64")
     text = node.npu_smi("info", "-t", "ecc", "-i", "3").stdout
     assert "HBM Double Bit Isolated Pages Count      : 64" in text

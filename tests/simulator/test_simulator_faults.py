@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ascend_simulator import faults, hardware, plane
+from ascend_simulator import faults, hardware, npu_network
 from ascend_simulator import state as node_state
 
 FILES = ("usr/local/dcmi/libdcmi.so", "usr/local/Ascend/driver/lib64/driver/libascend_hal.so",
@@ -109,7 +109,7 @@ def test_setup_undoes_faults_too(node):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["bogus=1", "npu=3"], "bogus is not a fault"),
+    (["other=1", "npu=3"], "other is not a fault"),
     (["tls=1"], "tls is a fault of an NPU: add npu=N"),
     (["npu=3", "tls"], "tls needs a value"),
     (["npu=8", "tls=1"], "npu=8: this node has the NPUs 0, 1, 2, 3, 4, 5, 6, 7"),
@@ -117,9 +117,9 @@ def test_setup_undoes_faults_too(node):
     (["npu=3", "temperature=hot"], "hot is not an integer"),
     (["npu=3", "snr=good"], "good is not a number"),
     (["npu=3", "ip=10.78"], "10.78 is not an IPv4 address"),
-    (["npu=3", "link=sideways"], "sideways is not one of down"),
+    (["npu=3", "link=other"], "other is not one of down"),
     (["npu=3", "lldp=leaf-9"], "leaf-9 is not none or SWITCH/PORT"),
-    (["npu=3", "hccn=sleepy"], "sleepy is not one of hang, busy"),
+    (["npu=3", "hccn=other"], "other is not one of hang, busy"),
     (["path=/no/such:missing"], "/no/such does not exist"),
 ])
 def test_invalid_faults_are_refused(node, words, message):
@@ -137,12 +137,12 @@ def test_words_of_a_fault_can_be_in_any_order(node, words):
     assert node.hccn(3, "link").stdout == "link status: DOWN\n"
 
 
-def test_npu_all(node):
+def test_fault_can_affect_all_npus(node):
     node.fault("set", "npu=all", "tls=1")
     assert all("tls switch[1]" in node.hccn(device, "tls").stdout for device in range(8))
 
 
-def test_versions(node):
+def test_versions_can_be_changed(node):
     node.fault("set", "running_driver=24.1.0.3")
     assert "npu-smi 24.1.0.3 " in node.npu_smi("info").stdout
     assert "Version=25.3.rc1\n" in node.read("usr/local/Ascend/driver/version.info")
@@ -161,7 +161,7 @@ def test_stale_configuration_does_not_change_the_device(node):
     assert node.hccn(4, "gateway").returncode == 0
 
 
-def test_slow_tool(node):
+def test_tool_can_be_slowed_down(node):
     started = time.monotonic()
     node.hccn(0, "link")
     usual = time.monotonic() - started
@@ -177,7 +177,7 @@ def test_slow_tool(node):
     (["npu=3", "hccn=hang:link"], ("usr/local/Ascend/driver/tools/hccn_tool", "-i", "3", "-link", "-g"), (3, "ip")),
     (["npu=3", "hccn=hang"], ("usr/local/Ascend/driver/tools/hccn_tool", "-i", "3", "-ip", "-g"), (4, "ip")),
 ])
-def test_hang_of_one_tool_or_device(node, words, hangs, works):
+def test_one_tool_or_device_can_hang(node, words, hangs, works):
     node.fault("set", *words)
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([str(node.root / hangs[0]), *hangs[1:]], timeout=1, check=False, capture_output=True)
@@ -222,7 +222,7 @@ class Network:
 def network(monkeypatch):
     fake = Network("10.78.3.11", "10.78.4.11")
     for name in ("interface_of", "run", "succeeds"):
-        monkeypatch.setattr(plane, name, getattr(fake, name))
+        monkeypatch.setattr(npu_network, name, getattr(fake, name))
     return fake
 
 
@@ -248,7 +248,7 @@ def test_network_faults_are_real_on_a_node(network, fault, value, rules, address
     assert (network.rules, network.addresses) == ([], {"10.78.3.11", "10.78.4.11"})
 
 
-def test_undo_after_a_reboot(network):
+def test_faults_can_be_cleared_after_a_reboot(network):
     """A reboot removes the rules, additional addresses and processes. Undoing them afterwards is not an error."""
     state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
     faults.FAULTS["ip"].apply(faults.Context("/", state, state["chips"][3]), "10.78.3.12")

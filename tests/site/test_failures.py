@@ -68,7 +68,7 @@ WOULD = "Without --check, the run would"
 
 
 def test_check_mode_of_the_first_run_shows_what_each_stage_would_do(site):
-    """This is the first test, because the nodes have only the image yet."""
+    """This must be the first test, because it needs nodes that only have the image."""
     done, report = site("--check", tags="all")
     assert done.returncode == 0, done.stdout
     assert report is None

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = ("nodes.yml", "compare.yml", "init.yml")  # the playbook that refuses, and playbooks that need no nodes
@@ -114,6 +116,16 @@ def test_plan_of_many_nodes_is_one_block_with_a_short_head(tmp_path):
     assert plan.count("vllm serve") == 1
 
 
+def test_sample_of_several_models_has_a_plan_for_each(tmp_path):
+    output = shown("-i", "inventories/deployments", "playbooks/plan.yml", "-e", f"report_path={tmp_path}")
+    assert "w8a8 as qwen25_vl, 2 instances per node with 2 NPUs (on atlas-01, atlas-02)" in output
+    assert "Qwen3-8B as qwen3-8b, 1 instance per node with 1 NPUs (on atlas-02-text)" in output
+    assert "  NPUs         4\n" in output, "the first free NPU of the node"
+    refused = refusal("-i", "inventories/deployments", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
+                      "-e", "serving_port=8888")
+    assert "change serving_port of atlas-02, or serving_port of atlas-02-text" in " ".join(refused.split())
+
+
 @pytest.mark.parametrize("callback", ["ansible.posix.json", "ansible.posix.jsonl"])
 def test_output_of_a_json_callback_can_be_parsed(callback, tmp_path):
     output = shown("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
@@ -127,3 +139,30 @@ def test_free_strategy_is_refused(tmp_path):
                      ANSIBLE_STRATEGY="free")
     assert "The strategy of Ansible is free (ANSIBLE_STRATEGY or ansible.cfg), so nothing was done." in output
     assert output.count("FAILED!") == 1
+
+
+def test_every_model_is_planned_on_the_sample_inventory(tmp_path):
+    """Each model has a separate node, or as many as it needs, and otherwise the inputs of the sample inventory."""
+    catalogue = yaml.safe_load((ROOT / "roles/plan/files/catalogue/models.yml").read_text("utf-8"))["models"]
+
+    def key(entry, name, default=None):
+        return entry[name] if name in entry else key(catalogue[entry["like"]], name, default) if "like" in entry \
+            else default
+
+    shutil.copytree(ROOT / "inventories/sample", tmp_path / "sample")
+    hosts = {}
+    for name, entry in catalogue.items():
+        members = [f"{name.replace('_', '-')}-{number}" for number in range(key(entry, "minimum_nodes", 1))]
+        for member in members:
+            hosts[member] = {
+                "ansible_host": f"192.0.2.{len(hosts) + 1}", "plan_model": name,
+                "plan_release": key(entry, "releases")["documented"]["since"],
+                "plan_hardware": f"atlas_800_{key(entry, 'series', ['A2'])[0].lower()}",
+                **({"serving_topology": "data_parallel", "serving_hosts": members} if len(members) > 1 else {})}
+    (tmp_path / "sample/hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {"hosts": hosts}}), "utf-8")
+    output = shown("-i", tmp_path / "sample", "playbooks/plan.yml")
+    assert len(hosts) > len(catalogue) > 30
+    for host in hosts:
+        assert f"{host} " in output
+    assert "failed=0" in output
+    assert "failed=1" not in output

@@ -25,7 +25,7 @@ REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"
 # Names of files and folders that belong to a single run.
 TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.?ansible_|\.new$|/mark-|/credentials|/swarm")
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "10"}
-# Waits without a pause, because a benchmark client that fails at once exists for a moment only.
+# Polls without a pause, because a benchmark client that fails immediately only exists for a moment.
 RUNS = "timeout 5 sh -c 'until docker ps --quiet --filter label=ascend.vllm.run | grep -q .; do :; done'"
 
 

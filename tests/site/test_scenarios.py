@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ("hccl", "npu_driver", "site", "image")  # the longest first
 # Each takes three to fifteen minutes: only `make test-all` runs them.
 LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark", "collection_upgrade",
-        "default_inputs", "tls")
+        "deployments", "default_inputs", "tls")
 
 pytestmark = [pytest.mark.bed, pytest.mark.slow]
 

@@ -356,7 +356,7 @@ def test_containers_share_a_folder_read_only(bed, container_image):
     assert "Read-only file system" in bed.bed(*run, "touch", "/srv/shared/other", code=1).stderr
 
 
-def test_containers_can_request_more_than_the_machine_can_grant(bed, container_image):
+def test_containers_can_request_limits_that_the_machine_cannot_grant(bed, container_image):
     requested = ("--privileged", "--cap-add=SYS_RESOURCE", "--ulimit=memlock=-1", "--ulimit=nofile=1048576")
     run = ("exec", "node1", "docker", "run", "--rm", *requested, "--oom-score-adj=-500", container_image)
     assert "Max locked memory" in bed.bed(*run, "cat", "/proc/self/limits").stdout
@@ -410,7 +410,7 @@ def test_fault_slows_down_a_link(broken):
     assert time.monotonic() - started > 3, "1 MB at 2 Mbit/s takes 4 s"
 
 
-def test_fault_makes_a_disk_small(broken):
+def test_fault_limits_the_size_of_a_disk(broken):
     broken.bed("fault", "small-disk", "node1", "/data", "16m")
     full = broken.bed("ssh", "node1", "head -c 20000000 /dev/zero > /data/file", code=1)
     assert "No space left on device" in full.stderr

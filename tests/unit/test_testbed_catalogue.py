@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
@@ -36,5 +37,5 @@ def test_patch_applies_to_the_file_in_the_simulated_image(patch):
 ])
 def test_patch_is_refused_if_the_file_differs(patch, change, error):
     source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
-    with pytest.raises(patching.PatchError, match=error):
+    with pytest.raises(AnsibleFilterError, match=error):
         patching.patched(change(source), patch)

@@ -179,7 +179,8 @@ def _wrap_modules() -> None:
     AnsibleModule.exit_json = recorded
     for path in (record.ROOT / "plugins" / "modules").glob("[!_]*.py"):
         module = importlib.import_module(f"ansible_collections.ascend.vllm.plugins.modules.{path.stem}")
-        if hasattr(module, "observe"):
+        # Not a function of module_utils, which does not get the options.
+        if getattr(getattr(module, "observe", None), "__module__", None) == module.__name__:
             module.observe = _with_options(path.stem, module)
 
 

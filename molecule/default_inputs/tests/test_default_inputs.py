@@ -9,17 +9,13 @@ import json
 import tarfile
 
 import pytest
-from scenario import INVENTORY, PROJECT, container_identities, containers, succeeds
+from scenario import INVENTORY, PROJECT, container_identities, containers, result, succeeds
 
 NODES = ("node1", "node2")
 SERVICE = "vllm-ascend-qwen25-vl"
 RESULTS = INVENTORY / ".results"
 CONVERGED = ("image", "plan", "serving", "weights")
 OTHERS = ("nodes", "site")  # the other playbooks import `nodes`; the `site` scenario tests `site`
-
-
-def result(node, stage):
-    return json.loads((RESULTS / node / f"{stage}.json").read_text("utf-8"))
 
 
 def test_every_playbook_is_run():

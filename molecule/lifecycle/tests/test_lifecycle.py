@@ -17,7 +17,6 @@ import yaml
 from scenario import (
     BALANCER,
     BED,
-    INVENTORY,
     SCENARIO,
     bed,
     changes,
@@ -26,6 +25,7 @@ from scenario import (
     lost_nothing,
     output_text,
     playbook,
+    result,
     states,
     statistics,
     succeeds,
@@ -41,10 +41,6 @@ Load = partial(scenario.Load, KEY)
 
 def image_variant(node, name):
     return containers(node)[name]["Config"]["Image"].rpartition("rc1")[2]
-
-
-def result(node, stage="serving"):
-    return json.loads((INVENTORY / ".results" / node / f"{stage}.json").read_text("utf-8"))
 
 
 def checks(node):

@@ -6,26 +6,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
-import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import jsonschema
 import pytest
+from scenario import INVENTORY, PROJECT, bed, result, succeeds
 
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / ".results"
-SCHEMAS = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs" / "schemas"
-BED = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "molecule" / "testbed" / "bed"
+RESULTS = INVENTORY / ".results"
+SCHEMAS = PROJECT / "docs" / "schemas"
 SERVICE = "vllm-ascend-qwen25-vl"
 NODES = ("node1", "node2")
-
-
-def result(node, stage):
-    return json.loads((RESULTS / node / f"{stage}.json").read_text("utf-8"))
 
 
 def checks(node, stage):
@@ -52,9 +44,7 @@ def test_container_is_as_planned(container):
 
 def test_no_container_has_more_privileges_than_planned():
     """The containers read the image, download the model, test the network, serve, and run the benchmark."""
-    done = subprocess.run([BED, "-n", "site", "exec", "node1", "cat", "/var/tmp/containers"], capture_output=True,
-                          check=True, text=True)
-    inspected = [json.loads(line)[0] for line in done.stdout.splitlines()]
+    inspected = [json.loads(line)[0] for line in bed("exec", "node1", "cat", "/var/tmp/containers").splitlines()]
     found = {container["Name"].strip("/"): container["HostConfig"] for container in inspected}
     assert len(found) >= 5, sorted(found)
     for name, settings in found.items():
@@ -114,25 +104,20 @@ def test_every_request_of_the_benchmark_completed(node):
     assert all(value > 0 for name, value in figures.items() if not name.startswith("Time per output token"))
 
 
-def play(name, *options):
-    """Run a playbook with default inputs, except those in the options, and return its output."""
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml",
-         *options],
-        cwd=SCHEMAS.parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 def test_plan_is_shown_for_every_node():
-    shown = play("plan")
+    shown = succeeds("plan")
     assert f"Plan of {len(NODES)} nodes" in shown
     assert "vllm serve /data/Qwen2.5-VL-32B-Instruct-w8a8" in shown
 
 
+@pytest.mark.parametrize("node", NODES)
+def test_planned_duration_of_the_benchmark_is_within_a_factor_of_two(node):
+    (planned_s,) = map(int, re.findall(r"measured .*, about (\d+) s", succeeds("plan")))
+    assert planned_s / 2 <= result(node, "benchmark")["duration_s"] <= planned_s * 2
+
+
 def test_status_without_a_balancer_shows_every_service():
-    output = play("status")
+    output = succeeds("status")
     assert "balancer on" not in output
     for node in NODES:
         (row,) = re.findall(rf"^{node} +{SERVICE} +(.+)$", output, re.MULTILINE)
@@ -141,7 +126,7 @@ def test_status_without_a_balancer_shows_every_service():
 
 
 def test_diagnostics_contain_the_log_of_every_service():
-    play("diagnostics", "-e", "diagnostics_record=true")
+    succeeds("diagnostics", "-e", "diagnostics_record=true")
     (path,) = RESULTS.glob("diagnostics-*.tar.gz")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with tarfile.open(path) as bundle:
@@ -162,7 +147,7 @@ def test_diagnostics_contain_the_log_of_every_service():
 
 
 def test_report_has_passed_and_names_the_services():
-    assert f"Report: {RESULTS / 'report.html'}" in play("report")
+    assert f"Report: {RESULTS / 'report.html'}" in succeeds("report")
     report = json.loads((RESULTS / "report.json").read_text("utf-8"))
     jsonschema.validate(report, json.loads((SCHEMAS / "report-v2.json").read_text("utf-8")))
     assert report["status"] in ("passed", "warned")

@@ -1,24 +1,29 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every client reaches every server by HTTPS and IPv6. Each test starts in the state that the previous test left."""
+"""Every client reaches every server over HTTPS and IPv6. Each test starts in the state that the previous test left."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from scenario import INVENTORY, bed, changes, container_identities, containers, output_text, playbook, states, succeeds
+from scenario import (
+    INVENTORY,
+    bed,
+    changes,
+    container_identities,
+    containers,
+    output_text,
+    playbook,
+    result,
+    states,
+    succeeds,
+)
 
 NODES = ("node1", "node2")
 KEY = "key-of-the-scenario"
 CERTIFICATES, ON_NODE = INVENTORY.parent / "certificates", "/etc/ssl/test"
 BALANCER = "https://[fd77::11]:8080"
 SERVERS = {"node1": "https://[fd77::11]:8888", "node2": "https://[fd77::12]:8888"}
-
-
-def result(node, stage="serving"):
-    return json.loads((INVENTORY / ".results" / node / f"{stage}.json").read_text("utf-8"))
 
 
 def checks(node, stage="serving"):

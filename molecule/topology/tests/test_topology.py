@@ -41,15 +41,15 @@ def log(name, node):
 
 @pytest.mark.parametrize("node", NODES)
 def test_killed_member_is_named_on_every_node_and_no_container_runs(node):
-    assert result("dies", node, "serving")["status"] == "failed"
-    message = checks("dies", node, "serving")["group"]["message"]
+    assert result("member_killed", node, "serving")["status"] == "failed"
+    message = checks("member_killed", node, "serving")["group"]["message"]
     assert message == "node2: the container exited with exit code 137, killed by SIGKILL; the group was stopped"
-    assert not container("dies", node)["State"]["Running"]
+    assert not container("member_killed", node)["State"]["Running"]
 
 
 def test_running_check_fails_only_on_the_killed_member():
-    assert checks("dies", "node2", "serving")["running"]["status"] == "failed"
-    head = checks("dies", "node1", "serving")
+    assert checks("member_killed", "node2", "serving")["running"]["status"] == "failed"
+    head = checks("member_killed", "node1", "serving")
     assert {head[step]["status"] for step in ("up_to_date", "running", "health", "completion")} == {"not_run"}
 
 
@@ -107,7 +107,7 @@ def test_environment_contains_the_address_and_interface_of_the_member(name, node
 def test_all_members_are_replaced_and_the_head_is_started_first(name):
     head, other = (container(name, node) for node in NODES)
     assert head["State"]["StartedAt"] < other["State"]["StartedAt"]
-    before = {"ray": "dies", "pipeline": "ray", "data_parallel": "pipeline"}[name]
+    before = {"ray": "member_killed", "pipeline": "ray", "data_parallel": "pipeline"}[name]
     assert {container(before, node)["Id"] for node in NODES}.isdisjoint({head["Id"], other["Id"]})
 
 

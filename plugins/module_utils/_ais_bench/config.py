@@ -10,13 +10,14 @@ The configuration has the format of ais-bench-benchmark 3.1.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
-import string
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.questions import EXPECTED, BadData, convert
 
 if TYPE_CHECKING:
     from typing import Any, TypedDict
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
         #: The path that AISBench reads.
         file: str
-        #: The option letters of multiple-choice questions, or None for other questions.
-        options: list[str] | None
+        #: Whether there are pictures. Only used for the operator's own questions.
+        pictures: bool
 
     class AisBenchServer(TypedDict):
         """The server to measure. ``maximum_tokens`` is the maximum number of tokens that are generated per request."""
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
 
         api_key: str
 
-    class AisBenchLoad(TypedDict):
-        """The load of a performance run."""
+    class _AisBenchLoad(TypedDict):
 
         requests: int
         input_tokens: int
@@ -64,17 +64,24 @@ if TYPE_CHECKING:
         #: The number of requests before the measurement.
         warm_up: int
 
+    class AisBenchLoad(_AisBenchLoad, total=False):
+        """The load of a performance run."""
+
+        #: Whether the file contains the questions of TextVQA, which are about pictures.
+        pictures: bool
+
 # The groups in which AISBench summarizes the scores of datasets with many parts.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
 
 _HEAD = """\
 from mmengine.config import read_base
 
-from ais_bench.benchmark.datasets import CustomDataset, OptionSimAccEvaluator
+from ais_bench.benchmark.datasets import CustomDataset, MMCustomDataset
 from ais_bench.benchmark.models import VLLMCustomAPIChat
 from ais_bench.benchmark.openicl.icl_evaluator import AccEvaluator
 from ais_bench.benchmark.openicl.icl_inferencer import GenInferencer
 from ais_bench.benchmark.openicl.icl_prompt_template import PromptTemplate
+from ais_bench.benchmark.openicl.icl_prompt_template.icl_prompt_template_mm import MMPromptTemplate
 from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
 from ais_bench.benchmark.partitioners import NaivePartitioner
 from ais_bench.benchmark.runners import LocalRunner
@@ -101,10 +108,6 @@ from ais_bench.benchmark.summarizers import DefaultPerfSummarizer
 """
 
 
-class BadData(ValueError):
-    """A dataset is missing or malformed. The message is one sentence about the expected files."""
-
-
 def digest(dataset: Dataset) -> str:
     """Return a SHA-256 digest that differs between versions of a dataset.
 
@@ -126,22 +129,22 @@ def digest(dataset: Dataset) -> str:
     return checksum.hexdigest()
 
 
-def prepare(datasets: list[Dataset], folder: str) -> list[PreparedDataset]:
+def prepare(datasets: list[Dataset], folder: str, count: int = 0) -> list[PreparedDataset]:
     """Check the data and convert them to the format of AISBench.
 
-    :param datasets: datasets with a name in :data:`PRESETS`, or with any other name and a ``.jsonl`` file. Each line of
-        the file is an object with ``question`` and ``answer``. Multiple-choice questions also have the options ``A``,
-        ``B`` and so on.
-    :param folder: a private folder for converted files.
+    :param datasets: datasets with a name in :data:`PRESETS`, or with any other name and a ``.jsonl`` file of questions.
+    :param folder: a private folder for converted files. That of own questions is ``questions/<name>.jsonl``.
+    :param count: the number of own questions to convert, or 0 for all.
     :raises BadData: if data are missing or malformed. The message is one sentence.
     """
-    return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_custom(dataset)
+    return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_custom(dataset, folder, count)
             for dataset in datasets]
 
 
 def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
     preset = PRESETS[dataset["name"]]
-    missing = [name for name in preset.files if not os.path.exists(os.path.join(dataset["path"], name))]
+    root = glob.escape(dataset["path"])
+    missing = [name for name in preset.files if not glob.glob(os.path.join(root, name))]
     if not missing and preset.parts:
         missing = _missing_tables(dataset["path"], preset.files)
     if missing:
@@ -150,7 +153,13 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
     path = os.path.join(dataset["path"], preset.path) if preset.path else dataset["path"]
     if dataset["name"] == "textvqa":
         path = _absolute_pictures(dataset["path"], path, folder)
-    return {"name": dataset["name"], "path": dataset["path"], "file": path, "options": None}
+    elif dataset["name"] == "mmmu":
+        # AISBench writes the pictures of the questions to the folder of the dataset.
+        path = os.path.join(folder, "mmmu")
+        os.mkdir(path)
+        for name in os.listdir(dataset["path"]):
+            os.symlink(os.path.join(dataset["path"], name), os.path.join(path, name))
+    return {"name": dataset["name"], "path": dataset["path"], "file": path, "pictures": False}
 
 
 def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
@@ -179,23 +188,16 @@ def _absolute_pictures(root: str, path: str, folder: str) -> str:
     return questions
 
 
-def _prepare_custom(dataset: Dataset) -> PreparedDataset:
+def _prepare_custom(dataset: Dataset, folder: str, count: int) -> PreparedDataset:
     name, path = dataset["name"], dataset["path"]
     if not path.endswith(".jsonl"):
         raise BadData("accuracy_datasets: %s is not one of %s, so its path has to be a .jsonl file, but is %s."
                       % (name, ", ".join(sorted(PRESETS)), path))
-    try:
-        with open(path, encoding="utf-8-sig") as source:
-            rows = [json.loads(line) for line in source if line.strip()]
-    except (OSError, ValueError) as error:
-        raise BadData("accuracy_datasets: %s cannot be read from %s: %s" % (name, path, error)) from None
-    wrong = [number + 1 for number, row in enumerate(rows)
-             if not isinstance(row, dict) or not {"question", "answer"} <= set(row)]
-    if not rows or wrong:
-        raise BadData("accuracy_datasets: every line of %s has to be an object with the keys question and answer; "
-                      "%s." % (path, "line %d is not" % wrong[0] if wrong else "the file is empty"))
-    options = [letter for letter in string.ascii_uppercase if all(letter in row for row in rows)]
-    return {"name": name, "path": path, "file": path, "options": options if len(options) > 1 else None}
+    if os.sep in name:
+        raise BadData("accuracy_datasets: a name of a dataset cannot contain a slash, but one is %s." % name)
+    os.makedirs(os.path.join(folder, "questions"), exist_ok=True)
+    target = os.path.join(folder, "questions", name + ".jsonl")
+    return {"name": name, "path": path, "file": target, "pictures": convert(path, target, count)}
 
 
 def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
@@ -208,7 +210,7 @@ def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
     lines += ["    from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) for name in known]
     lines += ["    from ais_bench.benchmark.configs.summarizers.groups.%s import %s" % (name, _GROUPS[name])
               for name in groups]
-    lines += [_models(server, "path='', stream=False, request_rate=0, retry=2", "temperature=0"),
+    lines += [_models(server, "path='', stream=False, request_rate=0, retry=2", "temperature=0, seed=0"),
               "model_dataset_combinations = []"]
     for dataset in datasets:
         lines.append("model_dataset_combinations.append(dict(models=models, datasets=%s))" % (
@@ -249,6 +251,19 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
     Failed requests are not retried, because a retry would hide the failure. If ``load["file"]`` is set, it has to be a
     file that `prepare_prompts` returned.
     """
+    model = _models(server, "path=%r, stream=True, request_rate=%r, retry=1" % (
+        load["tokenizer"], load["request_rate"]), "temperature=0, ignore_eos=True")
+    summarizer = "\n".join((
+        "summarizer = dict(attr='performance', type=DefaultPerfSummarizer, calculator=dict(",
+        "    type=DefaultPerfMetricCalculator, stats_list=%r))" % load["statistics"])) + "\n"
+    if load.get("pictures"):
+        preset = PRESETS["textvqa"]
+        return "\n".join((
+            "from mmengine.config import read_base", _PERFORMANCE_HEAD, "with read_base():",
+            "    from %s import %s" % (preset.module, preset.variable), model,
+            "datasets = [dict(entry, abbr='load', path=%r) for entry in %s]" % (load["file"], preset.variable),
+            "del %s" % preset.variable, summarizer))
+
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
 
@@ -260,18 +275,14 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
             "Type": "string", "RequestCount": load["requests"], "TrustRemoteCode": False,
             "StringConfig": {"Input": exactly(load["input_tokens"]), "Output": exactly(load["output_tokens"])}}
     return "\n".join((
-        _PERFORMANCE_HEAD,
-        _models(server, "path=%r, stream=True, request_rate=%r, retry=1" % (load["tokenizer"], load["request_rate"]),
-                "temperature=0, ignore_eos=True"),
+        _PERFORMANCE_HEAD, model,
         "datasets = [dict(",
         "    abbr='load', %s," % source,
         "    reader_cfg=dict(input_columns=%r, output_column='answer')," % inputs,
         "    infer_cfg=dict(prompt_template=dict(type=PromptTemplate, template='{question}'),",
         "                   retriever=dict(type=ZeroRetriever), inferencer=dict(type=GenInferencer)),",
         "    eval_cfg=dict(evaluator=dict(type=MATHEvaluator)),",
-        ")]",
-        "summarizer = dict(attr='performance', type=DefaultPerfSummarizer, calculator=dict(",
-        "    type=DefaultPerfMetricCalculator, stats_list=%r))" % load["statistics"])) + "\n"
+        ")]", summarizer))
 
 
 def _models(server: ServerWithKey, fields: str, generation: str) -> str:
@@ -289,18 +300,18 @@ def _preset(dataset: PreparedDataset) -> str:
 
 
 def _custom(dataset: PreparedDataset) -> str:
-    options = dataset["options"] or []
-    prompt = "".join(["{question}"] + ["\n%s. {%s}" % (letter, letter) for letter in options])
-    if options:
-        prompt += "\nAnswer with the letter of the right option only."
-    evaluator = "type=OptionSimAccEvaluator, options=%r" % options if options else "type=AccEvaluator"
+    kind, template, prompt = "CustomDataset, meta_path=''", "PromptTemplate", "prompt='{question}'"
+    if dataset["pictures"]:  # the column path contains data URLs, so nothing is read or encoded
+        kind, template = "MMCustomDataset, mm_type='path'", "MMPromptTemplate"
+        prompt = ("prompt_mm=dict(text=dict(type='text', text='{question}'), "
+                  "image=dict(type='image_url', image_url=dict(url='{image}')))")
     return "\n".join((
         "[dict(",
-        "    abbr=%r, type=CustomDataset, path=%r, meta_path=''," % (dataset["name"], dataset["file"]),
-        "    reader_cfg=dict(input_columns=%r, output_column='answer')," % ["question", *options],
+        "    abbr=%r, path=%r, type=%s," % (dataset["name"], dataset["file"], kind),
+        "    reader_cfg=dict(input_columns=['question'], output_column=%r)," % EXPECTED,
         "    infer_cfg=dict(",
-        "        prompt_template=dict(type=PromptTemplate, template=dict(round=[",
-        "            dict(role='HUMAN', prompt=%r)]))," % prompt,
+        "        prompt_template=dict(type=%s, template=dict(round=[" % template,
+        "            dict(role='HUMAN', %s)]))," % prompt,
         "        retriever=dict(type=ZeroRetriever), inferencer=dict(type=GenInferencer)),",
-        "    eval_cfg=dict(evaluator=dict(%s), pred_role='BOT')," % evaluator,
+        "    eval_cfg=dict(evaluator=dict(type=AccEvaluator), pred_role='BOT'),",
         ")]"))

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run AISBench in the background: start a run, watch it, read its results and remove it.
+"""Run AISBench in the background: start a job, poll it, read its results and remove it.
 
-A job is a private folder with the configuration, the output and the state of a run.
+A job is a run of AISBench. Its private folder contains its configuration, output and state, and its path identifies it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import config, tables
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import config, questions, tables
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import MAX_FILE_BYTES, read_end, read_file
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
@@ -49,19 +50,21 @@ if TYPE_CHECKING:
         failed: int
 
     class Performance(TypedDict):
-        """The tables that AISBench wrote in a performance run, as JSON and CSV. A missing table is None."""
+        """The tables of a performance run, as AISBench wrote them. A missing table is None."""
 
-        totals: str | None
-        latencies: str | None
+        totals: str | None  # JSON
+        latencies: str | None  # CSV
 
     class AisBenchObservation(TypedDict, total=False):
-        """The state of a job. A running job also has ``progress``, by task. A job that has ended has all other keys."""
+        """The state of a job. While it is running, ``progress`` is set, by task. Afterwards, all other keys are set."""
 
         running: bool
         progress: dict[str, TaskProgress]
         exit_code: int | None
         rows: list[tables.Row]
         answers: dict[str, RequestCount]
+        #: ``{task: outcomes}``, with ``1`` for each right answer and ``0`` for each other one, by question.
+        outcomes: dict[str, str]
         performance: Performance
         log: list[str]
 
@@ -72,8 +75,12 @@ POLL_S = 0.5
 WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 LOG_BYTES = 1 << 20
+# AISBench logs the details of all questions in one line.
+LINE_CHARS = 1000
+# The results of a dataset contain its prompts. Larger ones are not read, so that there are no outcomes.
+RESULT_BYTES = 256 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
-# The number of minutes after which a job that no client watches is removed, because it contains the API key.
+# The number of minutes after which a job that is no longer polled is removed, because it contains the API key.
 UNWATCHED_MIN = 15
 _RUN = '''echo $$ > pid
 ( while [ -n "$(find watched -mmin -%d)" ]; do sleep 5; done 2> /dev/null; rm -rf -- "$PWD"; kill -KILL 0 ) &
@@ -88,8 +95,8 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
     folder, prefix = os.path.split(JOBS + lease.run_id())
     job = tempfile.mkdtemp(prefix=prefix, dir=folder)
     try:
-        text, arguments = _configure(options, job)
-    except config.BadData as error:
+        text, arguments, digests = _configure(options, job)
+    except questions.BadData as error:
         shutil.rmtree(job)
         return {"job": None, "problem": str(error), "data": {}}
     for name, content in (("config.py", text), ("watched", "")):
@@ -105,23 +112,32 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
         with open(environment["SSL_CERT_FILE"], "w") as file:
             file.write(options["ca"])
     background.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
-    digests = {dataset["name"]: config.digest(dataset) for dataset in options["datasets"]}
     return {"job": job, "problem": None, "data": digests}
 
 
-def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
-    """Return the configuration and the arguments with which AISBench runs it. Raise `BadData` if data are missing."""
+def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str], dict[str, str]]:
+    """Return the configuration, the arguments with which AISBench runs it, and the digests of the datasets.
+
+    :raises BadData: if data are missing.
+    """
     server = cast("config.ServerWithKey", dict(options["server"], api_key=options["api_key"]))
     load = options["load"]
     if load:
-        if load["file"]:
+        if os.path.isdir(load["file"]):
+            (converted,) = config.prepare([{"name": "textvqa", "path": load["file"]}], job)
+            load = dict(load, file=converted["file"], pictures=True)
+        elif load["file"]:
             load = dict(load, file=config.prepare_prompts(load["file"], load["requests"], job))
         return config.render_performance(server, load), [
-            "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])]
-    arguments = ["--merge-ds", "--max-num-workers", str(WORKERS)]
+            "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])], {}
+    arguments = ["--merge-ds", "--dump-eval-details", "--max-num-workers", str(WORKERS)]
     if options["num_prompts"]:
         arguments += ["--num-prompts", str(options["num_prompts"])]
-    return config.render(server, config.prepare(options["datasets"], job)), arguments
+    prepared = config.prepare(options["datasets"], job, options["num_prompts"])
+    # The converted file of own questions contains their pictures.
+    digests = {each["name"]: config.digest({"name": each["name"], "path": each["path"] if each["name"] in PRESETS else
+                                            each["file"]}) for each in prepared}
+    return config.render(server, prepared), arguments, digests
 
 
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
@@ -131,9 +147,13 @@ def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
         time.sleep(POLL_S)
     if _is_running(job):
         return {"running": True, "progress": _progress(job)}
-    rows = _read_summary(job)
+    rows, outcomes = _read_summary(job), _read_outcomes(job)
+    for row in rows:
+        if os.path.exists(_questions(job, row["dataset"])) and outcomes.get(row["dataset"]):
+            found = outcomes[row["dataset"]]
+            row["model"] = "%.2f" % (100 * found.count("1") / len(found))
     return {"running": False, "exit_code": read_number(os.path.join(job, "exit")), "rows": rows,
-            "answers": _count_requests(job), "performance": _read_performance(job),
+            "answers": _count_requests(job), "outcomes": outcomes, "performance": _read_performance(job),
             "log": _read_logs(job, rows, api_key)}
 
 
@@ -162,7 +182,7 @@ def read_number(path: str) -> int | None:
 
 
 def _watched(job: str) -> bool:
-    """Record that the job is watched; return False if it does not exist."""
+    """Record that the job was polled. Return False if it does not exist."""
     try:
         os.utime(os.path.join(job, "watched"))
     except OSError:
@@ -183,7 +203,7 @@ def _is_running(job: str) -> bool:
 
 
 def _progress(job: str) -> dict[str, TaskProgress]:
-    """Return the progress by task. State files that AISBench is writing at this moment are ignored."""
+    """Return the progress by task. State files that AISBench has not completely written yet are ignored."""
     found: dict[str, TaskProgress] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
         try:
@@ -232,6 +252,46 @@ def _count_requests(job: str) -> dict[str, RequestCount]:
     return counts
 
 
+def _questions(job: str, name: str) -> str:
+    return os.path.join(job, "questions", name + ".jsonl")
+
+
+def _read_outcomes(job: str) -> dict[str, str]:
+    """Return the outcomes by task. A task whose answers AISBench did not score has none."""
+    found: dict[str, str] = {}
+    for path in sorted(glob.glob(os.path.join(job, "out", "*", "results", "*", "*.json"))):
+        name = os.path.basename(path)[:-len(".json")]
+        try:
+            if os.path.exists(_questions(job, name)):
+                found[name] = questions.outcomes(_questions(job, name), _read_answers(job, name))
+            else:
+                details = json.loads(read_file(path, RESULT_BYTES))["details"]
+                found[name] = "".join("01"[_is_right(details[str(index)])] for index in range(len(details)))
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            continue
+    return found
+
+
+def _is_right(detail: Mapping[str, Any]) -> bool:
+    """Return whether AISBench scored an answer as right. Some of its evaluators only record the answer."""
+    if "correct" in detail:
+        correct = detail["correct"]
+        return bool(correct[0] if isinstance(correct, list) else correct)
+    return bool(detail["predictions"] == detail["references"])
+
+
+def _read_answers(job: str, name: str) -> dict[int, str]:
+    """Return ``{index of the question: answer}`` of own questions, without failed requests."""
+    found: dict[int, str] = {}
+    for path in glob.glob(os.path.join(job, "out", "*", "predictions", "*", name + ".jsonl")):
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                if _is_success(line):
+                    answer = json.loads(line)
+                    found[answer["id"]] = str(answer["prediction"])
+    return found
+
+
 def _is_success(line: str) -> bool:
     try:
         found = json.loads(line)
@@ -251,5 +311,5 @@ def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
             text = redact(_CONTROL.sub("", read_end(path, LOG_BYTES).replace("\r", "\n")), [api_key])
         except OSError:
             continue
-        lines += [line for line in text.splitlines() if line.strip()][-LOG_LINES:]
+        lines += [line[:LINE_CHARS] for line in text.splitlines() if line.strip()][-LOG_LINES:]
     return lines

@@ -14,12 +14,14 @@ class Preset(NamedTuple):
     #: The Python module of the configuration, and the variable with the dataset in this module.
     module: str
     variable: str
-    #: The files that must exist in the folder of the dataset.
+    #: The files that must exist in the folder of the dataset, with wildcards.
     files: tuple[str, ...]
     #: The file that AISBench reads, or empty for the whole folder.
     path: str = ""
     #: The prefix of the task names, if AISBench divides the dataset into many tasks.
     parts: str = ""
+    #: The name of the task, or empty for the name of the dataset.
+    task: str = ""
 
 
 _PRESETS = "ais_bench.benchmark.configs.datasets."
@@ -34,15 +36,25 @@ PRESETS = {
                    parts="lukaemon_mmlu_"),
     "ceval": Preset(_PRESETS + "ceval.ceval_gen_0_shot_cot_chat_prompt", "ceval_datasets",
                     ("dev", "val", "test"), parts="ceval-"),
+    "aime2024": Preset(_PRESETS + "aime2024.aime2024_gen_0_shot_chat_prompt", "aime2024_datasets", ("aime.jsonl",),
+                       "aime.jsonl"),
+    "aime2025": Preset(_PRESETS + "aime2025.aime2025_gen_0_shot_chat_prompt", "aime2025_datasets",
+                       ("aime2025.jsonl",), "aime2025.jsonl"),
+    "gpqa": Preset(_PRESETS + "gpqa.gpqa_gen_0_shot_cot_chat_prompt", "gpqa_datasets", ("gpqa_diamond.csv",),
+                   task="GPQA_diamond"),
+    "math500": Preset(_PRESETS + "math.math500_gen_0_shot_cot_chat_prompt", "math_datasets",
+                      ("test_prm800k_500.jsonl",), task="math_prm800k_500"),
+    "mmmu": Preset(_PRESETS + "mmmu.mmmu_gen", "mmmu_datasets", ("*/validation-*.parquet",)),
 }
 
 
 def is_part(task: str, name: str) -> bool:
     """Return whether an AISBench task belongs to the dataset with this name."""
-    parts = PRESETS[name].parts if name in PRESETS else ""
-    return task == name or bool(parts and task.startswith(parts))
+    preset = PRESETS.get(name, Preset("", "", ()))
+    return task == (preset.task or name) or bool(preset.parts and task.startswith(preset.parts))
 
 
 def sum_of(name: str) -> str:
     """Return the name of the summary row that contains the score of the whole dataset."""
-    return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name
+    preset = PRESETS.get(name, Preset("", "", ()))
+    return name + "-weighted" if preset.parts else preset.task or name

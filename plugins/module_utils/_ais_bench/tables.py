@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Row = dict[str, str]
 
     class Score(TypedDict):
-        """A score of a model. ``score`` is None if there is no score. ``printed`` is the text of the cell."""
+        """A score of a model. ``score`` is None if there is no score. ``printed`` is the content of the cell."""
 
         dataset: str
         metric: str
@@ -45,7 +45,7 @@ def performance(text: str) -> list[Row]:
 
 
 def number(cell: str) -> tuple[float, str | None]:
-    """Return the value and the unit (or None) of a cell such as ``12300.2 ms``. Raise ValueError for any other text."""
+    """Return the value and the unit (or None) of a cell such as ``12300.2 ms``. Raise ValueError for others."""
     match = _NUMBER.match(cell.strip())
     if not match:
         raise ValueError("'%s' is not a number" % cell)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         npu: int
         pid: int
         name: str
-        memory_mb: int | None
 
     class HccnObservation(TypedDict):
         """The return values of ``ascend.vllm.hccn_info``. ``npus`` is ``{NPU number: {query: result}}``."""
@@ -102,9 +101,9 @@ def _error(kind: str, message: str, code: int | None = None) -> hccn_tool.HccnAn
     return {"error": {"kind": kind, "message": message, "code": code}}
 
 
-def query_npus(run: commands.Run, tool: str, npus: Sequence[int], queries: Sequence[str], timeout_s: float
+def query_npus(run: commands.Run, tool: str, npus: Sequence[int], timeout_s: float
                ) -> dict[str, dict[str, hccn_tool.HccnAnswer]]:
-    """Run the queries for all NPUs. Return ``{NPU number (str): {query: result}}``.
+    """Run `QUERIES` for all NPUs. Return ``{NPU number (str): {query: result}}``.
 
     The NPUs are queried in parallel, with one query per NPU at a time. After a timeout, the remaining queries of that
     NPU are skipped, because each of them would time out.
@@ -112,7 +111,7 @@ def query_npus(run: commands.Run, tool: str, npus: Sequence[int], queries: Seque
     def query_npu(npu: int) -> dict[str, hccn_tool.HccnAnswer]:
         results: dict[str, hccn_tool.HccnAnswer] = {}
         hung_query = None
-        for query in queries:
+        for query in QUERIES:
             if hung_query:
                 results[query] = _error("skipped", "skipped, since -%s timed out" % hung_query)
                 continue
@@ -127,9 +126,9 @@ def query_npus(run: commands.Run, tool: str, npus: Sequence[int], queries: Seque
         return dict(zip((str(npu) for npu in npus), pool.map(query_npu, npus)))
 
 
-def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, hccn_tool.HccnAnswer]]:
+def unanswered(npus: Sequence[int], reason: str) -> dict[str, dict[str, hccn_tool.HccnAnswer]]:
     """Return the result of `query_npus` for a tool that cannot be run."""
-    return {str(npu): {query: _error("tool", reason) for query in queries} for npu in npus}
+    return {str(npu): {query: _error("tool", reason) for query in QUERIES} for npu in npus}
 
 
 def device_npus(names: Iterable[str]) -> list[int]:
@@ -147,5 +146,4 @@ def npu_processes(run: commands.Run, npu_smi_path: str, timeout_s: float) -> lis
         return None
     if info is None or info["error"]:
         return None
-    return [{"npu": process["npu"], "pid": process["pid"], "name": process["name"], "memory_mb": process["memory_mb"]}
-            for process in info["processes"]]
+    return [{"npu": process["npu"], "pid": process["pid"], "name": process["name"]} for process in info["processes"]]

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 
 class ParseError(ValueError):
-    """The text does not contain exactly one result of the query."""
+    """The output does not contain exactly one result of the query."""
 
 
 def parse(query: str, text: str) -> HccnAnswer:
@@ -88,7 +88,7 @@ def parse(query: str, text: str) -> HccnAnswer:
     - any other query: ``{"fields": {printed key: printed value}}``, and ``tables`` and ``lines`` if there are any
     - an error that the tool printed: ``{"error": {"message", "code"}}``
 
-    :raises ParseError: if the text does not contain exactly one result of the query.
+    :raises ParseError: if the output does not contain exactly one result of the query.
     """
     lines = _lines(text)
     if query in _READERS:
@@ -175,7 +175,7 @@ _ANY_KEY = re.compile(r"(?P<key>[^:|]*[^:|\s])\s*:")
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text without terminal control sequences, device prefixes and warnings of other programs."""
+    """Return the lines without terminal control sequences, device prefixes and warnings of other programs."""
     lines = [line[:MAX_LINE].rstrip() for line in terminal_text.plain(text).split("\n")]
     return [_DEVICE_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)]
 

@@ -5,7 +5,7 @@
 
 The layout of a table is read from its header cells. It does not depend on the version of the tool or the width of the
 table, because the columns, the number of chips per NPU and the presence of HBM differ by product and release. A value
-that is not printed is ``None``, or its key is absent. A text in an unknown layout raises `ParseError`.
+that is not printed is ``None``, or its key is absent. An output in an unknown layout raises `ParseError`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 
 class ParseError(ValueError):
-    """The text is not output of npu-smi. ``line`` is the line that cannot be parsed, or empty."""
+    """The string is not an output of npu-smi. ``line`` is the line that cannot be parsed, or empty."""
 
     def __init__(self, message: str, line: str = "") -> None:
         super().__init__("%s: %r" % (message, line) if line else message)
@@ -77,13 +77,13 @@ class ParseError(ValueError):
 
 
 def parse_info(text: str) -> InfoTable:
-    """Parse the output of ``npu-smi info``. If the text contains several outputs, only the first output is read.
+    """Parse the output of ``npu-smi info``. If there are several outputs, only the first one is read.
 
     Return ``{"error": {"message", "code"}|None, "tool_version", "driver_version", "complete": bool, "chips": [...],
     "processes": [...]}``. For the keys of chips and processes, see `ChipRow` and `NpuProcess`. ``complete`` is false if
     rows of the device table are missing. ``error`` is set if the tool printed an error instead of a table.
 
-    :raises ParseError: if a row has an unknown layout, or if the text contains neither a table nor an error.
+    :raises ParseError: if a row has an unknown layout, or if the output contains neither a table nor an error.
     """
     lines = [line for line in _lines(text) if line]
     if not any(line.startswith(("|", "+")) for line in lines):
@@ -106,7 +106,7 @@ def parse_blocks(text: str) -> list[dict[str, str]]:
     Return ``[{printed key: printed value}]``, with one block for each NPU or chip. The block of an NPU is followed
     by the block of its MCU. An output without ``key : value`` lines, such as an error, has no blocks.
 
-    :raises ParseError: if the text is empty.
+    :raises ParseError: if the output is empty.
     """
     lines = _lines(text)
     if not any(lines):
@@ -126,7 +126,7 @@ _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text, without terminal control sequences and surrounding space, and with tabs expanded."""
+    """Return the lines without terminal control sequences and surrounding space, and with tabs expanded."""
     text = _CONTROL.sub("", text).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
     return [line[:MAX_LINE].expandtabs().strip() for line in text.split("\n")]
 
@@ -226,7 +226,7 @@ def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None
 
 
 def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
-    """Return the text of each column in a cell, or None if the cell does not fit the columns.
+    """Return the content of each column in a cell, or None if the cell does not fit the columns.
 
     If all columns have text, the cell is split in order. Otherwise, it is split at the positions of the columns in
     the header.

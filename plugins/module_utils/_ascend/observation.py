@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from typing import Any, Callable, TypedDict
+    from typing import Any, Callable, Hashable, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ChipRow, Info
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.version_files import VersionFile
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome, OutcomeSummary
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
 
     RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
 
-    class Chip(ChipRow):
+    class Chip(npu_smi.ChipRow):
         """A row of the device table with the details of the chip. A detail that could not be read is None."""
 
         #: The N of ``/dev/davinciN``.
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
         ecc: dict[str, str] | None
         board: dict[str, str] | None
 
-    class NpuSmi(Info):
+    class NpuSmi(npu_smi.Info):
         """The information that npu-smi shows. ``path`` is None if npu-smi was not found."""
 
         path: str | None
@@ -92,7 +90,7 @@ def _info(outcome: Outcome) -> npu_smi.InfoTable:
     return npu_smi.no_table(message)
 
 
-def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:
+def _detail_commands(tool: str, chips: list[npu_smi.ChipRow]) -> dict[Hashable, list[str]]:
     """Return ``{(type, npu[, chip]): argv}`` for ECC counters, boards, and error codes of chips that are not OK."""
     commands: dict[Hashable, list[str]] = {}
     for chip in chips:
@@ -105,7 +103,7 @@ def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str
     return commands
 
 
-def _chip(row: ChipRow, details: dict[Hashable, Outcome]) -> Chip:
+def _chip(row: npu_smi.ChipRow, details: dict[Hashable, Outcome]) -> Chip:
     health = _block(details.get(("health", row["npu"], row["chip"])), None)
     return cast("Chip", dict(
         row,

@@ -42,7 +42,7 @@ def parse(text: str) -> VersionFile:
     (``/usr/local/Ascend/driver/version.info``), ``firmware_version``, ``install_info`` (``/etc/ascend_install.info``)
     or ``other``. A key that is set twice to different values is omitted.
 
-    :raises ParseError: if the text has no line with a key and a value.
+    :raises ParseError: if the file has no line with a key and a value.
     """
     fields: dict[str, str] = {}
     ambiguous = set()

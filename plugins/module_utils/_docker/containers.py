@@ -23,8 +23,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import rea
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, TypedDict
+    from typing import Any, Iterable, TypedDict
 
     class ContainerHealth(TypedDict):
         """The result of Docker's health check."""
@@ -190,7 +189,7 @@ def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
 
 
 def secrets_in(text: str) -> dict[str, str]:
-    """Return the variables in the text of a secrets file."""
+    """Return the variables in the content of a secrets file."""
     try:
         words = shlex.split(text)
     except ValueError:  # a closing quotation mark is missing

@@ -19,12 +19,9 @@ import socket
 import tarfile
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 from urllib.parse import quote, urlencode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import IO, Any
 
 SOCKET = "/var/run/docker.sock"
 MAX_RESPONSE_BYTES = 64 << 20
@@ -35,11 +32,10 @@ _BLOCK_BYTES = 64 << 10
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
-# The values are the other engine and where it was found. Podman and iSulad can be installed with a docker command, and
-# Podman has the same API as Docker, but their containers differ in features that this collection needs (restart
-# policies, health checks, logs).
-OTHER_ENGINE = "%s takes the place of Docker %s and is not supported; install the Docker engine, or set " \
-    "plan_docker_socket to its socket"
+# The values are the other engine, and the command or socket that it provides. Podman and iSulad can be installed with a
+# docker command, and Podman has the same API as Docker, but their containers differ in features that this collection
+# needs (restart policies, health checks, logs).
+OTHER_ENGINE = "%s provides %s and is not supported; install the Docker engine, or set plan_docker_socket to its socket"
 # The Server header in each Podman response.
 _PODMAN = re.compile(r"Libpod/(\S+)")
 
@@ -48,20 +44,26 @@ class DockerError(Exception):
     """The Docker engine did not respond, returned an error, or used an unknown format. The message is one sentence."""
 
 
-class _Socket(socket.socket):
-    """A unix socket with a deadline for the whole response. The timeout of a plain socket restarts with every byte."""
+class Deadline:
+    """A deadline for everything that a socket receives. The timeout of a plain socket restarts with every byte."""
 
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._deadline = time.monotonic() + timeout_s
-        self.settimeout(timeout_s)
+    _deadline = 0.0
 
-    def recv_into(self, *arguments: Any, **options: Any) -> int:
-        left = self._deadline - time.monotonic()
+    def set_deadline(self, deadline: float) -> None:
+        """Set the time (`time.monotonic`) after which the socket raises `socket.timeout`."""
+        self._deadline = deadline
+        left = deadline - time.monotonic()
         if left <= 0:
             raise socket.timeout("timed out")
-        self.settimeout(left)
-        return super().recv_into(*arguments, **options)
+        self.settimeout(left)  # type: ignore[attr-defined]
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        self.set_deadline(self._deadline)
+        return super().recv_into(*arguments, **options)  # type: ignore[misc]
+
+
+class DeadlineSocket(Deadline, socket.socket):
+    pass
 
 
 class _Connection(http.client.HTTPConnection):
@@ -71,8 +73,9 @@ class _Connection(http.client.HTTPConnection):
         self._timeout_s = timeout_s
 
     def connect(self) -> None:
-        self.sock = _Socket(self._timeout_s)
-        self.sock.connect(self._path)
+        self.sock = connected = DeadlineSocket(socket.AF_UNIX)
+        connected.set_deadline(time.monotonic() + self._timeout_s)
+        connected.connect(self._path)
 
 
 class DockerEngine:
@@ -111,10 +114,6 @@ class DockerEngine:
         """
         with self._request("POST", resource, None, extra_s, body) as response:
             self._expect(response, resource, _read(response))
-
-    def set_restart_policy(self, container: str, policy: str) -> None:
-        """Change the restart policy of a container."""
-        self.post("/containers/%s/update" % quote(container, safe=""), body={"RestartPolicy": {"Name": policy}})
 
     def remove(self, container: str, extra_s: float = 0) -> None:
         """Remove a container, even a running one. It does not have to exist. For ``extra_s``, see `post`."""
@@ -194,13 +193,13 @@ class DockerEngine:
             response = connection.getresponse()
             podman = _PODMAN.match(response.headers.get("Server") or "")
             if podman:
-                raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), "at " + self.path))
+                raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), self.path))
             yield response
         except (OSError, http.client.HTTPException) as error:
             other_engine = installed_instead()
             raise DockerError("the Docker engine at %s does not respond: %s%s" % (
                 self.path, str(error) or type(error).__name__,
-                "; " + OTHER_ENGINE % (other_engine, "as the docker command") if other_engine else "")) from error
+                "; " + OTHER_ENGINE % (other_engine, "the docker command") if other_engine else "")) from error
         finally:
             connection.close()
 
@@ -247,15 +246,10 @@ def installed_instead(root: str = "/") -> str | None:
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size <= MAX_RESPONSE_BYTES:
-        part = response.read(_BLOCK_BYTES)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-    raise DockerError("the Docker engine returned more than %d MiB" % (MAX_RESPONSE_BYTES >> 20))
+    body = response.read(MAX_RESPONSE_BYTES + 1)
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise DockerError("the Docker engine returned more than %d MiB" % (MAX_RESPONSE_BYTES >> 20))
+    return body
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties of the Docker engine: its version, its settings, and the folder in which images are stored."""
+"""Properties of the Docker engine: its version, its security options, and the folder in which images are stored."""
 
 from __future__ import annotations
 
@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 
         version: str
         architecture: str  # as `uname -m` prints it
-        data_root: str
         image_root: str  # the folder in which images are stored
-        storage_driver: str
-        default_runtime: str
-        runtimes: list[str]
         security_options: list[str]  # such as apparmor, seccomp, selinux, userns, rootless
-        live_restore: bool
-        cgroup_version: str  # 1 or 2; empty if the engine does not report it (before 20.10)
 
 
 CONTAINERD_CONFIG = "etc/containerd/config.toml"
@@ -39,22 +33,16 @@ def query(docker: engine.DockerEngine, root: str = "/") -> DockerEngineFacts:
     """Return the properties of the Docker engine. Also raise DockerError for another engine with this API."""
     other = other_engine(docker.get("/version"))
     if other:
-        raise engine.DockerError(engine.OTHER_ENGINE % (other, "at " + docker.path))
+        raise engine.DockerError(engine.OTHER_ENGINE % (other, docker.path))
     info = docker.get("/info") or {}
     try:
         return {
             "version": info["ServerVersion"],
             "architecture": engine.KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
-            "data_root": info["DockerRootDir"],
             "image_root": _image_root(info, root),
-            "storage_driver": info.get("Driver") or "",
-            "default_runtime": info.get("DefaultRuntime") or "",
-            "runtimes": sorted(info.get("Runtimes") or {}),
-            # Each option has the form ``name=…``, optionally with more ``key=value`` parts.
+            # The options have the form ``name=…``, optionally with more ``key=value`` parts.
             "security_options": sorted(part[5:] for option in info.get("SecurityOptions") or ()
                                        for part in option.split(",") if part.startswith("name=")),
-            "live_restore": bool(info.get("LiveRestoreEnabled")),
-            "cgroup_version": str(info.get("CgroupVersion") or ""),
         }
     except (LookupError, TypeError, AttributeError) as error:
         raise engine.DockerError("the Docker engine at %s returns its properties in an unknown format (%r)" % (

@@ -20,8 +20,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import re
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from typing import Any, TypedDict
+    from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine_facts import DockerEngineFacts
 

@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
 
 
 def start(command: list[str], folder: str, environment: Mapping[str, str]) -> int:

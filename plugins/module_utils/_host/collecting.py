@@ -16,11 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts
-from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import IO
+    from typing import IO, Callable, Iterable, Iterator, Mapping
 
     # {name of the file: text}. The key of a source with a single file is "".
     Files = dict[str, "Collected"]
@@ -28,14 +26,14 @@ if TYPE_CHECKING:
     # (name, time of modification, size, content)
     LogFile = tuple[str, float, int, IO[bytes]]
 
-# The maximum number of bytes to read from a text.
+# The maximum number of bytes to read from a file or an output.
 MAX_BYTES = 16 << 20
 # The number of seconds to process the output of a command or a response, in addition to its timeout.
 WORK_S = 10.0
 
 
 class Collected(NamedTuple):
-    """The text of a file, the exit code of its command (0 without a command), and a problem if it is incomplete."""
+    """The content of a file, the exit code of its command (0 without a command), and a problem if it is incomplete."""
 
     text: str
     rc: int | None = 0
@@ -43,7 +41,7 @@ class Collected(NamedTuple):
 
 
 def missing(problem: str) -> Files:
-    """Return a file that has a problem instead of a text."""
+    """Return a file that has a problem instead of content."""
     return {"": Collected("", None, problem)}
 
 
@@ -61,7 +59,7 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
         if left <= 0:
             return missing("not collected: the limit of %g s was reached" % limit_s)
         try:
-            return within(min(timeout_s + WORK_S, left), source)
+            return commands.within(min(timeout_s + WORK_S, left), source)
         except Exception as error:
             return missing("%s (%s)" % (error, type(error).__name__))
 
@@ -102,7 +100,7 @@ class Commands:
 
 
 def file(path: str) -> Files:
-    """Return the text of a file. Raise OSError if it cannot be read."""
+    """Return the content of a file. Raise OSError if it cannot be read."""
     _check(path)
     return {"": Collected(facts.read_file(path))}
 

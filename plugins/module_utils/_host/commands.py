@@ -13,6 +13,7 @@ import contextlib
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
-    from typing import Callable, Optional, TypedDict, TypeVar
+    from typing import Callable, Hashable, Iterable, Mapping, Optional, TypedDict, TypeVar
 
     Key = TypeVar("Key", bound=Hashable)
+    Result = TypeVar("Result")
     # run(argv, timeout_s) -> (exit status, stdout, stderr); the exit status is None after a timeout.
     Run = Callable[[list[str], float], tuple[Optional[int], str, str]]
 
@@ -73,35 +74,48 @@ class Outcome(NamedTuple):
                 "timed_out": self.timed_out, "error": self.error}
 
 
-def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int = MAX_OUTPUT_BYTES) -> Outcome:
-    """Run a command in the C locale, without a shell.
+def within(timeout_s: float, call: Callable[[], Result]) -> Result:
+    """Return the result of a call, such as one to an HTTP client. Raise `socket.timeout` if it takes too long."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
 
-    :param timeout_s: the number of seconds after which the command is killed.
-    :param merge: whether ``stdout`` also contains the text that the command prints to stderr.
-    :param max_bytes: the maximum size of each stream. A command that prints more is killed.
-    """
-    started = time.monotonic()
-    outcomes: list[Outcome] = []
-
-    # Runs in a thread, because even the start of a program can hang if its file system does not respond.
     def work() -> None:
         try:
-            outcomes.append(_run(argv, started, timeout_s, merge, max_bytes))
-        except Exception as error:
-            outcomes.append(Outcome(argv, None, "", "", _since(started), False, "%s: %s" % (
-                type(error).__name__, error)))
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(timeout_s + 4 * KILL_S)  # The worker itself waits up to twice KILL_S for a killed process.
-    return outcomes[0] if outcomes else _late(argv, b"", b"", started, timeout_s, True)
+    worker.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise socket.timeout("timed out: no complete response within %g s" % timeout_s)
+    return results[0]
 
 
-def _run(argv: list[str], started: float, timeout_s: float, merge: bool, max_bytes: int) -> Outcome:
+def run(argv: list[str], timeout_s: float, max_bytes: int = MAX_OUTPUT_BYTES) -> Outcome:
+    """Run a command in the C locale, without a shell.
+
+    :param timeout_s: the number of seconds after which the command is killed.
+    :param max_bytes: the maximum size of each stream. A command that prints more is killed.
+    """
+    started = time.monotonic()
+    try:
+        # Even the start of a program can hang if its file system does not respond. `_run` itself waits up to twice
+        # KILL_S for a killed process.
+        return within(timeout_s + 4 * KILL_S, lambda: _run(argv, started, timeout_s, max_bytes))
+    except socket.timeout:
+        return _late(argv, b"", b"", started, timeout_s, True)
+    except Exception as error:
+        return Outcome(argv, None, "", "", _since(started), False, "%s: %s" % (type(error).__name__, error))
+
+
+def _run(argv: list[str], started: float, timeout_s: float, max_bytes: int) -> Outcome:
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if merge else subprocess.PIPE, start_new_session=True,
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env=dict(os.environ, LC_ALL="C", LANG="C", LANGUAGE="C"))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in an argument
         return Outcome(argv, None, "", "", _since(started), False, str(error))

@@ -22,8 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any, Callable, TypedDict
+    from typing import Any, Callable, Iterable, Mapping, TypedDict
 
     class WrongSource(TypedDict):
         """A mount source that does not exist or does not have the planned type."""

@@ -15,8 +15,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import rea
 from ansible_collections.ascend.vllm.plugins.module_utils._host.network import listening
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Any, TypedDict
+    from typing import Any, Collection, Iterable, Mapping, Sequence, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
 

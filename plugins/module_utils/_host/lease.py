@@ -25,8 +25,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any, TypedDict
+    from typing import Any, Iterable, Mapping, TypedDict
 
     from ansible.module_utils.basic import AnsibleModule
 

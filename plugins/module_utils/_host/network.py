@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, TypedDict
+    from typing import Any, Iterable, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
 
@@ -33,13 +32,6 @@ if TYPE_CHECKING:
 
 
 _LISTEN = "0A"
-
-_ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTILINE)
-
-
-def addresses(text: str) -> list[Address]:
-    """Return the IPv4 addresses in the output of ``ip -o -4 address show``, ``[{"interface", "address"}]``."""
-    return [{"interface": name, "address": address} for name, address in _ADDRESS.findall(text)]
 
 
 def listening(tables: Iterable[str]) -> dict[int, str]:

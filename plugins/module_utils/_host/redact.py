@@ -13,13 +13,10 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any, Match
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, Match
 
 MASK = "(redacted)"
 # Longer lines are truncated. The longest line in the log of a server is its configuration, with a few thousand
@@ -107,7 +104,7 @@ _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_LINES = re.compile(r"[^\n]*(?:\n[^\n]{0,64}?[A-Za-z0-9+/=]{16,}[^\n]*)*")
 _PEM_LIMIT = 16 * 1024
-# The tail of a private key, at the beginning of a text that was cut inside the key.
+# The tail of a private key, at the beginning of a log that was truncated inside the key.
 _PEM_REST = re.compile(r"[A-Za-z0-9+/=\s]{1,%d}%s" % (_PEM_LIMIT, _PEM_END.pattern))
 _SEVERAL_WORDS = re.compile(r"[\s=:]")
 
@@ -289,7 +286,7 @@ def _is_harmless(name: str, kind: str, value: str) -> bool:
 
 
 def _mask_basic(match: Match[str]) -> str:
-    """Mask the credentials of basic authentication, which are the Base64 encoding of a text with a colon."""
+    """Mask the credentials of basic authentication, which are the Base64 encoding of a string with a colon."""
     text = match.group(2)
     try:
         decoded = base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4))

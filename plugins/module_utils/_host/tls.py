@@ -9,10 +9,7 @@ import contextlib
 import os
 import ssl
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 
 def client_context(ca: str | None) -> ssl.SSLContext:

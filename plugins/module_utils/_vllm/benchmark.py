@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         restarts: int
         labels: dict[str, str]
         weights: str | None  # the digest of the manifest of the model; None if there is no manifest
-        driver: str | None  # the digest of the version file of the driver; None if there is no such file
+        driver: str | None  # the digest of the driver's version file; None if there is no such file
 
     class ClientContainer(TypedDict):
         """The container of a client."""
@@ -92,7 +92,7 @@ def _client(docker: DockerEngine, name: str, wait_s: float) -> ClientContainer |
         if not found["running"] or time.monotonic() >= end:
             break
         time.sleep(POLL_S)
-    # A progress bar is a single line with many carriage returns.
+    # A progress bar updates its line with carriage returns.
     lines = containers.log(docker, found["id"], LOG_LINES).replace("\r", "\n").splitlines()
     return {
         "running": found["running"],

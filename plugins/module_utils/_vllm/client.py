@@ -10,6 +10,7 @@ does not raise an exception. Proxies are not used, because the servers belong to
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import time
 from http.client import HTTPException
@@ -40,11 +41,18 @@ if TYPE_CHECKING:
 
         ``status`` is the HTTP status, or None without a response. ``sent`` is false if the request was not sent, and
         absent otherwise. Streams also have ``chunks``, the number of events with text, and ``ended``, whether the
-        closing event was received. Responses over https have ``certificate_days``, see `tls.days_left`.
+        closing event was received. Responses over https have ``certificate_days``, see `tls.days_left`. ``tool_calls``
+        have a ``name`` and the text of their ``arguments``. ``vectors`` are the ``dimensions`` and ``norms`` of
+        embeddings, and the ``cosines`` of the angles between the first and each of them. ``scores`` are the relevances
+        of documents, in the order of the request.
         """
 
         sent: bool
         text: str
+        reasoning: str
+        tool_calls: list[dict[str, str]]
+        vectors: dict[str, list[float]]
+        scores: list[float]
         finish_reason: str | None
         prompt_tokens: int | None
         completion_tokens: int | None
@@ -91,6 +99,10 @@ MAX_TEXT_CHARACTERS = 2000
 # The length of the longest prompt that is sent. A greater max_model_len is not plausible.
 MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
+# Small requests that need a step of the engine, for models that generate text, compute embeddings, or rank documents.
+STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("/v1/completions", {"prompt": "Hello", "max_tokens": 1, "temperature": 0}),
+    ("/v1/embeddings", {"input": "Hello"}), ("/v1/rerank", {"query": "Hello", "documents": ["Hello"]}))
 # The beginning of the error about a server whose certificate the client does not accept.
 REJECTED = "the certificate of the server is not accepted: "
 
@@ -142,10 +154,21 @@ class Server:
             if self.limit is None:
                 return {"status": None, "error": "the server does not report a max_model_len between 1 and %d" % (
                     MAX_PROMPT_TOKENS), "sent": False}
-            body["prompt"] = [FILLER_TOKEN] * (self.limit + over_limit)
+            field = "input" if request["endpoint"].endswith("/embeddings") else "prompt"
+            body[field] = [FILLER_TOKEN] * (self.limit + over_limit)
         key = {"given": self.api_key, "wrong": WRONG_KEY, "none": None}[request.get("key") or "given"]
         response, reply = self._exchange(request["endpoint"], body, key)
-        return cast("Response", dict(response, **_interpret(reply)))
+        return cast("Response", dict(response, **(reply if body.get("stream") else _interpret(reply))))
+
+    def step(self, model: str) -> Response:
+        """Send the first of `STEPS` that the model does not refuse. If it refuses all, return the first response."""
+        refused: list[Response] = []
+        for endpoint, body in STEPS:
+            response = self.send({"endpoint": endpoint, "body": dict(body, model=model)})
+            if response["status"] not in (400, 404, 405):
+                return response
+            refused.append(response)
+        return refused[0]
 
     def probe(self, path: str) -> int | None:
         """Return the status of the response to a HEAD request without an API key, or None without a response.
@@ -235,14 +258,14 @@ def _message(refusal: Any, key: str | None = None) -> str:
 
 def _read_stream(response: http_request.BoundedResponse, started: float) -> dict[str, Any]:
     """Combine server-sent events. If a timeout or the size limit interrupts the stream, the earlier events are kept."""
-    reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
+    reply: dict[str, Any] = {"text": "", "reasoning": "", "tool_calls": [], "chunks": 0, "ended": False}
     try:
         for line in response.lines():
             if _add_event(reply, line, started):
                 break
     except (OSError, HTTPException) as failure:
         reply["refusal"] = "the stream did not end: %s" % failure
-    return reply
+    return _shortened(reply)
 
 
 def _add_event(reply: dict[str, Any], line: bytes, started: float) -> bool:
@@ -258,16 +281,19 @@ def _add_event(reply: dict[str, Any], line: bytes, started: float) -> bool:
         reply.setdefault("time_to_first_token_s", round(time.monotonic() - started, 3))
         reply["text"] += part["text"]
         reply["chunks"] += 1
+    reply["reasoning"] += part.get("reasoning", "")
+    for call in part.get("tool_calls", []):
+        if call["name"] or not reply["tool_calls"]:
+            reply["tool_calls"].append(call)
+        else:
+            reply["tool_calls"][-1]["arguments"] += call["arguments"]
     reply.update({key: part[key] for key in ("finish_reason", "error") if part.get(key)})
     return False
 
 
 def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
-    """Return the text, the finish reason and the numbers of tokens of a completion, a chat completion or a chunk."""
+    """Return the keys of `Response` for a completion, a chat completion, a chunk, embeddings or a ranking."""
     found: dict[str, Any] = {}
-    for key in ("text", "chunks", "ended", "time_to_first_token_s", "finish_reason"):
-        if key in reply:
-            found[key] = reply[key]
     choices = reply.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         choice = choices[0]
@@ -277,13 +303,52 @@ def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
             found["error"] = "the content is not text, but: %s" % _message(text)
         found["text"] = text if isinstance(text, str) else ""
         found["finish_reason"] = _text_or_none(choice.get("finish_reason"))
+        if isinstance(message, dict):
+            _add_parsed(found, message)
     if isinstance(reply.get("usage"), dict):
         found.update({key: _number_or_none(reply["usage"].get(key)) for key in ("prompt_tokens", "completion_tokens")})
     if reply.get("error"):
         found["error"] = _message(reply["error"])
-    if "text" in found:
-        found["text"] = found["text"][:MAX_TEXT_CHARACTERS]
-    return found
+    try:
+        if isinstance(reply.get("data"), list):
+            found["vectors"] = _vectors([entry["embedding"] for entry in reply["data"]])
+        elif isinstance(reply.get("results"), list):
+            ranked = sorted(reply["results"], key=lambda entry: entry["index"])
+            found["scores"] = [_finite(entry["relevance_score"]) for entry in ranked]
+    except (ArithmeticError, LookupError, TypeError, ValueError) as failure:
+        found["error"] = "the response has no valid numbers (%s)" % type(failure).__name__
+    return _shortened(found)
+
+
+def _shortened(found: dict[str, Any]) -> dict[str, Any]:
+    """Truncate the texts, and remove reasoning and tool calls if there are none."""
+    found.update({key: found[key][:MAX_TEXT_CHARACTERS] for key in ("text", "reasoning") if key in found})
+    return {key: value for key, value in found.items() if value or key not in ("reasoning", "tool_calls")}
+
+
+def _add_parsed(found: dict[str, Any], message: dict[str, Any]) -> None:
+    """Add what the server parsed out of the text: the reasoning, whose key depends on the release, and tool calls."""
+    reasoning, calls = message.get("reasoning") or message.get("reasoning_content"), message.get("tool_calls")
+    found["reasoning"] = reasoning if isinstance(reasoning, str) else ""
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    found["tool_calls"] = [{key: str(function.get(key) or "") for key in ("name", "arguments")}
+                           for function in functions if isinstance(function, dict)]
+
+
+def _vectors(embeddings: list[list[float]]) -> dict[str, list[float]]:
+    def product(one: list[float], other: list[float]) -> float:
+        return math.fsum(a * b for a, b in zip(one, other))
+
+    norms = [math.sqrt(product(each, each)) for each in embeddings]
+    return {"dimensions": [len(each) for each in embeddings], "norms": [_finite(norm) for norm in norms],
+            "cosines": [product(embeddings[0], each) / (norms[0] * norm) for each, norm in zip(embeddings, norms)]}
+
+
+def _finite(value: float) -> float:
+    """Return a number. Raise ValueError if it is not finite, because JSON has no such numbers."""
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -5,10 +5,10 @@
 
 The messages and causes are in `log_causes`. One fault has many consequences in a log: other ranks time out, the engine
 dies, the server is stopped. Therefore, causes are ranked by how close they are to the fault, and then by their position
-in the text. A consequence is never ranked above the cause that produces it. If the log contains no known message, the
+in the log. A consequence is never ranked above the cause that produces it. If the log contains no known message, the
 cause is ``unknown``, with an error block of CANN or an exception as evidence.
 
-The text is read once, in chunks. One pattern finds the literals that the signatures contain. Only the signatures whose
+The log is read once, in chunks. One pattern finds the literals that the signatures contain. Only the signatures whose
 literals are in a line are matched against the line. The run time is linear, because the length of a line is limited and
 a signature spans only a few lines.
 """
@@ -538,9 +538,9 @@ def _prefix(line: str) -> int:
 
 
 def _last_exception(text: str) -> str | None:
-    """Return the line of the last exception in the first chain of tracebacks, with which the text starts.
+    """Return the line of the last exception in the chain of tracebacks with which the text starts.
 
-    Lines of other processes can be between the lines of a traceback. The text can be truncated at the end.
+    Lines of other processes can be between the lines of a traceback. The end of the text can be missing.
     """
     process, last, ended = None, None, False
     for line in text.split("\n"):

@@ -28,10 +28,10 @@ _KV_CACHE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 
 
 def load(metrics: str) -> Load | None:
-    """Return the load of a server from the text of its ``/metrics``, or None if the text has no number of requests."""
+    """Return the load of a server from its ``/metrics``, or None if they do not contain the number of requests."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
-        # Values that cannot be a number of requests or a usage are ignored.
+        # Other values cannot be a number of requests or a usage.
         with contextlib.suppress(ValueError):
             if 0 <= float(value) <= MAX_VALUE:
                 samples.setdefault(name, []).append(float(value))

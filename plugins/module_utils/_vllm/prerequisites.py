@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the prerequisites of the planned containers on a node without changing anything."""
+"""Observe what the planned containers need on a node, without changing anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_s
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     class ServingObservation(serving_state.ServingState):
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
         wrong_sources: list[facts.WrongSource]
         missing_devices: list[str]
         port_holders: list[holders.PortHolder]
-        # On the planned NPUs, one for each container, and one for each process outside containers. For a container of
-        # this collection, one on each NPU.
+        # For each planned NPU, one process of each container that uses it, and all processes outside of containers. For
+        # containers of this collection, also those on other NPUs.
         device_holders: list[holders.NpuHolder]
         outgoing_ports: network.OutgoingPorts | None
         addresses: list[network.Address]
         certificate_problem: str | None  # see tls.certificate_problem; None without TLS
 
 
-def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = "") -> ServingObservation:
+def observe(docker: DockerEngine, params: Mapping[str, Any],
+            interfaces: Iterable[dict[str, Any]] = ()) -> ServingObservation:
     """Return the state of the planned instances and the prerequisites of their containers.
 
     :param params: the options of the module serving_prerequisites_info.
-    :param addresses: the output of ``ip -o -4 address show``.
+    :param interfaces: the interfaces whose addresses are returned, as `network.host_network` returns them.
     """
     weights = params["weights"]
     hung = commands.hung_paths([mount["source"] for mount in params["mounts"]] + ([weights] if weights else []))
@@ -57,7 +58,8 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
         "port_holders": [],
         "device_holders": [],
         "outgoing_ports": network.outgoing_ports(),
-        "addresses": network.addresses(addresses),
+        "addresses": [{"interface": each["name"], "address": one["address"]}
+                      for each in interfaces for one in each["addresses"]],
         "certificate_problem": None if not params["certificate_files"] else tls.certificate_problem(
             params["certificate_files"], params["ca"], params["server_name"]),
     }
@@ -74,7 +76,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
 
 def _holders(docker: DockerEngine, ports: list[int],
              devices: list[str]) -> tuple[list[holders.PortHolder], list[holders.NpuHolder]]:
-    """Return the holders of the ports and of the NPUs among the device nodes, and our containers on other NPUs."""
+    """Return the holders of the ports, and the holders of the NPUs as in `ServingObservation`."""
     running = containers.find(docker)
     npus = {number for number in map(device_number, devices) if number is not None}
     at_ports, at_npus = holders.open_files(ports, npus=bool(npus))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         models: ModelsResponse | None
         completion: Response | None
         progress: str | None  # the progress of a starting instance
+        kv_cache_tokens: int | None  # the KV cache of a ready instance, if its log still contains the number
         causes: list[Diagnosis]  # the causes of a failure
         log: list[str]  # the last lines of the log of a failed instance, with secrets masked
 
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 
         docker_engine_error: str | None  # if there is an error, the other values are unknown
         image: str | None  # the id of the planned image on the node
-        ours: list[str]
         containers: list[DeployedContainer]
         instances: list[InstanceState]
         settled: bool  # whether no instance is starting
@@ -77,8 +77,8 @@ LOG_LINES = 2000
 SHOWN_LINES = 20
 CAUSES = 3
 STATUS_TIMEOUT_S = 10
-# A shorter timeout for an unhealthy container, because Docker's health check has already waited. An engine that has
-# recovered generates one token at once.
+# The timeout of the completion request to an unhealthy container. It is shorter, because Docker's health check has
+# already waited, and an engine that has recovered generates one token immediately.
 UNHEALTHY_TIMEOUT_S = 5
 
 INSTANCE_OPTIONS = {
@@ -99,7 +99,7 @@ OPTIONS = {
 
 
 class Observer:
-    """An observer of instances.
+    """Observes instances.
 
     :param served_name: the name of the model in requests.
     :param completion_timeout_s: the timeout in seconds of the completion request that a ready instance must complete.
@@ -119,15 +119,14 @@ class Observer:
     def observe(self, instance: Mapping[str, Any]) -> InstanceState:
         """Return the state of an instance.
 
-        :param instance: ``name``, ``port`` (None if the instance has no API), ``bind``, and optionally ``restarts``,
-            the number of restarts of the container at the previous observation. If the number has increased, the
-            instance has crashed during the start.
+        :param instance: ``name``, ``port`` (None without an API), ``bind``, and optionally ``restarts``, the number of
+            restarts of the container at the previous observation. If it has increased, the instance has crashed.
         """
         found = containers.inspect(self.docker, instance["name"])
         seen: InstanceState = {
             "name": instance["name"], "state": MISSING, "reason": "there is no container with this name",
-            "container": found, "health": None, "models": None, "completion": None, "progress": None, "causes": [],
-            "log": []}
+            "container": found, "health": None, "models": None, "completion": None, "progress": None,
+            "kv_cache_tokens": None, "causes": [], "log": []}
         if found is None:
             return seen
         if found["status"] in containers.ENDED or (found["status"] == "created" and found["error"]):
@@ -148,7 +147,7 @@ class Observer:
         return seen
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
-        """Query the API in the order in which the endpoints become available, and add the responses to the state."""
+        """Query the endpoints in the order in which they become available. Return the state with the responses."""
         server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
                         STATUS_TIMEOUT_S, self._ca, self._server_name)
         health = server.health()
@@ -161,24 +160,24 @@ class Observer:
         models = server.models()
         seen = {**seen, "models": models}
         if models["status"] in (401, 403):
-            return {**seen, "state": FAILED, "reason": "the server refuses our API key (%d)" % models["status"]}
+            return {**seen, "state": FAILED, "reason": "the server rejects the API key (%d)" % models["status"]}
         if models["status"] != 200 or self.served_name not in models["models"]:
             return self._failed(seen, found, "/v1/models does not list %s" % self.served_name)
         server.timeout = self.completion_timeout_s
         if _is_unhealthy(found):
             server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
-        completion = server.send({"endpoint": "/v1/completions", "body": {
-            "model": self.served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+        completion = server.step(self.served_name)
         seen = {**seen, "completion": completion}
         if completion["status"] is None:
-            failed = self._failed(seen, found, "a completion is not answered within %g s" % server.timeout)
+            failed = self._failed(seen, found, "the completion request timed out after %g s" % server.timeout)
             return {**failed, "state": STARTING}
         if completion["status"] != 200:
-            return self._failed(seen, found, "a completion is refused")
-        return {**seen, "state": READY, "reason": None}
+            return self._failed(seen, found, "the completion request failed")
+        return {**seen, "state": READY, "reason": None,
+                "kv_cache_tokens": startup.kv_cache_tokens(self._log(found, found["started_s"]))}
 
     def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
-        """Add the causes that are found in the log since the last start of the container, or else in the whole log."""
+        """Add the causes that the log since the last start of the container shows, or otherwise the whole log."""
         for since_s in (found["started_s"], None):
             log = self._log(found, since_s)
             causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]
@@ -205,7 +204,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
     :param wait_s: the maximum number of seconds to wait until no instance is starting.
     :param interval_s: the number of seconds between observations.
     """
-    state: ServingState = {"docker_engine_error": None, "image": None, "ours": [], "containers": [], "instances": [],
+    state: ServingState = {"docker_engine_error": None, "image": None, "containers": [], "instances": [],
                            "settled": True, "now_s": int(time.time())}
     observer = Observer(docker, params["served_name"], params["api_key"], completion_timeout_s, params["ca"],
                         params["server_name"])
@@ -213,7 +212,6 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
         image = images.inspect(docker, params["image"]) if params["image"] else None
         state["image"] = image["id"] if image else None
         state["containers"] = deployed_containers(docker, load, params["ca"], params["server_name"])
-        state["ours"] = [each["name"] for each in state["containers"]]
         state["instances"], state["settled"] = wait(observer, params["instances"], wait_s, interval_s)
     except DockerError as error:
         state["docker_engine_error"] = str(error)
@@ -237,7 +235,7 @@ def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
 
 def deployed_containers(docker: DockerEngine, load: bool, ca: str | None = None,
                         server_name: str | None = None) -> list[DeployedContainer]:
-    """Return every container of this collection in any state, sorted by name. Raise DockerError on failure.
+    """Return all containers of this collection in any state, sorted by name. Raise DockerError on failure.
 
     :param load: whether to add ``image_digest`` and ``load``.
     """

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the progress of a starting vLLM server in its log."""
+"""Read the progress of a starting vLLM server from its log."""
 
 from __future__ import annotations
 
@@ -20,8 +20,17 @@ _STAGES = (
 )
 
 
+# One line for each engine, as of vLLM 0.8 (vllm/v1/core/kv_cache_utils.py).
+_KV_CACHE = re.compile(r"\bKV cache size: ([0-9,]+) tokens")
+
+
+def kv_cache_tokens(log: str) -> int | None:
+    """Return the number of tokens in the KV cache of an engine, the smallest one, or None if the log lacks it."""
+    return min((int(found.replace(",", "")) for found in _KV_CACHE.findall(log)), default=None)
+
+
 def progress(log: str) -> str | None:
-    """Return the last startup stage in the log of a server, such as ``loading weights, 45 %``, or None."""
+    """Return the last stage in the log of a starting server, such as ``loading weights, 45 %``, or None."""
     found = None
     for pattern, text in _STAGES:
         matches = pattern.findall(log)

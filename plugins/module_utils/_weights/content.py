@@ -18,14 +18,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors import SafetensorsError, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Any, TypedDict
+    from typing import Any, Collection, Mapping, TypedDict
 
     class Shard(TypedDict):
         """The header of a shard, or the ``error`` if the header could not be read."""
 
         tensor_bytes: int | None
-        tensors: int | None
         error: str | None
 
     class Index(TypedDict):
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
         path: str
         shards: list[str]
-        tensors: int
         #: The size according to the index, and the size of the tensors in the shards (None if a shard is missing).
         total_size: int | None
         tensor_bytes: int | None
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 
         architectures: list[str]
         vision: bool
-        quantization_method: str | None
         transformers: str | None
 
     class Quantization(TypedDict):
@@ -85,9 +81,9 @@ def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
         try:
             header = read_header(path, folder)
             tensors[path] = set(header.tensors)
-            shards[path] = {"tensor_bytes": header.tensor_bytes, "tensors": len(header.tensors), "error": None}
+            shards[path] = {"tensor_bytes": header.tensor_bytes, "error": None}
         except (SafetensorsError, OSError) as error:
-            shards[path] = {"tensor_bytes": None, "tensors": None, "error": str(error)}
+            shards[path] = {"tensor_bytes": None, "error": str(error)}
     index = [describe_index(path, _load(folder, path, faults), shards, tensors)
              for path in sorted(path for path in paths if path.endswith(INDEX_SUFFIX))]
     config = _load(folder, "config.json", faults) if "config.json" in paths else None
@@ -109,7 +105,7 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
     weight_map = content.get("weight_map") if content else None
     if not content or not isinstance(weight_map, dict) or not weight_map or not all(
             isinstance(shard, str) for shard in weight_map.values()):
-        return {"path": path, "shards": [], "tensors": 0, "total_size": None, "tensor_bytes": None,
+        return {"path": path, "shards": [], "total_size": None, "tensor_bytes": None,
                 "faults": ["%s has no weight_map" % path]}
     prefix = os.path.dirname(path)
     expected: dict[str, set[str]] = {}
@@ -126,8 +122,8 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
     sizes = [shards[shard]["tensor_bytes"] if shard in shards else None for shard in expected]
     known = [size for size in sizes if size is not None]
     tensor_bytes = sum(known) if len(known) == len(sizes) else None
-    return {"path": path, "shards": sorted(expected), "tensors": len(weight_map), "total_size": total,
-            "tensor_bytes": tensor_bytes, "faults": faults}
+    return {"path": path, "shards": sorted(expected), "total_size": total, "tensor_bytes": tensor_bytes,
+            "faults": faults}
 
 
 def _difference(index: str, shard: str, expected: set[str], found: set[str]) -> list[str]:
@@ -145,10 +141,9 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
     """Return the values that the checks need from ``config.json``."""
     if not config:
         return None
-    quantization, architectures = config.get("quantization_config"), config.get("architectures")
+    architectures = config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
     return {"architectures": [name for name in names if isinstance(name, str)], "vision": "vision_config" in config,
-            "quantization_method": quantization.get("quant_method") if isinstance(quantization, dict) else None,
             "transformers": config.get("transformers_version")}
 
 

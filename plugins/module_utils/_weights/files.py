@@ -22,8 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights import folder
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError, open_existing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any, TypedDict
+    from typing import IO, Any, Iterable, Mapping, TypedDict
 
     class WantedFile(TypedDict, total=False):
         """A required file of the model. ``size`` is in bytes. A hub provides ``sha256`` or ``git_sha1``."""
@@ -115,7 +114,7 @@ def model_paths(folder: str) -> ModelPaths:
     """Return the paths for the model in a folder. Raise UnsafePathError if another user (not root) owns a link."""
     folder = folders.resolve(folder)
     parent, name = os.path.split(folder)
-    state = os.path.join(STATE_FOLDER, "weights", _short(folder))
+    state = os.path.join(STATE_FOLDER, "weights", _folder_id(folder))
     work = os.path.join(parent, WORK_FOLDER, name)
     return ModelPaths(folder, state, os.path.join(state, MANIFEST), os.path.join(state, LOCK), work,
                       os.path.join(work, STAGING))
@@ -175,7 +174,7 @@ class DigestCache:
     @classmethod
     def of(cls, folder: str, root: str = DIGEST_CACHE, write: bool = True) -> DigestCache:
         """Return the cache of the model in ``folder``."""
-        return cls(os.path.join(root, _short(folders.resolve(folder)) + ".json"), write)
+        return cls(os.path.join(root, _folder_id(folders.resolve(folder)) + ".json"), write)
 
     def get(self, stat: os.stat_result) -> str | None:
         """Return the digest of a file, or None if the file has changed since it was hashed."""
@@ -202,7 +201,6 @@ class Digests(NamedTuple):
     sha256: dict[str, str]
     #: The number of bytes that were read. The digests of other files come from the cache.
     hashed_bytes: int
-    seconds: float
 
 
 def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cache: DigestCache, full: bool = False,
@@ -213,9 +211,8 @@ def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cac
     :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
     """
-    started = time.monotonic()
     if folder is None:
-        return Digests({}, 0, 0.0)
+        return Digests({}, 0)
     known = {} if full else {path: cache.get(stat) for path, stat in stats.items()}
     # Start with the largest files, so that no large file is left at the end for a single worker.
     todo = sorted((path for path in stats if not known.get(path)), key=lambda path: -stats[path].st_size)
@@ -223,7 +220,7 @@ def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cac
         fresh = dict(zip(todo, pool.map(lambda path: _digest(folder, path, stats[path], cache), todo)))
     cache.save()
     sha256 = {path: fresh.get(path) or known[path] or "" for path in stats}
-    return Digests(sha256, sum(stats[path].st_size for path in todo), time.monotonic() - started)
+    return Digests(sha256, sum(stats[path].st_size for path in todo))
 
 
 def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache) -> str:
@@ -232,15 +229,8 @@ def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache)
         descriptor = folder.opener(path, os.O_RDONLY)
     except UnsafePathError:
         return ""
-    # Large blocks, because hashlib releases the interpreter lock while it hashes a block.
     with open(descriptor, "rb", buffering=0) as stream:
-        block = bytearray(_BLOCK_BYTES)
-        view = memoryview(block)
-        while True:
-            count = stream.readinto(block)
-            if not count:
-                break
-            digest.update(view[:count])
+        hash_stream(digest, stream)
         if _identity(os.fstat(stream.fileno())) == _identity(stat):
             cache.put(stat, digest.hexdigest())
     return digest.hexdigest()
@@ -250,9 +240,14 @@ def git_blob_sha1(path: str, folder: Folder | None = None) -> str:
     """Return the git blob id of a file, which Hugging Face lists for files that are not in LFS."""
     with open(path, "rb", opener=folder.opener if folder else None) as stream:
         digest = hashlib.sha1(b"blob %d\0" % os.fstat(stream.fileno()).st_size)
-        for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
-            digest.update(block)
+        hash_stream(digest, stream)
     return digest.hexdigest()
+
+
+def hash_stream(digest: Any, stream: IO[bytes]) -> None:
+    """Hash the rest of a file. The blocks are large, because hashlib releases the interpreter lock for each block."""
+    for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
+        digest.update(block)
 
 
 def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str
@@ -391,7 +386,7 @@ def write_json(path: str, data: Any) -> None:
         folder.write_json(os.path.basename(path), data)
 
 
-def _short(folder: str) -> str:
+def _folder_id(folder: str) -> str:
     return hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

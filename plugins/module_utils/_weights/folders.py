@@ -16,10 +16,8 @@ import json
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from types import TracebackType
+from typing import Any
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a named pipe would wait until another program writes to it.
@@ -100,14 +98,14 @@ class Folder:
                 folder.path = os.path.join("/", *parts[:at + 1])
             if trusted:
                 try:
-                    folder.need_trust(at + 1 == len(parts))
+                    folder.require_trusted(at + 1 == len(parts))
                 except BaseException:
                     os.close(folder.descriptor)
                     raise
         folder.path = os.path.abspath(path)
         return folder
 
-    def need_trust(self, last: bool = True) -> None:
+    def require_trusted(self, last: bool = True) -> None:
         """Raise UnsafePathError if users other than this user and root can change the folder.
 
         :param last: False for a folder above the trusted folder. Other users may write to it if it has the sticky bit,
@@ -153,7 +151,7 @@ class Folder:
         folder, parent = Folder(os.dup(self.descriptor), self.path), ""
         os.set_inheritable(folder.descriptor, False)
         for part in path.split("/") if path else ():
-            _need_name(part, path)
+            _require_name(part, path)
             parent = os.path.join(parent, part)
             with folder as above:
                 if mode:
@@ -166,7 +164,7 @@ class Folder:
         """Open a regular file in this folder and return its descriptor. Links are refused."""
         parent, name = os.path.split(path)
         with self.folder(parent) as folder:
-            _need_name(name, path)
+            _require_name(name, path)
             return _regular(_open(name, flags | _FILE, folder, mode), os.path.join(self.path, path))
 
     def opener(self, path: str, flags: int) -> int:
@@ -181,7 +179,7 @@ class Folder:
                     continue
                 if part in ("", "."):
                     continue
-                _need_name(part, path)
+                _require_name(part, path)
                 try:
                     target = os.readlink(part, dir_fd=above[-1].descriptor)
                 except OSError as error:
@@ -239,21 +237,21 @@ class Folder:
     def unlink(self, path: str) -> None:
         """Remove a file, or a link itself. Do nothing if the file does not exist, or if its folder is a link."""
         parent, name = os.path.split(path)
-        _need_name(name, path)
+        _require_name(name, path)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.folder(parent) as folder:
             os.unlink(name, dir_fd=folder.descriptor)
 
     def move(self, path: str, target: Folder, target_path: str) -> None:
         """Move a file or folder to another folder on the same file system by a rename. An existing file is replaced."""
         (source_parent, source), (parent, name) = os.path.split(path), os.path.split(target_path)
-        _need_name(source, path)
-        _need_name(name, target_path)
+        _require_name(source, path)
+        _require_name(name, target_path)
         with self.folder(source_parent) as there, target.folder(parent, 0o755) as here:
             os.rename(source, name, src_dir_fd=there.descriptor, dst_dir_fd=here.descriptor)
 
     def remove_tree(self, name: str) -> None:
         """Remove a folder and its content, or a file. Links are removed and not followed."""
-        _need_name(name, name)
+        _require_name(name, name)
         # Below this path, rmtree uses descriptors itself.
         shutil.rmtree("/proc/self/fd/%d/%s" % (self.descriptor, name), ignore_errors=True)
         with contextlib.suppress(OSError):  # rmtree does not remove a file or a link.
@@ -327,6 +325,6 @@ def _regular(descriptor: int, path: str) -> int:
     return descriptor
 
 
-def _need_name(name: str, path: str) -> None:
+def _require_name(name: str, path: str) -> None:
     if name in ("", ".", "..") or "/" in name:
         raise UnsafePathError("%s leads out of its folder" % path)

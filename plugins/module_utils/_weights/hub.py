@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import file_faults, path_fault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MODELSCOPE, HUGGINGFACE, HTTP = "modelscope", "huggingface", "http"
 

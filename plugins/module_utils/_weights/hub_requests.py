@@ -11,7 +11,8 @@ from urllib.error import HTTPError
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited, within
+from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import within
+from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import Content
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import DigestCache, Fault, Manifest
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Fault, Manifest
 
     class ModelFile(TypedDict):
         """A file in the folder of the model. ``size`` is in bytes. ``sha256`` is None if the file was not hashed."""
@@ -24,24 +24,27 @@ if TYPE_CHECKING:
         size: int
         sha256: str | None
 
-    class WeightsObservation(Content):
-        """The return values of ``ascend.vllm.weights_info``."""
+    class ModelFolder(Content):
+        """The content of a folder with a model."""
 
         path: str
-        real_path: str
         files: list[ModelFile]
         bytes: int
         outside: list[str]
         identity: str
         digest: str
         hashed_bytes: int
-        hashed_s: float
         manifest: Manifest | None
         manifest_path: str
         faults: list[Fault]
 
+    class WeightsObservation(ModelFolder):
+        """The return values of ``ascend.vllm.weights_info``."""
 
-def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsObservation:
+        draft: ModelFolder | None
+
+
+def observe(path: str, full: bool, workers: int, cache: files.DigestCache) -> ModelFolder:
     """Observe the model in the folder ``path``.
 
     :param full: whether to also hash the files whose digests are in the cache.
@@ -63,12 +66,12 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
         content = inspect(model, stats)
         outside = files.list_outside(model, stats)
     return {
-        "path": path, "real_path": paths.model, "manifest": manifest, "manifest_path": paths.manifest,
+        "path": path, "manifest": manifest, "manifest_path": paths.manifest,
         "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name) or None}
                   for name in sorted(stats)],
         "bytes": sum(stat.st_size for stat in stats.values()), "outside": outside,
         "identity": files.identify(stats), "digest": files.model_digest(digests.sha256),
-        "hashed_bytes": digests.hashed_bytes, "hashed_s": round(digests.seconds, 3),
+        "hashed_bytes": digests.hashed_bytes,
         "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
         **content, "content_faults": damage + content["content_faults"],
     }

@@ -11,13 +11,11 @@ import fcntl
 import os
 import shutil
 import time
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 class StagingError(Exception):
@@ -87,7 +85,7 @@ def _wait_for_lock(stream: IO[str], paths: files.ModelPaths, wait_s: float) -> N
         time.sleep(0.5)
 
 
-def need_one_file_system(paths: files.ModelPaths) -> None:
+def require_same_file_system(paths: files.ModelPaths) -> None:
     """Raise StagingError if the staged model cannot be moved to its folder by a rename."""
     parent = os.path.dirname(paths.model)
     if files.read_only(parent):
@@ -100,7 +98,7 @@ def need_one_file_system(paths: files.ModelPaths) -> None:
             "%s, or set weights_path to a folder below the mount point." % (paths.model, parent))
 
 
-def need_space(paths: files.ModelPaths, needed: int, reserved: float) -> None:
+def require_space(paths: files.ModelPaths, needed: int, reserved: float) -> None:
     """Raise StagingError if fewer than ``reserved`` bytes would remain free after a download of ``needed`` bytes."""
     existing = paths.staging
     while not os.path.isdir(existing):
@@ -114,9 +112,9 @@ def need_space(paths: files.ModelPaths, needed: int, reserved: float) -> None:
                 existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
-def need_own_files(paths: files.ModelPaths, faults: Iterable[files.Fault],
-                   wanted: Iterable[files.WantedFile | files.ManifestFile], recorded: files.Manifest | None, source: str
-                   ) -> None:
+def require_own_files(
+        paths: files.ModelPaths, faults: Iterable[files.Fault],
+        wanted: Iterable[files.WantedFile | files.ManifestFile], recorded: files.Manifest | None, source: str) -> None:
     """Raise StagingError if a foreign file would be replaced by other content.
 
     A foreign file is a file that the role did not write. It can only be restored to its content in the recorded

@@ -23,31 +23,17 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, open_work_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import Protocol, TypedDict
+    from typing import Iterable, Mapping, Sequence, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
-        DigestCache,
-        Fault,
-        Manifest,
-        ManifestFile,
-        WantedFile,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.hub_requests import HubRequests
 
-    class Web(Protocol):
-        """HTTP requests to the source."""
-
-        def get(self, url: str) -> str:
-            """Return the body of a response."""
-
-        def size(self, url: str) -> int:
-            """Return the size of a file in bytes."""
+    Files = Sequence[weights.WantedFile | weights.ManifestFile]
 
     class Wanted(TypedDict):
         """The required files of the model. ``files`` is None if the quantization tool will write the files."""
 
         revision: str | None
-        files: Sequence[WantedFile | ManifestFile] | None
+        files: Files | None
 
     class Held(TypedDict):
         """The model on the node."""
@@ -56,7 +42,7 @@ if TYPE_CHECKING:
         holds: bool
         #: The number of files in the folder of the model, and the `Folder.identity` of this folder.
         files: int
-        manifest: Manifest | None
+        manifest: weights.Manifest | None
         identity: str | None
         #: The state folder and the work folder.
         state: str
@@ -128,7 +114,7 @@ class Staging:
     :param run: the id of this run, which is part of the names of temporary files.
     """
 
-    def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int, run: str = "") -> None:
+    def __init__(self, folder: str, source: Source, cache: weights.DigestCache, workers: int, run: str = "") -> None:
         self.paths = weights.model_paths(folder)
         self.credentials = os.path.join(self.paths.state, TRANSFER, f"{CREDENTIALS}-{run}")
         self.marker = os.path.join(self.paths.work, "mark-" + run)
@@ -148,10 +134,10 @@ class Staging:
                     "identity": model.identity() if model else None, "state": self.paths.state,
                     "folder": self.paths.work}
 
-    def plan(self, web: Web, full: bool = False, manifest: Manifest | None = None) -> Work:
+    def plan(self, requests: HubRequests, full: bool = False, manifest: weights.Manifest | None = None) -> Work:
         """Return the work that is required, without writing anything.
 
-        :param web: the client for requests to the source, which is only used if there is no manifest from this source.
+        :param requests: the client of the source, which is only used if there is no manifest from this source.
         :param manifest: the manifest of another node from which this node gets the model instead of the source, or
             None.
         """
@@ -159,7 +145,7 @@ class Staging:
             raise StagingError("weights_hub_endpoint contains a user or password, which argv and the manifest would "
                                "show; remove them, and put a token in weights_hub_token.")
         recorded = self._recorded()
-        wanted: Wanted | Manifest
+        wanted: Wanted | weights.Manifest
         if manifest:
             manifest = _received(manifest)
             wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest
@@ -167,16 +153,16 @@ class Staging:
             with open_existing(self.paths.model) as model:
                 return (self._plan_local if self.source.kind == LOCAL else self._plan_quantized)(recorded, model, full)
         else:
-            wanted = recorded if recorded and self._is_from_source(recorded) else self._query_source(web)
+            wanted = recorded if recorded and self._is_from_source(recorded) else self._query_source(requests)
         files = wanted["files"] or []
         with open_existing(self.paths.model) as model:
             faults, hashed_bytes = self._faults(files, model, full)
-        preconditions.need_own_files(self.paths, faults, files, recorded, self.source.kind)
+        preconditions.require_own_files(self.paths, faults, files, recorded, self.source.kind)
         wrong = {fault["path"] for fault in faults}
         needed = [entry for entry in files if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
-    def _plan_local(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
+    def _plan_local(self, recorded: weights.Manifest | None, model: Folder | None, full: bool) -> Work:
         """Return the work for a model that an administrator has copied to its folder."""
         stats = weights.list_model(model)
         if not stats:
@@ -200,7 +186,7 @@ class Staging:
                     "; ".join(weights.fault_sentence(fault) for fault in faults[:3]), self.paths.work))
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
-    def _plan_quantized(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
+    def _plan_quantized(self, recorded: weights.Manifest | None, model: Folder | None, full: bool) -> Work:
         """Return the work for a model that is quantized on this node."""
         present = set(weights.list_model(model))
         known = recorded or self._earlier(model)
@@ -229,8 +215,8 @@ class Staging:
             state.unlink(WANTED)
             return
         if work["download"] or work["wanted"]["files"] is None:
-            preconditions.need_one_file_system(self.paths)
-            preconditions.need_space(self.paths, work["bytes"], free_space_bytes)
+            preconditions.require_same_file_system(self.paths)
+            preconditions.require_space(self.paths, work["bytes"], free_space_bytes)
             with open_work_folder(self.paths, wait_s) as folder:
                 if folder:
                     with folder.own_folder(weights.STAGING, True) as staging:
@@ -247,7 +233,7 @@ class Staging:
             if secrets:
                 transfer.write_json(os.path.basename(self.credentials), secrets)
 
-    def record(self, manifest: Manifest, state: Folder) -> bool:
+    def record(self, manifest: weights.Manifest, state: Folder) -> bool:
         """Record the manifest of another node, which stages the model in a folder that both nodes mount.
 
         :param state: the state folder. Its lock is held by the caller.
@@ -256,11 +242,11 @@ class Staging:
         manifest, recorded = _received(manifest), self._recorded()
         if recorded and recorded["digest"] == manifest["digest"] and recorded.get("asked") == manifest.get("asked"):
             return False
-        files = [cast("ManifestFile", dict(entry, written=False)) for entry in manifest["files"]]
+        files = [cast("weights.ManifestFile", dict(entry, written=False)) for entry in manifest["files"]]
         state.write_json(weights.MANIFEST, dict(manifest, files=files))
         return True
 
-    def publish(self, now: str, state: Folder, wait_s: float = 0) -> Manifest:
+    def publish(self, now: str, state: Folder, wait_s: float = 0) -> weights.Manifest:
         """Verify the download, move it to the folder of the model and record the manifest.
 
         :param now: the current time in UTC, such as ``2026-11-29T12:00:00Z``.
@@ -291,10 +277,10 @@ class Staging:
                     work.unlink(name)
         return manifest
 
-    def _publish(self, now: str, state: Folder, wanted: Wanted | None, recorded: Manifest | None, work: Folder | None
-                 ) -> Manifest:
+    def _publish(self, now: str, state: Folder, wanted: Wanted | None, recorded: weights.Manifest | None,
+                 work: Folder | None) -> weights.Manifest:
         written = {entry["path"] for entry in recorded["files"] if entry.get("written")} if recorded else set()
-        files: Sequence[WantedFile | ManifestFile] = ()
+        files: Files = ()
         if wanted:
             with _staging_folder(work) as staging:
                 files = wanted["files"] = wanted["files"] or self._quantized(staging)
@@ -305,7 +291,7 @@ class Staging:
             stats = weights.list_model(model)
             if not wanted:
                 files = [{"path": path, "size": stats[path].st_size, "sha256": None} for path in stats]
-                _need_valid_names(stats)
+                _require_valid_names(stats)
             digests = weights.digest_files(
                 model, {entry["path"]: stats[entry["path"]] for entry in files if entry["path"] in stats},
                 self._cache, False, self._workers)
@@ -322,7 +308,7 @@ class Staging:
         manifest = weights.make_manifest(
             self.source.kind, self.source.repository, wanted["revision"] if wanted else self.source.revision,
             [{"path": entry["path"], "size": stats[entry["path"]].st_size, "sha256": digests.sha256[entry["path"]],
-              "sha256_from": cast("ManifestFile", entry).get("sha256_from") or (
+              "sha256_from": cast("weights.ManifestFile", entry).get("sha256_from") or (
                   "hub" if entry["sha256"] else "staging"),
               "written": entry["path"] in written} for entry in files], now)
         manifest["asked"] = self._requested()
@@ -344,7 +330,7 @@ class Staging:
                 if work:
                     work.unlink(os.path.basename(self.marker))
 
-    def _recorded(self) -> Manifest | None:
+    def _recorded(self) -> weights.Manifest | None:
         """Return the manifest in the state folder, which only root can write to, or None without a valid manifest."""
         try:
             return weights.read_manifest(self.paths)
@@ -353,7 +339,7 @@ class Staging:
                 self.paths.manifest, error)
             return None
 
-    def _earlier(self, model: Folder | None) -> Manifest | None:
+    def _earlier(self, model: Folder | None) -> weights.Manifest | None:
         """Return the manifest that an earlier version recorded in the work folder, or None.
 
         Other users may have changed this manifest. Therefore, the caller must compare it with the computed digests of
@@ -374,10 +360,10 @@ class Staging:
                 "endpoint": self.source.endpoint if self.source.kind == hub.HTTP else None,
                 "revision": self.source.revision or None}
 
-    def _is_from_source(self, recorded: Manifest) -> bool:
+    def _is_from_source(self, recorded: weights.Manifest) -> bool:
         return self.source.kind == LOCAL or recorded.get("asked") == self._requested()
 
-    def _query_source(self, web: Web) -> Wanted:
+    def _query_source(self, requests: HubRequests) -> Wanted:
         if self.source.kind in hub.ENDPOINTS and not self.source.repository:
             raise StagingError("weights_source is %s, and the catalogue has no repository there for this model; set "
                                "weights_repository." % self.source.kind)
@@ -386,15 +372,15 @@ class Staging:
                                "folder of the model.")
         try:
             listing = hub.list_files(self.source.kind, self.source.endpoint, self.source.repository,
-                                     self.source.revision, web.get, web.size)
+                                     self.source.revision, requests.get, requests.size)
         except hub.HubError as error:
             raise StagingError("%s %s: %s" % (self.source.kind, self.source.repository, error)) from error
         return {"revision": listing.revision, "files": [
             {"path": entry.path, "size": entry.size, "sha256": entry.sha256, "git_sha1": entry.git_sha1}
             for entry in listing.files]}
 
-    def _faults(self, expected: Sequence[WantedFile | ManifestFile], folder: Folder | None, full: bool = False,
-                links: bool = True) -> tuple[list[Fault], int]:
+    def _faults(self, expected: Files, folder: Folder | None, full: bool = False, links: bool = True
+                ) -> tuple[list[weights.Fault], int]:
         """Compare the files in a folder with the expected files. Return (faults, number of hashed bytes)."""
         stats = weights.list_model(folder, links)
         digests = weights.digest_files(
@@ -403,7 +389,7 @@ class Staging:
         faults = weights.compare(expected, stats, digests.sha256)
         wrong = {fault["path"] for fault in faults}
         for entry in expected:
-            git_sha1 = cast("WantedFile", entry).get("git_sha1")
+            git_sha1 = cast("weights.WantedFile", entry).get("git_sha1")
             if git_sha1 and folder and entry["path"] not in wrong:
                 found = weights.git_blob_sha1(entry["path"], folder)
                 if found != git_sha1:
@@ -411,8 +397,8 @@ class Staging:
                                    "actual": found})
         return faults, digests.hashed_bytes
 
-    def _work(self, wanted: Wanted | Manifest | None, needed: Sequence[WantedFile | ManifestFile], hashed_bytes: int,
-              changed: bool, fetch: bool = True) -> Work:
+    def _work(self, wanted: Wanted | weights.Manifest | None, needed: Files, hashed_bytes: int, changed: bool,
+              fetch: bool = True) -> Work:
         paths = [entry["path"] for entry in needed]
         work: Work = {
             "changed": changed,
@@ -440,8 +426,7 @@ class Staging:
                 "STAGING_WORK_LOCK": os.path.join(self.paths.work, weights.LOCK),
                 "STAGING_WANTED": os.path.join(self.paths.state, WANTED), "STAGING_CREDENTIALS": self.credentials}
 
-    def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile], staging: Folder | None, work: Folder | None
-                     ) -> set[str]:
+    def _move_staged(self, wanted: Files, staging: Folder | None, work: Folder | None) -> set[str]:
         """Move the downloaded files to the folder of the model.
 
         If the folder of the model does not exist, the staging folder is renamed to it. Otherwise, each file is moved.
@@ -476,7 +461,7 @@ class Staging:
                     work.move(weights.STAGING, parent, os.path.basename(self.paths.model))
         return {entry["path"] for entry in fresh}
 
-    def _quantized(self, staging: Folder | None) -> list[WantedFile]:
+    def _quantized(self, staging: Folder | None) -> list[weights.WantedFile]:
         """Return the files that the quantization tool wrote."""
         staged = weights.list_model(staging, links=False)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
@@ -484,7 +469,7 @@ class Staging:
             raise StagingError("The quantization did not write a whole model (files: %d, shards: %d, %s: %s); read its "
                                "output." % (len(staged), len(shards), QUANTIZATION_FILE,
                                             "written" if QUANTIZATION_FILE in staged else "missing"))
-        _need_valid_names(staged)
+        _require_valid_names(staged)
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 
     def _remove_obsolete(self, model: Folder, paths: set[str]) -> None:
@@ -493,7 +478,7 @@ class Staging:
             model.unlink(path)
 
 
-def _received(manifest: Manifest) -> Manifest:
+def _received(manifest: weights.Manifest) -> weights.Manifest:
     try:
         return weights.check_manifest(manifest)
     except ValueError as error:
@@ -535,7 +520,7 @@ def _drop_leftovers(staging: Folder, paths: set[str]) -> None:
             _drop_leftovers(folder, {name[len(path) + 1:] for name in paths if name.startswith(path + "/")})
 
 
-def _need_valid_names(paths: Iterable[str]) -> None:
+def _require_valid_names(paths: Iterable[str]) -> None:
     faults = ["%.200r, %s" % (path, weights.path_fault(path)) for path in paths if weights.path_fault(path)]
     if faults:
         raise StagingError("The model has the file %s; rename it." % faults[0])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lookups in the catalogue: releases and the options of ``vllm serve`` and ``vllm bench``. Every function is pure."""
+"""Lookups in the catalogue: releases, and the options of ``vllm serve`` and ``vllm bench``."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def releases_of(catalogue: types.Catalogue, profile: types.HardwareProfile, mode
 
 
 def base_release(text: str) -> str | None:
-    """Return the release on which a post-release or a nightly image is based, or None for any other text."""
+    """Return the release on which a post-release or a nightly image is based, or None for any other string."""
     found = re.fullmatch(r"((?:nightly-|releases-)*)(v\d+\.\d+\.\d+(?:rc\d+)?)(\.(?:post|dev)\d+|-nightly.*)?", text)
     return found.group(2) if found and (found.group(1) or found.group(3)) else None
 
 
 def nearest_release(wanted: str, releases: Iterable[str]) -> str | None:
-    """Return the release whose version is nearest to that of a text, or None if the text has no version."""
+    """Return the release whose version is nearest to that in a string, or None if the string has no version."""
     def number(version: str) -> int:
         return sum(part * 1000 ** (4 - place) for place, part in enumerate(version_key(version)))
 

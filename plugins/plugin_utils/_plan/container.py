@@ -36,8 +36,8 @@ VISIBLE_NPUS = ("ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
 HEALTH_VERSION = "02e71bccf18a"
 HEALTH_TARGET = "/run/ascend-vllm/health.py"
 
-# Where CANN writes plog, and vLLM Ascend its own log. CANN bounds the files of a running process (10 of 20 MB each), so
-# the launcher removes those of earlier processes, the oldest first.
+# The folder to which CANN writes plog and vLLM Ascend its own log. CANN limits the files of a running process (10 files
+# of 20 MB), but not those of earlier processes. The launcher removes these, starting with the oldest.
 PLOG_TARGET = "/root/ascend/log"
 _PLOG_LAUNCHER = ["/bin/bash", "-c",
                   'find "$0" -type f -printf "%T@ %s %p\\n" | sort -rn | while read -r _ size path; do '
@@ -46,6 +46,7 @@ _PLOG_LAUNCHER = ["/bin/bash", "-c",
 # The number of ports reserved for HCCL per instance. The vendor requires at least one port per process on an NPU.
 HCCL_PORTS = 16
 HCCL_DEFAULT_PORTS: types.Ports = (60000, 60015)
+HCCL_DEFAULT_NPU_PORTS: types.Ports = (16666, 16666)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
@@ -58,8 +59,8 @@ def usable_npus(hardware: types.Hardware, inputs: Inputs, findings: Findings) ->
     wanted = [int(item) for item in named if item.isdigit() and int(item) in devices]
     if wanted and len(set(wanted)) == len(named):
         return wanted
-    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from 0 to %d, but is "
-                    "%s.", devices[-1], ", ".join(named) or "empty")
+    findings.refuse("serving_npus", "serving_npus must be auto or a list of different NPU numbers from %d to %d, but "
+                    "is %s.", devices[0], devices[-1], ", ".join(named) or "empty")
     return list(devices)
 
 
@@ -114,14 +115,14 @@ def instance_mounts(model_path: str, hardware: types.Hardware, inputs: Inputs, f
 
 def bind_mount(source: str, kind: types.SourceType, target: str | None = None, read_only: bool = True,
                origin: types.MountOrigin = "host") -> types.Mount:
-    """Return a bind mount; the target defaults to the source."""
+    """Return a bind mount. The default target is the same path as the source."""
     return {"source": source, "target": target or source, "type": kind, "read_only": read_only, "origin": origin}
 
 
 def keep_plog(instance: types.Instance, state_path: str, max_mb: int) -> None:
-    """Add a folder of the node for plog to an instance, which thus survives the container, and a launcher to bound it.
+    """Mount a folder of the node for plog, which keeps it after the container is removed, and limit its size.
 
-    :param max_mb: size of the files of earlier processes that are kept; 0 leaves plog in the container.
+    :param max_mb: maximum size of the files that are kept from earlier processes. With 0, plog stays in the container.
     """
     target = instance["environment"].get("ASCEND_PROCESS_LOG_PATH", PLOG_TARGET)
     if max_mb and target not in {mount["target"] for mount in instance["mounts"]}:
@@ -149,7 +150,7 @@ def _site_mounts(inputs: Inputs, findings: Findings) -> list[types.Mount]:
 
 
 def base_environment(release: types.Release, model: types.Model, inputs: Inputs, findings: Findings) -> dict[str, str]:
-    """Return the environment of every instance: those of release and model with serving_env merged over them."""
+    """Return the environment of every instance: those of the release and the model, and serving_env over them."""
     merged = {**OFFLINE, **release["environment"], **model["environment"]}
     for name, value in inputs.mapping("serving_env").items():
         if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", str(name)) or isinstance(value, (bool, dict, list)):
@@ -190,9 +191,9 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> types.HealthChec
 
 def docker_health_check(check: types.HealthCheck | None, bind: str, port: int | None, served_name: str,
                         tls: bool = False) -> types.DockerHealthCheck | None:
-    """Return the health check of an instance in Docker's terms.
+    """Return the options of Docker for the health check of an instance.
 
-    Return None if there is no health check, or if the instance has no API (port is None).
+    Return None if health checks are disabled, or if the instance has no API (port is None).
     """
     if check is None or port is None:
         return None
@@ -214,7 +215,7 @@ def docker_health_check(check: types.HealthCheck | None, bind: str, port: int | 
 
 
 def hccl_ports(index: int, inputs: Inputs, findings: Findings) -> types.HcclPorts | None:
-    """Return the HCCL ports of an instance; None stands for the defaults of HCCL (host 60000-60015, NPU 16666).
+    """Return the HCCL ports of an instance, or None for the defaults of HCCL (host 60000-60015, NPU 16666).
 
     Unless serving_hccl_port_base is set, the first instance keeps the defaults, so that it does not change when
     instances are added. Two instances with the default ports would conflict (vllm-ascend issue 11968).

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Format a plan as human-readable text."""
+"""Describe plans for humans."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import types
 
 
 def describe_all(plans: Mapping[str, types.Plan]) -> list[str]:
-    """Return the texts of the plans of hosts. Equal plans are one text, and other plans are their differences from it.
+    """Return descriptions of the plans of hosts. Hosts with equal plans have one description.
 
-    In a text for several hosts, ``<address>`` is the address of the host.
+    The first plan is described completely, and the others by their differences from it. In a description of several
+    hosts, ``<address>`` is the address of the host.
     """
     blocks: dict[str, list[str]] = {}
     for host, plan in plans.items():
@@ -33,7 +34,7 @@ def describe_all(plans: Mapping[str, types.Plan]) -> list[str]:
 
 
 def describe(plan: types.Plan, host: str) -> str:
-    """Return the text of a plan without refusals, with one option of the command per line."""
+    """Return the description of a plan without refusals, with one option of the command per line."""
     release, image = plan["release"], plan["image"]
     lines = [
         "%s: plan %s" % (host, plan["hash"]),

@@ -11,24 +11,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import nodes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import BadCertificates, ca_certificates
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Finding, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.unknown_names import unknown_names
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
 
 ROLES = ("plan", "image", "weights", "serving")
 # The plan is registered, printed and saved, so it only records whether a secret is set.
 SECRETS = ("serving_api_key", "weights_hub_token")
+# The stages that are run once for the deployments of a node whose plans have the same value of these keys.
+ONCE_PER_NODE: dict[str, tuple[str, ...]] = {
+    "npu_driver": ("node",), "hccl": ("node",), "image": ("image", "reference"), "weights": ("model", "path")}
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
@@ -54,7 +60,9 @@ class Plans:
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
         self.inputs = HostInputs(templar, task_vars)
         self._hostvars = task_vars.get("hostvars", {})
+        self._npu_nodes = task_vars.get("groups", {}).get("npu_nodes") or list(self._hostvars)
         self._records = records
+        self._neighbors: dict[str, list[str]] | None = None
 
     def __getitem__(self, host: str) -> Plan:
         """Return the plan of a host.
@@ -87,9 +95,53 @@ class Plans:
         """Return the catalogue of a host."""
         return load_catalogue(self.inputs[host]["plan_catalogue"])
 
+    def deployments(self, host: str) -> list[str]:
+        """Return the hosts of the inventory that are deployments on the node of a host, including the host."""
+        if self._neighbors is None:
+            self._neighbors = self._records.once("nodes", self._shared_nodes)
+        return self._neighbors.get(host, [host])
+
+    def node(self, host: str) -> str:
+        """Return the name of the node of a host."""
+        variables = self.inputs.variables(host) if host in self._hostvars else {}
+        return str(self.inputs.templated(variables, variables.get("plan_node") or "") or host)
+
+    def observer(self, host: str, stage: str, hosts: Sequence[str]) -> str:
+        """Return the host of the play that runs a stage for a host: another one, if the stage is run once per node.
+
+        :param hosts: the hosts that are still in the play. One that failed in an earlier stage may be among them.
+        """
+        if stage not in ONCE_PER_NODE:
+            return host
+        node = self.deployments(host)
+        if len(node) < 2:
+            return host
+        alike = [name for name in hosts if name in node and (name == host or not self._has_failed(name, stage))]
+        return next((name for name in alike if self._key(name, stage) == self._key(host, stage)), host)
+
+    def _key(self, host: str, stage: str) -> Any:
+        value: Any = self.resolved(host)
+        for key in ONCE_PER_NODE[stage]:
+            value = value and value[key]
+        return value
+
+    def _has_failed(self, host: str, stage: str) -> bool:
+        """Return whether a host failed in an earlier stage of this run."""
+        earlier = self._records.read_results(host, contract.STAGES[:contract.STAGES.index(stage)])
+        return any(result["status"] == contract.FAILED and result.get("run_id") == self._records.run_id
+                   for result in earlier.values())
+
+    def _shared_nodes(self) -> dict[str, list[str]]:
+        """Return ``{host: deployments on its node}`` for the nodes with several deployments."""
+        found: dict[str, list[str]] = {}
+        for host in self._npu_nodes:
+            found.setdefault(self.node(host), []).append(host)
+        return {host: hosts for hosts in found.values() if len(hosts) > 1 for host in hosts}
+
     def _resolve(self, host: str) -> Plan:
-        plan = resolve(self.catalogue(host), self._without_secrets(host), host,
-                       {name: self._without_secrets(name) for name in self._members(host)})
+        findings: list[Finding] = []
+        plan = self._resolved_alone(host, findings)
+        plan["refusals"] += findings or (self._overlaps(host, plan) if plan["instances"] else [])
         plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in _role_inputs.secret_problems(
             self.inputs.templar, self.inputs.variables(host)).items()]
         try:
@@ -101,6 +153,60 @@ class Plans:
         plan["refusals" if strict else "warnings"] += unknown_names(
             self.inputs.variables(host), self.inputs[host]["plan_allowed_names"])
         return plan
+
+    def _resolved_alone(self, host: str, findings: list[Finding]) -> Plan:
+        """Return the plan of a host, which is not compared with the other plans of its node."""
+        return resolve(self.catalogue(host), self._on_node(host, findings), host,
+                       {name: self._on_node(name, []) for name in self._members(host)})
+
+    def _overlaps(self, host: str, plan: Plan) -> list[Finding]:
+        """Return the refusals of the deployments on the node of a host that cannot exist together."""
+        plans = {name: plan if name == host else self._resolved_alone(name, []) for name in self.deployments(host)}
+        plan["neighbors"] = {name: other["instances"][0]["name"] for name, other in plans.items()
+                             if name != host and other["instances"]}
+        found = [nodes.Deployment(name, other, "%s port %s" % (
+            self._variable(name, "ansible_host", name), self._variable(name, "ansible_port", 22)))
+            for name, other in plans.items() if other["instances"]]
+        return [refusal for first, second in combinations(found, 2) if host in (first.host, second.host)
+                for refusal in nodes.overlaps(str(plan["node"]), first, second)]
+
+    def _variable(self, host: str, name: str, default: object) -> object:
+        variables = self.inputs.variables(host)
+        return self.inputs.templated(variables, variables.get(name, default))
+
+    def _on_node(self, host: str, findings: list[Finding]) -> dict[str, Any]:
+        """Return the inputs of a host, with its share of the NPUs of a node with several deployments."""
+        own = self._without_secrets(host)
+        hosts = self.deployments(host)
+        if len(hosts) < 2 or own["serving_npus"] != "auto":
+            return own
+        plan = self._needed(host)
+        devices = plan["hardware"]["npu_devices"] if plan["instances"] else []
+        needed: dict[str, int] = {}
+        named: set[str] = set()
+        growing: list[str] = []
+        for name in hosts:
+            inputs = self.inputs[name]
+            if inputs["serving_npus"] == "auto":
+                needed[name] = sum(len(instance["npus"]) for instance in self._needed(name)["instances"])
+                growing += [name] * (inputs["serving_replicas"] == "auto")
+            elif isinstance(inputs["serving_npus"], list):
+                named.update(map(str, inputs["serving_npus"]))
+        free = [npu for npu in devices if str(npu) not in named]
+        if devices and sum(needed.values()) > len(free):
+            findings.append({"id": "serving_npus", "message": (
+                "serving_npus is auto for %s on the node %s (plan_node), which need %d NPUs, but %d are free; use "
+                "fewer for one of them (serving_tensor_parallel_size, serving_replicas), or another node." % (
+                    ", ".join(needed), self.node(host), sum(needed.values()), len(free)))})
+        share = [] if findings else nodes.share_out(free, needed, growing)[host]
+        return {**own, "serving_npus": share} if share else own
+
+    def _needed(self, host: str) -> Plan:
+        """Return the plan of a host without its neighbors, with one instance if serving_replicas is auto."""
+        inputs = self._without_secrets(host)
+        replicas = 1 if inputs["serving_replicas"] == "auto" else inputs["serving_replicas"]
+        return resolve(self.catalogue(host), {**inputs, "serving_replicas": replicas}, host, {
+            name: self._without_secrets(name) for name in self._members(host)})
 
     def _members(self, host: str) -> list[str]:
         """Return the hosts in serving_hosts that are in the inventory. Empty if the host is not in a group."""
@@ -131,6 +237,10 @@ class HostInputs(dict[str, dict[str, Any]]):
         self[host] = _role_inputs.role_inputs(self.templar, self.variables(host), *self._roles)
         return self[host]
 
+    def templated(self, variables: Mapping[str, Any], value: Any) -> Any:
+        """Return a variable after templating."""
+        return _role_inputs.plain(self.templar.copy_with_new_env(available_variables=variables).template(value))
+
     def variables(self, host: str) -> Mapping[str, Any]:
         """Return the variables of a host, before templating."""
         if host == self._task_vars["inventory_hostname"]:
@@ -141,6 +251,10 @@ class HostInputs(dict[str, dict[str, Any]]):
 
 
 def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables that the play, the role or the task sets for all hosts."""
+    """Return the variables that the play, the role or the task sets for all hosts, other than defaults of roles."""
     mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
-    return {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
+    defaults: dict[str, Any] = {}
+    for role in _role_inputs.roles():
+        defaults.update(_role_inputs.role_defaults(role))
+    return {name: value for name, value in task_vars.items()
+            if (name not in mine or mine[name] != value) and (name not in defaults or defaults[name] != value)}

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The memory of an NPU in a plan: the weights, the KV cache, and the number of tokens for which there is room.
-
-PRIVATE to the plan.
-"""
+"""The memory of an NPU in a plan: the weights, the KV cache, and the number of tokens in the KV cache."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ _BYTE_DTYPES = ("fp8", "int8")
 
 
 def split_problem(model: types.ModelEntry, size: int, arguments: dict[str, Any]) -> str | None:
-    """Return what the number of NPUs over which the model is split must do, or None if it does."""
+    """Return the condition that the number of NPUs of an instance violates, as a verb phrase, or None."""
     heads, kv_heads, vision_heads = model["attention_heads"], model.get("kv_heads"), model.get("vision_heads")
     if heads % size:
         return "divide the %d attention heads of %s" % (heads, model["name"])
@@ -40,12 +37,13 @@ def split_problem(model: types.ModelEntry, size: int, arguments: dict[str, Any])
 
 
 def kv_bytes_per_token(model: types.ModelEntry, size: int, arguments: dict[str, Any], stages: int = 1) -> int:
-    """Return the bytes of the KV cache that each NPU holds of one token.
+    """Return the size of one token in the KV cache of each NPU, in bytes.
 
     This is the page size of vLLM (vllm/v1/kv_cache_interface.py) divided by its tokens, for all layers. With MLA, each
     NPU has the whole latent vector of a token. Otherwise, it has its share of the KV heads, at least one.
 
-    :param size: the tensor parallel size. :param stages: the stages of a pipeline, among which layers are divided.
+    :param size: the tensor parallel size.
+    :param stages: the number of stages of the pipeline, among which the layers are divided.
     """
     width = model["latent_size"] if "latent_size" in model else (
         2 * max(1, model["kv_heads"] // size) * model["head_size"])
@@ -55,9 +53,10 @@ def kv_bytes_per_token(model: types.ModelEntry, size: int, arguments: dict[str, 
 
 def resolve_memory(hardware: types.Hardware, model: types.Model, group: types.Group | None, size: int,
                    request_tokens: int, findings: Findings) -> types.Memory | None:
-    """Return the memory of an NPU, or None if it is refused because the weights alone exceed their share.
+    """Return the memory of an NPU. Return None if the plan is refused because the weights do not fit.
 
-    :param size: the tensor parallel size. :param request_tokens: the usual number of tokens of a request.
+    :param size: the tensor parallel size.
+    :param request_tokens: the usual number of tokens of a request.
     """
     share = _share(model, findings)
     if share is None:
@@ -106,7 +105,7 @@ def _add_tokens(memory: types.Memory, model: types.Model, size: int, stages: int
 
 
 def _count(arguments: dict[str, Any], name: str, default: int) -> int:
-    """Return an option. Without a valid value, which `check_arguments` requires, return the default."""
+    """Return the value of an option, or the default if it is missing or invalid (see `check_arguments`)."""
     text = str(arguments.get(name))
     return int(text) if text.isdigit() and int(text) else default
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve a plan: derive the deployment on a host from the catalogue and the inventory.
 
-The function ``resolve`` is pure. A node is contacted only if its plan has no refusals.
+A node is contacted only if its plan has no refusals.
 """
 
 from __future__ import annotations
@@ -86,15 +86,20 @@ def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | 
     inputs = Inputs({**values, **dict.fromkeys(problems, "")}, findings)
     chosen = _choose(catalogue, inputs, findings)
     if chosen is None:
-        missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca",
-                                 "docker_socket", "memory", "health_check"))
-        return cast(types.Plan, {
-            "schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [], "refusals": []}), findings
+        missing = dict.fromkeys(("hash", "hardware", "release", "model", "image", "patch", "group", "ca", "node",
+                                 "docker_socket", "state_path", "memory", "health_check"))
+        return cast(types.Plan, {"schema": SCHEMA, **missing, "npus": [], "neighbors": {}, "instances": [],
+                                 "warnings": [], "refusals": []}), findings
     for name, sentence in problems.items():
         findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
     group = groups.resolve_group(catalogue, release, inputs, findings, host, members)
-    return _deployment(catalogue, hardware, release, model, group, inputs, members, findings), findings
+    node = inputs.text("plan_node") or host
+    if host and host != node and group is None:
+        model["container_name"] += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", host)
+    plan = _deployment(catalogue, hardware, release, model, group, inputs, members, findings)
+    plan["node"] = node
+    return plan, findings
 
 
 def _join_hashes(catalogue: types.Catalogue, plan: types.Plan, group: types.Group, members: groups.Members,
@@ -178,7 +183,8 @@ def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findin
 
 def _hardware(name: str, profile: types.HardwareProfile, inputs: Inputs) -> types.Hardware:
     driver = inputs.path("serving_driver_path")
-    return {**profile, "id": name, "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
+    devices = profile.get("device_numbers") or list(range(profile["npus"] * profile["chips_per_npu"]))
+    return {**profile, "id": name, "npu_devices": devices,
             "driver_path": driver, "driver_version_file": driver + "/version.info"}
 
 
@@ -244,6 +250,8 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
     overrides = inputs.mapping("serving_args")
     arguments = serve_arguments.merge_arguments(catalogue, release, model, overrides, findings)
     serve_arguments.set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    serve_arguments.set_draft(arguments, model, inputs.text("weights_source"),
+                              inputs.text("weights_hub_endpoint"))
     serve_arguments.restrict_media(arguments, overrides, findings)
     serve_arguments.set_shutdown_timeout(catalogue, release, arguments, overrides,
                                          inputs.integer("serving_drain_timeout_s", 0, 86400))
@@ -275,8 +283,8 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
     _check_ports(instances, group, findings)
     return {"schema": SCHEMA, "hash": None, "hardware": hardware, "release": release, "model": model, "image": image,
             "patch": patch, "group": group, "ca": None, "docker_socket": inputs.path("plan_docker_socket"),
-            "npus": npus, "memory": memory, "health_check": check, "instances": instances, "warnings": [],
-            "refusals": []}
+            "state_path": inputs.path("serving_state_path"), "node": None, "neighbors": {}, "npus": npus,
+            "memory": memory, "health_check": check, "instances": instances, "warnings": [], "refusals": []}
 
 
 def _instance_hash(instance: types.Instance, image: types.Image, weights_digest: str) -> str:
@@ -338,6 +346,8 @@ def _mounts(hardware: types.Hardware, model: types.Model, patch: types.Patch | N
             group: types.Group | None, inputs: Inputs, findings: Findings) -> list[types.Mount]:
     """Return the mounts that all instances of the host share."""
     found = container.instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
+    if "draft" in model:
+        found.append(container.bind_mount(model["draft"]["path"], "directory", origin="weights"))
     if patch:
         found.append(container.bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
     if check:

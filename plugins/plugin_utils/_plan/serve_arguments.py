@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Merge the options of ``vllm serve`` by name, check them against the release, and render them by full name."""
+"""Merge the options of ``vllm serve`` by name, check that the release has them, and render them with full names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
 
 
 def render(catalogue: types.Catalogue, release: types.Release, arguments: Arguments) -> list[str]:
-    """Return the options as command-line words, with full names and dashes. Only those in REPEATED can occur twice."""
+    """Return the options as arguments of a command line. Only options in REPEATED can occur more than once."""
     kinds = lookup.serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
@@ -111,6 +111,26 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
     option = "shutdown-timeout"
     if option in lookup.serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
         arguments[option] = seconds
+
+
+def set_draft(arguments: Arguments, model: types.Model, wanted: str, endpoint: str) -> None:
+    """Add the folder of the draft model to the arguments, or remove the draft model, if the arguments do not use it.
+
+    :param wanted: the input weights_source. If it does not have the draft model, the first source of that is used.
+    :param endpoint: the input weights_hub_endpoint. An HTTP server has the draft model next to the model.
+    """
+    config, draft = arguments.get("speculative-config"), model.get("draft")
+    if not draft or not isinstance(config, dict) or config.get("method") != "eagle3" or "model" in config:
+        model.pop("draft", None)
+        return
+    path, known = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
+    source = wanted if wanted in ("local", "http", *known) else next(iter(known))
+    if source == "http":
+        endpoint = "%s/%s" % (endpoint.rstrip("/").rpartition("/")[0], draft["directory"])
+    hub: Any = known.get(source, {"repository": ""})
+    model["draft"] = {**draft, "path": path, "source": source, "repository": hub["repository"],
+                      "endpoint": endpoint if source == wanted else ""}
+    arguments["speculative-config"] = {**config, "model": path}
 
 
 def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings: Findings) -> None:
@@ -204,7 +224,7 @@ def _typed(name: str, value: Any, kind: types.OptionKind, findings: Findings) ->
 
 
 def _parsed_config(value: Any) -> Any:
-    """Return additional-config as a mapping if it is JSON text, so that serving_weight_nz can be added to it."""
+    """Return additional-config as a mapping if it is a JSON string, so that serving_weight_nz can be added to it."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:

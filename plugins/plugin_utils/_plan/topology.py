@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Groups of nodes that serve one model together, and the part of each node in its group.
+"""Groups of nodes that serve one model together, and the role of each node in its group.
 
-The nodes of a group are either data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The
-first node of a group is the head. Only the head has the HTTP API.
+The nodes of a group are either data parallel ranks, or the stages of a pipeline, which uses Ray or the multi-node mode
+of vLLM. The first node of a group is the head. Only the head has the HTTP API.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
 
 
 def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
-    """Return the address by which the other members reach a host, or an empty string if the address is refused."""
+    """Return the address at which the other members reach a host, or an empty string if the address is refused."""
     text = Inputs(values, findings).text("serving_group_address")
     try:
         address = ipaddress.IPv4Address(text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OptionKind = Literal["value", "switch", "flag"]
-Modality = Literal["text", "vision"]
+Modality = Literal["text", "vision", "embedding", "rerank"]
 Series = Literal["A2", "A3"]
 #: How a release supports a model; ``unstated`` if the model's entry does not name releases.
 Support = Literal["documented", "undocumented", "unstated"]
@@ -48,6 +48,8 @@ class HardwareProfile(TypedDict):
     name: str
     npus: int
     chips_per_npu: int
+    #: N of each ``/dev/davinciN``; missing if they are the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
+    device_numbers: NotRequired[list[int]]
     #: Names that ``npu-smi info`` prints for a chip of this hardware.
     chip_names: list[str]
     #: HBM of one chip in MB.
@@ -67,13 +69,15 @@ class BadDriver(TypedDict):
     #: A version, or a series such as ``25.5.x``.
     version: NotRequired[str]
     below: NotRequired[str]
-    #: The defect does not matter if this option of the model has a value that contains this text.
+    #: The defect has no effect on kernels with a lower major version.
+    kernel: NotRequired[int]
+    #: The defect has no effect if this option of the model has a value that contains this string.
     unless: NotRequired[OptionText]
     reason: str
 
 
 class OptionText(TypedDict):
-    """An option of ``vllm serve`` and a text that its value contains."""
+    """An option of ``vllm serve`` and a string that its value contains."""
 
     option: str
     value: str
@@ -85,7 +89,7 @@ class ReleaseImage(TypedDict):
     repository: str
     #: Tag suffixes for other base systems.
     variants: list[str]
-    #: Tag suffixes for other chips than the 910B.
+    #: Tag suffixes for chips other than the 910B.
     chips: list[str]
 
 
@@ -167,9 +171,9 @@ class Hub(TypedDict):
     revision: NotRequired[str]
 
 
-#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` is a path within the tool.
-#: In functional syntax, because "from" is a keyword.
-Quantize = TypedDict("Quantize", {"from": str, "tool": str, "recipe": str})
+#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` is a path within the tool,
+#: and ``transformers`` is the version that the recipe needs. In functional syntax, because "from" is a keyword.
+Quantize = TypedDict("Quantize", {"from": str, "tool": str, "recipe": str, "transformers": str})
 
 
 class Sources(TypedDict):
@@ -178,6 +182,18 @@ class Sources(TypedDict):
     modelscope: NotRequired[Hub]
     huggingface: NotRequired[Hub]
     quantize: NotRequired[Quantize]
+
+
+class Draft(TypedDict):
+    """The draft model of speculative decoding (EAGLE3), whose weights are in a separate folder."""
+
+    directory: str
+    sources: Sources
+    #: In a plan: the folder on the node, and the source from which it is staged.
+    path: NotRequired[str]
+    source: NotRequired[str]
+    repository: NotRequired[str]
+    endpoint: NotRequired[str]
 
 
 class Releases(TypedDict):
@@ -196,7 +212,7 @@ class ModelReleases(TypedDict, total=False):
 
 
 class ModelReference(TypedDict):
-    """A published score. It is the gate of the accuracy stage if it has a tolerance, which is in points."""
+    """A published score. With a tolerance (in points), the accuracy stage requires it."""
 
     dataset: str
     score: float
@@ -231,6 +247,8 @@ class ModelEntry(TypedDict):
     weights_bytes: int
     weights_bytes_estimated: bool
     sources: Sources
+    #: Only used if the arguments have a speculative-config with the method eagle3 and without a model.
+    draft: NotRequired[Draft]
     #: NPUs (chips) that one instance uses by default.
     npus: int
     #: The most NPUs over which the release can split it; missing without a limit.
@@ -247,6 +265,11 @@ class ModelEntry(TypedDict):
     layers: NotRequired[int]
     #: Heads of the vision encoder.
     vision_heads: NotRequired[int]
+    #: The most tokens of a picture, a square number, and the side of the square that becomes one token, in pixels.
+    image_tokens: NotRequired[int]
+    image_token_px: NotRequired[int]
+    #: Numbers in an embedding.
+    embedding_size: NotRequired[int]
     #: Bytes of the weights that expert parallelism divides; missing if it divides nearly all.
     expert_bytes: NotRequired[int]
     #: Why the size of the KV cache is not computed.
@@ -258,11 +281,11 @@ class ModelEntry(TypedDict):
     releases: ModelReleases
     #: Refused topologies, each with the reason.
     unsupported: dict[str, str]
-    #: Topologies that cause a warning, each with its text.
+    #: Topologies that cause a warning, each with the reason.
     untested: dict[str, str]
     #: The products for which upstream documents the model.
     series: list[Series]
-    #: The fewest nodes whose memory suffices.
+    #: Minimum number of nodes, because of their memory.
     minimum_nodes: int
     #: Environment variables of the container.
     environment: dict[str, str]
@@ -330,7 +353,7 @@ class Hardware(HardwareProfile):
     """The hardware profile of the node, its device files and its driver."""
 
     id: str
-    #: Every N for which the node has a ``/dev/davinciN``: the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
+    #: Every N for which the node has a ``/dev/davinciN``.
     npu_devices: list[int]
     #: Folder of the Ascend driver on the node.
     driver_path: str
@@ -414,7 +437,7 @@ class HealthCheck(TypedDict):
 
 
 class DockerHealthCheck(TypedDict):
-    """The health check of one container in Docker's terms; durations are strings with a unit (``30s``)."""
+    """Docker's options for the health check of one container. Durations are strings with a unit (``30s``)."""
 
     test: list[str]
     interval: str
@@ -474,7 +497,7 @@ class Instance(ContainerSettings, Membership):
     devices: list[str]
     mounts: list[Mount]
     environment: dict[str, str]
-    #: None stands for the defaults of HCCL.
+    #: None means the defaults of HCCL.
     hccl_ports: HcclPorts | None
     #: File on the node with the API key; None without a key.
     secrets_path: str | None
@@ -498,7 +521,7 @@ class Member(TypedDict):
     """A host of a group."""
 
     host: str
-    #: IPv4 address by which the other members reach it.
+    #: IPv4 address at which the other members reach it.
     address: str
     #: Hash of its instance; missing in a refused plan.
     hash: NotRequired[str]
@@ -555,12 +578,18 @@ class Plan(TypedDict):
     image: Image
     #: None if the image runs unchanged.
     patch: Patch | None
-    #: None if every instance serves on its own.
+    #: None if every instance serves the model independently.
     group: Group | None
     #: The CA certificates as PEM that our clients trust; None for those of the system.
     ca: str | None
     #: Unix socket of the Docker engine on the node.
     docker_socket: str
+    #: Folder on the node for patched files and secrets.
+    state_path: str
+    #: Name of the node (plan_node).
+    node: str | None
+    #: ``{host: name of its first container}`` of the other deployments on the node.
+    neighbors: dict[str, str]
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).
     npus: list[int]
     #: None in a refused plan.

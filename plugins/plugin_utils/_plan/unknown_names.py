@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Variables that look like an input but are not inputs, such as ``serving_prot``. Roles ignore such a variable.
 
-Only names are read, no values. PRIVATE to the plan.
+Only the names of variables are read, not their values.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, first_fault
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
 
@@ -38,11 +38,11 @@ def causes(note: NodeNote) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for cause in note["diagnosis"]:
         found.setdefault(cause["cause"], cause)
-    return sorted(found.values(), key=lambda each: BY_ID[each["cause"]].level if each["cause"] in BY_ID else ENGINE)
+    return sorted(found.values(), key=lambda each: first_fault.level(cast("Diagnosis", each)))
 
 
 def first_fault_of(notes: Mapping[str, NodeNote]) -> str:
-    """Return a text that names the first fault on any node, or that there is none."""
+    """Return sentences about the first fault on any node, or a sentence that there is none."""
     nodes = []
     for host, note in notes.items():
         for source in dict.fromkeys(cause["source"] for cause in note["diagnosis"]):

@@ -35,7 +35,6 @@ STATUSES = (PASSED, FAILED, WARNED, WAIVED, NOT_RUN, UNSUPPORTED)
 STALE = "stale"
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
-SEVERITIES = (CRITICAL, WARNING, INFO)
 
 
 class Check(NamedTuple):
@@ -140,6 +139,11 @@ class Checks:
     def not_run(self, check_id: str, why: str, subject: str | None = None) -> None:
         """Record that the check was not run. ``why`` is a sentence."""
         self._add(check_id, NOT_RUN, None, None, subject, why, None)
+
+    def not_required(self, check_id: str, why: str) -> None:
+        """Record that the check was not run, with severity info, so that the stage can pass without it."""
+        self.not_run(check_id, why)
+        self._found[-1].update({"severity": INFO, "remedy": None})
 
     def unsupported(self, check_id: str, why: str, subject: str | None = None) -> None:
         """Record that the hardware, a tool or the release does not support the check; ``why`` is a sentence."""

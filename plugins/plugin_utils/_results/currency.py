@@ -87,7 +87,7 @@ def sentence(found: Iterable[Change]) -> str:
 
 
 def _short(value: str) -> str:
-    """Return the first digits of a digest, and any other text as it is."""
+    """Return the first digits of a digest. Other strings are returned unchanged."""
     digest = re.fullmatch(r"(?:sha256:)?([0-9a-f]{12})[0-9a-f]{52}", value)
     return digest.group(1) if digest else value
 

@@ -48,15 +48,15 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
             at = _moment(cause, node["clock_offset_s"])
             fault: Fault = {"host": node["host"], "cause": cause, "is_consequence": True,
                             "time": at.strftime("%m-%d %H:%M:%S") if at else None}
-            faults.append((_level(cause) > log_causes.VAGUE, at or datetime.max, number, fault))
+            faults.append((level(cause) > log_causes.VAGUE, at or datetime.max, number, fault))
     ordered: dict[str, Fault] = {}
-    for is_echo, _at, _number, fault in sorted(faults, key=lambda entry: entry[:3]):
-        ordered.setdefault(fault["host"], {**fault, "is_consequence": bool(ordered) and is_echo})
+    for may_be_consequence, _at, _number, fault in sorted(faults, key=lambda entry: entry[:3]):
+        ordered.setdefault(fault["host"], {**fault, "is_consequence": bool(ordered) and may_be_consequence})
     return list(ordered.values())
 
 
 def describe(faults: Sequence[Fault]) -> str:
-    """Return a text that names the first fault, its consequences and other faults. Empty if there is no fault."""
+    """Return sentences about the first fault, its consequences and other faults, or an empty string."""
     if not faults:
         return ""
     first, others = faults[0], faults[1:]
@@ -77,14 +77,12 @@ def describe(faults: Sequence[Fault]) -> str:
 def _is_fault(cause: Diagnosis) -> bool:
     if cause["cause"] == log_causes.UNKNOWN:
         return cause["evidence"] is not None
-    return _level(cause) < log_causes.SIGNAL
+    return level(cause) < log_causes.SIGNAL
 
 
-def _level(cause: Diagnosis) -> int:
+def level(cause: Diagnosis) -> int:
     """Return the level of a cause. An unknown cause has the level of a dead engine: neither explains other faults."""
-    if cause["cause"] == log_causes.UNKNOWN:
-        return log_causes.ENGINE
-    return log_causes.BY_ID[cause["cause"]].level if cause["cause"] in log_causes.BY_ID else log_causes.HEALTHY
+    return log_causes.BY_ID[cause["cause"]].level if cause["cause"] in log_causes.BY_ID else log_causes.ENGINE
 
 
 def _moment(cause: Diagnosis, clock_offset_s: float) -> datetime | None:

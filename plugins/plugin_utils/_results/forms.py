@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of the report except ``report.html``, which all are made from the report and the results alone."""
+"""The files of the report except ``report.html``. They are generated from the report and the results."""
 
 from __future__ import annotations
 

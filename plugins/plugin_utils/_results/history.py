@@ -88,17 +88,17 @@ def medians(runs: Sequence[Entry]) -> dict[tuple[str, str], list[tuple[int, floa
 def change(values: Sequence[float]) -> int | None:
     """Return the index of the first value after a change, or None. See BEFORE for what counts as a change.
 
-    Of all places, the change is where the values differ least from the medians of both sides.
+    Of all possible places, the change is where the residuals from the medians of both sides have the smallest sum.
     """
     best: tuple[float, int, float, float, float] | None = None
     for place in range(BEFORE, len(values) - AFTER + 1):
         before, after = statistics.median(values[:place]), statistics.median(values[place:])
-        rests = [abs(value - before) for value in values[:place]] + [abs(value - after) for value in values[place:]]
-        found = (sum(rests), place, before, after, 1.4826 * statistics.median(rests))
+        residuals = [abs(value - (before if index < place else after)) for index, value in enumerate(values)]
+        found = (sum(residuals), place, before, after, 1.4826 * statistics.median(residuals))
         best = min(best or found, found)
     if best is None:
         return None
-    _rest, place, before, after, spread = best
+    _residual, place, before, after, spread = best
     return place if abs(after - before) > max(SHARE * abs(before), SPREADS * spread) else None
 
 

@@ -42,10 +42,10 @@ _ORDER = (contract.FAILED, contract.STALE, contract.WARNED, contract.NOT_RUN, co
 
 # By whether a metric is worse than its limit; None if there is no limit.
 _LIMITS: dict[Any, Any] = {True: ["beyond the limit", contract.FAILED], False: "within the limit", None: "inconclusive"}
-# What reading data with an unexpected format raises.
+# The exceptions that reading data with an unexpected format can raise.
 _UNEXPECTED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
-# A cell of a table is a text, a number, or ``[text, status]``, which is shown as text with a mark.
+# A cell of a table is text, a number, or ``[text, status]``, which is shown as text with a mark.
 #: A part of a section: a table, a chart, a heat map or a paragraph; page.js lists the keys of each kind.
 Block = dict[str, Any]
 
@@ -73,13 +73,14 @@ def page(summary: report.Report, results: report.Results, plans: Mapping[str, Pl
     data = {
         "stages": contract.STAGES, "findings": groups, "sections": sections, "unreadable": sorted(source.unreadable),
         "hosts": [[host, [[cell["status"], cell["finished_at"], cell["checks"], cell["error"] or cell["stale"],
-                           cell["old"]] for cell in cells.values()]] for host, cells in summary["hosts"].items()],
+                           cell["old"]] for cell in cells.values()], summary["nodes"].get(host)]
+                  for host, cells in summary["hosts"].items()],
     }
     slots = {
         **assets, "headline": html.escape(wording.headline(summary)), "status": html.escape(summary["status"]),
         "facts": _items(_about(summary)), "failures": _items(
             contract.sentence(each) for each in groups if each["status"] in (contract.FAILED, contract.STALE)),
-        # The parser of HTML ends a script at "</script", so no "<" remains in the data.
+        # HTML parsers end a script at "</script", so the data must not contain "<".
         "data": json.dumps(json_data(data), ensure_ascii=False, separators=(",", ":")).translate(
             {ord(character): "\\u%04x" % ord(character) for character in "<>&\u2028\u2029"}),
         "policy": "default-src 'none'; base-uri 'none'; form-action 'none'; script-src %s; style-src 'unsafe-hashes' %s"
@@ -360,8 +361,13 @@ def _benchmark(source: _Source) -> Iterator[Block]:
     for host, name, sweep in swept[:CHARTS]:
         load = {"request_rate": "requests/s", "max_concurrency": "concurrent requests"}[sweep["variable"]]
         points = [(point["value"], point["run"]["metrics"]) for point in sweep["points"]]
-        yield {"kind": "text", "text": "%s, %s: %s meets the objective." % (
-            host, name, "a load of up to %g %s" % (sweep["best"], load) if sweep["best"] else "no load")}
+        meets = "a load of up to %g %s" % (sweep["best"], load) if sweep["best"] else "no load"
+        knee = sweep.get("knee")
+        yield {"kind": "text", "text": "%s, %s: %s %s, and the knee of the curve is %s." % (
+            host, name, meets, "meets the objective" if sweep["objective"] else "was answered without failures",
+            "at %g" % knee if knee else "not in the measured range")}
+        earlier, earlier_name = sweep.get("earlier", ()), sweep.get("earlier_name")
+        named = [("knee", knee), ("highest load within the objective", sweep["objective"] and sweep["best"])]
         for title, keys in (("Time to first token", "ttft"), ("Time per output token", "tpot"),
                             ("End-to-end latency", "e2el")):
             percentiles = sorted({key for _value, metrics in points for key in metrics
@@ -369,11 +375,16 @@ def _benchmark(source: _Source) -> Iterator[Block]:
             limits = [_series("objective, %s" % key.partition("_")[0], [(value, limit) for value, _metrics in points],
                               True) for key, limit in sweep["objective"].items() if "_%s_" % keys in key]
             yield {"kind": "lines", "title": "%s of %s by load" % (title, name), "x": load, "y": "ms", "series": [
-                *(_series(key.partition("_")[0], [(value, round(metrics[key], 2)) for value, metrics in points
-                                                  if key in metrics]) for key in percentiles), *limits]}
+                *(_series(key.partition("_")[0] + origin, [(value, round(metrics[key], 2)) for value, metrics in curve
+                                                           if key in metrics])
+                  for origin, curve in (("", points), (" of %s" % earlier_name, earlier)) if curve
+                  for key in percentiles), *limits]}
         yield {"kind": "lines", "title": "Output throughput of %s by load" % name, "x": load, "y": "tok/s", "series": [
-            _series("output tokens", [(value, round(metrics["output_throughput"], 1)) for value, metrics in points
-                                      if "output_throughput" in metrics])]}
+            _series(title, [(value, round(metrics["output_throughput"], 1)) for value, metrics in curve
+                            if "output_throughput" in metrics and (at is None or value == at)])
+            for title, curve, at in (
+                ("output tokens", points, None), *([("of %s" % earlier_name, earlier, None)] if earlier else []),
+                *((title, points, at) for title, at in named if at))]}
 
 
 def _compared(measured: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -390,14 +401,18 @@ def _accuracy(source: _Source) -> Iterator[Block]:
             gate = gates.get(score["dataset"])
             yield [host, score["dataset"], score["metric"], _marked(
                 score["printed"] if score["score"] is None else "%g" % score["score"], gate and gate["status"]),
+                "%g to %g" % tuple(score["interval"]) if score.get("interval") else None,
                 gate["expected"] if gate else "no reference", score["answered"], score["failed"]]
 
-    yield from _table("Scores", ("Host", "Dataset", "Metric", "Score", "Required, with reference and tolerance",
-                                 "Answered", "Failed"), source.rows("accuracy", read))
+    yield from _table("Scores", ("Host", "Dataset", "Metric", "Score", "95 % interval",
+                                 "Required, with reference and tolerance", "Answered", "Failed"),
+                      source.rows("accuracy", read))
     yield from _table("Compared with another model on the same data", (
-        "Host", "Dataset", "Reference model", "Its score", "Served model", "Its score", "Difference"), [
+        "Host", "Dataset", "Reference model", "Its score", "Served model", "Its score", "Difference", "95 % interval",
+        "Verdict"), [
         [row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], row["before"], row["model"],
-         row["after"], _marked("%+.4g" % row["delta"], None if row["within"] else contract.FAILED)]
+         row["after"], "%+.4g" % row["delta"], "%+.3g to %+.3g" % tuple(row["interval"]) if row["interval"] else None,
+         _marked(row["verdict"], contract.FAILED if row["verdict"] == contract.FAILED else None)]
         for row in source.summary["comparisons"]])
 
 

@@ -20,7 +20,6 @@ _COUNTED = {"tests": "testcase", "failures": "failure", "errors": "error", "skip
 
 
 def to_junit(report: Report, results: Results) -> str:
-    """Return the report as XML."""
     parts = ['<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="ascend.vllm">\n']
     for host, cells in report["hosts"].items():
         properties = _properties(report, host, results)

@@ -18,10 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from ansible.errors import AnsibleActionFail
+
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE, HEALTHY
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import HEALTHY
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import INDEX
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import level
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
@@ -37,19 +40,15 @@ PIECE_CHARACTERS = 1 << 16
 HEAD_BYTES = 4096
 
 
-class LogFilesError(Exception):
-    """The path does not exist."""
-
-
 def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
     """Return the causes in all text files (the most likely first), these files' names, and reasons for unread files.
 
     If a file contains no known fault, its error block or exception is included.
 
-    :raises LogFilesError: if the path does not exist.
+    :raises AnsibleActionFail: if the path does not exist.
     """
     if not path.exists():
-        raise LogFilesError(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
+        raise AnsibleActionFail(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
     found: list[tuple[int, str, int, FileCause]] = []
     names, unreadable = [], []
     for file in _files(path):
@@ -59,7 +58,7 @@ def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
                 causes = _read(stream)
                 if causes is not None:
                     names.append(label + member)
-                    found += [(_level(cause), names[-1], place, {**cause, "file": names[-1]})
+                    found += [(level(cause), names[-1], place, {**cause, "file": names[-1]})
                               for place, cause in enumerate(causes)]
         except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
             unreadable.append(f"{label}: {error}")
@@ -74,11 +73,7 @@ def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
     text = io.TextIOWrapper(reader, "utf-8", "replace", newline="")
     found = diagnose(iter(lambda: text.read(PIECE_CHARACTERS), ""))
     return [cast("Diagnosis", {**cause, "evidence": redact(cause["evidence"], [])}) for cause in found
-            if cause["evidence"] and _level(cause) != HEALTHY]
-
-
-def _level(cause: Diagnosis) -> int:
-    return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else ENGINE
+            if cause["evidence"] and level(cause) != HEALTHY]
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -13,7 +13,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import
 
 
 def to_markdown(report: Report) -> str:
-    """Return the report as Markdown."""
     shown = _text.markdown
     lines = ["# %s" % shown(wording.headline(report)), ""]
     lines += ["- Written %s by ascend.vllm %s" % (shown(report["generated_at"]), shown(report["collection_version"]))]
@@ -25,7 +24,7 @@ def to_markdown(report: Report) -> str:
         lines += ["- Plan %s" % shown(", ".join(report["plan_hashes"]))]
     lines += ["- " + shown(service) for service in wording.services(report)]
     lines += ["", "## Stages", "", *_table(["host", *contract.STAGES], [
-        [host, *(wording.mark([cells[stage]]) for stage in contract.STAGES)]
+        [wording.place(report, host), *(wording.mark([cells[stage]]) for stage in contract.STAGES)]
         for host, cells in report["hosts"].items()])]
     lines += _findings(report, "Failed checks", (contract.FAILED,))
     lines += _findings(report, "Stale results", (contract.STALE,))
@@ -38,10 +37,12 @@ def to_markdown(report: Report) -> str:
             for figure in report["figures"]], right=[2])]
     if report["comparisons"]:
         lines += ["", "## Accuracy of two models on the same data", "", *_table(
-            ["host", "dataset", "reference model", "its score", "served model", "its score", "difference", "verdict"],
+            ["host", "dataset", "reference model", "its score", "served model", "its score", "difference",
+             "95 % interval", "verdict"],
             [[row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], "%.4g" % row["before"],
               row["model"], "%.4g" % row["after"], "%+.4g" % row["delta"],
-              "within the limit" if row["within"] else "TOO LOW"] for row in report["comparisons"]],
+              "%+.3g to %+.3g" % tuple(row["interval"]) if row["interval"] else "–",
+              wording.COMPARED.get(row["verdict"], row["verdict"])] for row in report["comparisons"]],
             right=[3, 5, 6])]
     if report["pins"]:
         lines += ["", "## Pins", "", "Add these lines to the inventory to pin the image and the model that were "

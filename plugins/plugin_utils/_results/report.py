@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import calendar
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypedDict, cast
 
@@ -73,7 +74,7 @@ class Coverage(TypedDict):
     run_id: str | None
     #: UTC, ISO 8601.
     started_at: str | None
-    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which asks no node.
+    #: Stages and hosts with a result of this run; empty for playbooks/report.yml, which does not query nodes.
     stages: list[str]
     hosts: list[str]
     #: Nodes of the inventory that are not in the report, because of ``--limit``.
@@ -98,6 +99,8 @@ class Report(TypedDict):
     plan_hashes: list[str]
     #: ``{host: {stage: cell}}``, with all stages for each host.
     hosts: dict[str, dict[str, Cell]]
+    #: ``{host: node}`` of the deployments whose node has several, or another name.
+    nodes: dict[str, str]
     #: ``{host: what is on it}``, with which results are compared.
     deployed: dict[str, Current]
     #: Hosts with a result that is passed, warned or waived, and none that is failed or stale.
@@ -115,14 +118,18 @@ class Report(TypedDict):
 def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str, last: Report | None = None,
               plan_warnings: Sequence[str] = (), current: Mapping[str, Current] | None = None,
               run: tuple[str | None, str | None] = (None, None), left_out: Sequence[str] = (), max_age_h: float = 24,
-              fail_on: Collection[str] = (contract.FAILED,)) -> Report:
+              fail_on: Collection[str] = (contract.FAILED,), nodes: Mapping[str, str | None] | None = None) -> Report:
     """Return the report.
 
     :param hosts: all expected hosts, in the order of the report. :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
     :param current: ``{host: what is on it}``. The results of other hosts are compared with nothing.
     :param run: the id and the start of this run. :param left_out: the nodes of the inventory that it does not include.
+    :param nodes: ``{host: node}`` (plan_node). The deployments of a node follow each other in the report.
     """
+    on = {host: (nodes or {}).get(host) or host for host in hosts}
+    first = {node: number for number, node in reversed(list(enumerate(on.values())))}
+    hosts = sorted(hosts, key=lambda host: first[on[host]])
     current = current or {}
     results = [(host, found.get(host, {})) for host in hosts]
     every = [result for _host, stages in results for result in stages.values()]
@@ -158,6 +165,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
         "models": sorted({result["model"] for result in every if result["model"]}),
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
         "hosts": cells,
+        "nodes": {host: node for host, node in on.items() if node != host or list(on.values()).count(node) > 1},
         "deployed": {host: current[host] for host in hosts if host in current},
         "passing_hosts": [host for host, each in statuses.items() if _worst(each) not in FAIL_ON],
         "failing_hosts": [host for host, each in statuses.items() if contract.FAILED in each],
@@ -176,16 +184,14 @@ def _cell(result: StageResult | None, current: Current | None, now: str, run_id:
     if result is None:
         return {"status": contract.NOT_RUN, "finished_at": None, "age_s": None, "duration_s": None, "old": False,
                 "this_run": False, "changes": [], "stale": None, "checks": {}, "error": None}
-    counts: dict[str, int] = {}
-    for check in result["checks"]:
-        counts[check["status"]] = counts.get(check["status"], 0) + 1
     changes = currency.changes(result, current) if current else []
     age = age_s(result["finished_at"], now)
     return {"status": contract.STALE if changes and result["status"] != contract.FAILED else result["status"],
             "finished_at": result["finished_at"], "age_s": age, "duration_s": result.get("duration_s"),
             "old": age is not None and age > max_age_h * 3600,
             "this_run": bool(run_id) and result.get("run_id") == run_id, "changes": changes,
-            "stale": currency.sentence(changes) if changes else None, "checks": counts, "error": result["error"]}
+            "stale": currency.sentence(changes) if changes else None,
+            "checks": Counter(check["status"] for check in result["checks"]), "error": result["error"]}
 
 
 def _stale(stage: str, cell: Cell) -> list[CheckOutcome]:

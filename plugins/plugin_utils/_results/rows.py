@@ -50,8 +50,10 @@ class Comparison(TypedDict):
     after: float
     #: ``after`` minus ``before``.
     delta: float
-    #: Whether the score dropped by no more than accuracy_maximum_drop.
-    within: bool
+    #: ``passed``, ``failed`` or ``inconclusive``: whether it dropped by at most accuracy_maximum_drop.
+    verdict: str
+    #: The 95 % interval of the difference; None if the answers of both models are not known.
+    interval: list[float] | None
 
 
 class Pin(TypedDict):
@@ -85,6 +87,13 @@ def services(result: StageResult, last: Iterable[Service]) -> Iterator[Service]:
 def figures(host: str, result: StageResult) -> Iterator[Figure]:
     for row in result["observed"].get("figures", ()):
         yield {"host": host, "name": str(row["name"]), "value": _as_number(row["value"]), "unit": str(row["unit"])}
+    planned = result["observed"].get("planned_kv_cache_tokens")
+    for instance in result["observed"].get("instances", ()) if result["stage"] == "serving" else ():
+        if instance.get("kv_cache_tokens"):
+            for name, tokens in ("KV cache of", instance["kv_cache_tokens"]), ("planned KV cache of", planned):
+                if tokens:
+                    yield {"host": host, "name": "%s %s" % (name, instance["name"]), "value": _as_number(tokens),
+                           "unit": "tokens"}
 
 
 def comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
@@ -93,7 +102,8 @@ def comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
         yield {"host": host, "dataset": str(row["dataset"]), "metric": str(row["metric"]),
                "compared_with": str(observed["compared_with"]["model"]), "before": _as_number(row["before"]),
                "model": result["model"], "after": _as_number(row["after"]), "delta": _as_number(row["delta"]),
-               "within": bool(row["within"])}
+               "verdict": str(row["verdict"]), "interval": row["paired"] and [
+                   _as_number(row["paired"][end]) for end in ("low", "high")]}
 
 
 def _as_number(value: Any) -> float:

@@ -253,6 +253,18 @@ class Records:
         plan: Plan = saved["plan"]
         return plan
 
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what the first process of this run that needs it makes for all hosts."""
+        path = self.root / f"{name}.json"
+        saved = self._read_run_file(path)[0]
+        if saved is None:
+            with self._lock():
+                saved = self._read_run_file(path)[0]
+                if saved is None:
+                    saved = {"content": make()}
+                    self._write_run_file(path, saved)
+        return cast("dict[str, Any]", saved["content"])
+
     def write_observation(self, host: str, stage: str, record: ObservationRecord) -> Path:
         """Write the observation of a host for the tasks that judge it."""
         return self._write_run_file(self._observed(host, stage), asdict(record))
@@ -311,19 +323,14 @@ class Records:
 
     def _read_run_file(self, path: Path, key: str = "run_id") -> tuple[dict[str, Any] | None, str | None]:
         """Return (the content of the file if it belongs to this run, the id of the run that it belongs to)."""
-        content, damage = _read(path)
+        content = self.read_json(path)
         found = content.get(key) if content else None
-        if damage:
-            self._warn(f"{damage}, so it counts as missing.")
         return (content if found == self.run_id else None), found
 
 
-def timestamp(seconds: float | None = None) -> str:
-    """Return a time as UTC in the format of results.
-
-    :param seconds: seconds since the epoch, by default the current time.
-    """
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+def timestamp() -> str:
+    """Return the current time in the format of results (UTC, ISO 8601)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _with_parent(path: Path) -> Path:

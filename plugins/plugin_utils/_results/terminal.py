@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a run on the terminal: what is wrong, in a form that a thousand hosts do not make longer."""
+"""The text at the end of a run: the verdict, failures and warnings, grouped so that it is short for many hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, wording
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Finding, Report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names, place
 
 # The maximum number of rows of the table, of texts per check, and of services; and of characters per line.
 _ROWS, _TEXTS, _WIDTH = 16, 3, 400
@@ -38,8 +38,9 @@ def table(report: Report) -> list[str]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for host, cells in report["hosts"].items():
         alike.setdefault(tuple(cells[stage]["status"] for stage in contract.STAGES), []).append(host)
-    rows = [[names(hosts, report["hosts"], 3), *(mark([report["hosts"][host][stage] for host in hosts])
-                                                 for stage in contract.STAGES)] for hosts in alike.values()]
+    rows = [[names([place(report, host) for host in hosts], report["hosts"], 3), *(
+        mark([report["hosts"][host][stage] for host in hosts]) for stage in contract.STAGES)]
+        for hosts in alike.values()]
     more = [f"… and {len(rows) - _ROWS} more rows in report.md"] if rows[_ROWS:] else []
     return _text.table([["host", *contract.STAGES], *rows[:_ROWS]]) + more
 

@@ -13,6 +13,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import
 
 MARKS = {**{status: status.replace("_", " ") for status in contract.STATUSES},
          contract.FAILED: "FAILED", contract.STALE: "STALE"}
+# The verdicts on the scores of two models.
+COMPARED = {"passed": "within the limit", "failed": "TOO LOW"}
 
 
 def mark(cells: Sequence[Cell]) -> str:
@@ -83,6 +85,11 @@ def _ages(seconds: Iterable[int | None]) -> str:
     """Return the lowest and the highest age, such as ``5 min to 8 d``; empty if no age is known."""
     known = [each for each in seconds if each is not None]
     return " to ".join(dict.fromkeys(age(each) for each in (min(known), max(known)))) if known else ""
+
+
+def place(report: Report, host: str) -> str:
+    """Return the name of a host, after that of its node if it is a deployment on a node with several."""
+    return "%s / %s" % (report["nodes"][host], host) if host in report.get("nodes", {}) else host
 
 
 def names(found: Iterable[str], hosts: Collection[str], limit: int = 8) -> str:

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the inputs of a stage. The plan does so for all stages before a node is contacted, and each stage repeats it.
-
-PRIVATE to the collection.
-"""
+"""Check the inputs of a stage. The plan does this for all stages before a node is contacted, each stage again."""
 
 from __future__ import annotations
 

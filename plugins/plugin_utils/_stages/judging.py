@@ -13,15 +13,28 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
-# Begins the message of each check that is not run because check mode changes nothing.
+# The beginning of the message of each check that is not run in check mode.
 WOULD = "Without --check, the run would"
 # The remedy for NPUs that another deployment of this collection uses, for example because plan_model was changed.
 OTHER_DEPLOYMENT = (
     "Set serving_npus to other NPUs, or set serving_container_name to the name of this container (without the number "
     "of the instance) and replace it with upgrade.yml.")
+
+
+def other_deployment(container: Any, plan: Plan) -> str | None:
+    """Return the remedy for planned NPUs that a container uses, or None if it is not a container of this collection."""
+    if not container or not labels.own(container["labels"]):
+        return None
+    name = labels.base_name(container["name"])
+    owner = next((host for host, other in plan.get("neighbors", {}).items() if labels.is_instance(name, other)), None)
+    return OTHER_DEPLOYMENT if owner is None else (
+        "This container is of %s on the same node, whose plan has other NPUs: run upgrade.yml for it first." % owner)
+
+
 # The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
 Observation = Mapping[str, Any]
 # The outcomes of the checks of a stage on a host.
@@ -45,6 +58,8 @@ class Context:
     plan: Plan
     #: The inputs of the stage's role by their full names, each in the type of its argument spec.
     inputs: Mapping[str, Any]
+    #: The plans of the deployments for which the node is observed (plan_node). Empty stands for ``plan``.
+    node_plans: Sequence[Plan] = ()
     #: Return values of the module in the `Request`. Empty if there is no request.
     observed: Observation = field(default_factory=dict)
     #: Results of other tasks of the role, under names that the stage defines.

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Query the Python of a host with a shell command before the first module is sent to the host. Pure.
+"""Query the Python of a host with a shell command before the first module is sent to the host.
 
-PRIVATE to the collection. A module on a Python that is too old ends in a traceback, not in a sentence.
+If Python is too old, a module fails with a traceback instead of a sentence.
 """
 
 from __future__ import annotations

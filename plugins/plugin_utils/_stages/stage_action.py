@@ -29,6 +29,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run, store
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
@@ -80,16 +81,26 @@ class StageAction(ActionBase):
         self.records = store.Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
                                      warn=self.warn)
         self.clock = time.monotonic()
+        self.plans = Plans(self._templar, task_vars, self.records)
+        self.play_hosts: list[str] = task_vars.get("ansible_play_hosts", [self.host])
+        plan = self.args["plan"] or self.plans[self.host]
         self.context = Context(
-            host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
-            inputs=self.inputs, measured=self.args.get("measured") or {}, phase=self.args.get("phase") or "",
-            failure=self.args.get("failure"), check_mode=self._task.check_mode,
-            forks=int(task_vars.get("ansible_forks", 5)),
-            play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
+            host=self.host, plan=plan, inputs=self.inputs, measured=self.args.get("measured") or {},
+            phase=self.args.get("phase") or "", failure=self.args.get("failure"), check_mode=self._task.check_mode,
+            forks=int(task_vars.get("ansible_forks", 5)), play_hosts=len(self.play_hosts))
         if self.CHANGES:
             hold_lease(self.records)
         if self.CHANGES and self.stage not in OBSERVING:
             pass_lease(self._task, self.host, self.context.plan["docker_socket"])
+        #: The host that observes the node for this host.
+        self.observer = self.plans.observer(self.host, self.stage, self.play_hosts)
+        self.context = replace(self.context, node_plans=self._node_plans(plan))
+
+    def _node_plans(self, plan: Plan) -> list[Plan]:
+        """Return the plans of the deployments for which this host observes the node, its own first."""
+        others = [name for name in self.play_hosts if name != self.host and name in plan.get("neighbors", ())]
+        return [plan, *(self.plans[name] for name in others
+                        if self.plans.observer(name, self.stage, self.play_hosts) == self.host)]
 
     def observe(self) -> store.ObservationRecord:
         """Observe the node. If the node is unreachable or the module fails, the record contains the reason."""
@@ -105,15 +116,21 @@ class StageAction(ActionBase):
                 raise _role_inputs.BadInput(" ".join(mistakes.values()))
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
-        except AnsibleConnectionFailure as lost:
-            record = replace(record, reachable=False,
-                             failure=f"{self.host} is not reachable: {self.masked(error_line(lost))}")
-        except (AnsibleActionFail, ValueError) as mistake:
-            record = replace(record, failure=self.masked(error_line(mistake)))
         except Exception as error:
-            # A node may return data in any format. Data that cannot be used is a finding about this node.
-            record = replace(record, failure=f"{self.host} cannot be observed: {self.masked(unexpected(error))}")
+            record = replace(record, reachable=not isinstance(error, AnsibleConnectionFailure),
+                             failure=self.problem(error))
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
+
+    def problem(self, error: Exception) -> str:
+        """Return the reason why the node could not be observed.
+
+        A node may return data in any format. Data that cannot be used is a finding about this node.
+        """
+        if isinstance(error, AnsibleConnectionFailure):
+            return f"{self.host} is not reachable: {self.masked(error_line(error))}"
+        if isinstance(error, (AnsibleActionFail, ValueError)):
+            return self.masked(error_line(error))
+        return f"{self.host} cannot be observed: {self.masked(unexpected(error))}"
 
     def observation(self) -> dict[str, Any]:
         """Call the module that the judge requests, and return its return values."""
@@ -176,20 +193,20 @@ class StageAction(ActionBase):
 
     def _call(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a module. If the lease of the node belongs to a run that is over, call it again to take the lease."""
-        gone: list[str] = []
+        ended: list[str] = []
         while True:
             returned: dict[str, Any] = self._execute_module(
                 module, module_args=dict(arguments), task_vars=self.task_vars)
             holder = returned.get("holder")
             if not holder:
                 return returned
-            if holder["run"] in gone or not run.has_ended(holder):
+            if holder["run"] in ended or not run.has_ended(holder):
                 raise AnsibleActionFail(f"{self.host}: {returned['msg']}")
-            gone.append(holder["run"])
-            pass_lease(self._task, self.host, self.context.plan["docker_socket"], gone)
+            ended.append(holder["run"])
+            pass_lease(self._task, self.host, self.context.plan["docker_socket"], ended)
 
     def masked(self, text: str) -> str:
-        """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
+        """Return text from a node, with the secrets of this run and anything that looks like a secret masked."""
         return redact(text, self.secrets)
 
     def judge_and_record(self, record: store.ObservationRecord, surveyed: bool = False,
@@ -206,7 +223,8 @@ class StageAction(ActionBase):
         if not record.failure:
             try:
                 found = store.json_data(self.judge.judge(replace(
-                    self.context, observed=record.observed, survey=self._survey() if surveyed else None)))
+                    self.context, host=self.observer, observed=record.observed,
+                    survey=self._survey() if surveyed else None)))
             except Exception as error:
                 record = replace(record, failure=self.context.failure or (
                     f"The observation of {self.host} cannot be judged: {self.masked(unexpected(error))}"))
@@ -284,11 +302,11 @@ class StageAction(ActionBase):
                         faults[host] = self.masked(unexpected(error))
                 if not faults:
                     raise
-            sound = {host: observed for host, observed in observations.items() if host not in faults}
-            return {**_parts(make(sound) if sound else {}), **{host: {"fault": why} for host, why in faults.items()}}
+            usable = {host: observed for host, observed in observations.items() if host not in faults}
+            return {**_parts(make(usable) if usable else {}), **{host: {"fault": why} for host, why in faults.items()}}
 
-        part = self.records.survey(self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
-                                   without_faulty, phase)
+        observers = {self.plans.observer(host, self.stage, self.play_hosts): None for host in self.play_hosts}
+        part = self.records.survey(self.observer, observers, self.stage, self._task._uuid, without_faulty, phase)
         if "fault" in part:
             raise ValueError(part["fault"])
         return part["part"]
@@ -305,13 +323,13 @@ def hold_lease(records: store.Records) -> None:
                                 f"user.") from error
 
 
-def pass_lease(task: Any, host: str, docker_socket: str, gone: Iterable[str] = ()) -> None:
+def pass_lease(task: Any, host: str, docker_socket: str, ended: Iterable[str] = ()) -> None:
     """Let the modules of a task hold the lease of the node, except in check mode and if it runs on another host.
 
-    :param gone: the ids of runs whose process has ended.
+    :param ended: the ids of runs whose process has ended.
     """
     if not task.check_mode and task.delegate_to in (None, host):
-        request = {**run.RUN, "docker_socket": docker_socket, "gone": list(gone)}
+        request = {**run.RUN, "docker_socket": docker_socket, "gone": list(ended)}
         task.environment = [*(task.environment or ()), {lease.VARIABLE: json.dumps(request)}]
 
 
@@ -362,6 +380,6 @@ def summary(result: contract.StageResult, failed: list[str]) -> str:
     if failed:
         return "%d of %d checks failed on %s. %s" % (
             len(failed), len(result["checks"]), result["host"], " | ".join(failed))
-    others = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
+    warnings = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
     return "%s: %s, %d checks%s" % (
-        result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(others) if others else "")
+        result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(warnings) if warnings else "")

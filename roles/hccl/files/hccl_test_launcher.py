@@ -61,8 +61,9 @@ OUTPUT_S = 20
 GRACE_S = 5
 # Maximum length of the arguments of a proxy, in characters.
 MAX_COMMAND = 1 << 20
-# Exit status of a node that could not take part, and of the first node if mpiexec continued without a node.
-NO_PART, LEFT = 3, 4
+# Exit status of a node that could not start its part of the run, and of the first node if another node has exited
+# and mpiexec has not.
+NOT_STARTED, NODE_LOST = 3, 4
 
 
 class Unavailable(Exception):
@@ -147,12 +148,12 @@ class Leader:
         self.lines: Iterable[str] = self.mpiexec.stdout or ()
 
     def run(self) -> int:
-        """Run all_reduce_test; return the exit status of mpiexec, or LEFT."""
+        """Run all_reduce_test; return the exit status of mpiexec, or NODE_LOST."""
         try:
             commands = self.commands()
             pump = threading.Thread(target=self.print_lines, daemon=True)
             pump.start()
-            with listen(self.job) as server:
+            with socket.create_server((self.job["addresses"][0], self.job["port"])) as server:
                 proxy = start_proxy(commands[0], self.job)
                 self.send(server, commands)
             status = self.wait(proxy)
@@ -168,7 +169,7 @@ class Leader:
             self.mpiexec.kill()
 
     def wait(self, proxy: subprocess.Popen[bytes]) -> int:
-        """Return the exit status of mpiexec, or LEFT if it continues without a node.
+        """Return the exit status of mpiexec, or NODE_LOST if it continues without a node.
 
         After a rank has failed, other ranks may wait for it indefinitely, and its proxy does not report the failure.
         But a node closes its connection when its proxy exits.
@@ -182,7 +183,7 @@ class Leader:
                 try:
                     return self.mpiexec.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
-                    return LEFT
+                    return NODE_LOST
 
     def commands(self) -> list[list[str]]:
         """Return the arguments of each node's proxy, in the order of the nodes."""
@@ -228,14 +229,6 @@ class Leader:
                 raise StartFailed("mpiexec exited with %d before all nodes had joined" % self.mpiexec.returncode)
 
 
-def listen(job: Job) -> socket.socket:
-    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind((job["addresses"][0], job["port"]))
-    server.listen(len(job["addresses"]))
-    return server
-
-
 # --- The other nodes -------------------------------------------------------------------------------------------------
 
 def follow(job: Job) -> int:
@@ -278,14 +271,14 @@ def main(job: Job, probe: list[str]) -> int:
             print_record(type="choice", tool="probe", reason=str(reason))
             os.execvp(probe[0], probe)
         print_record(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(reason))
-        return NO_PART
+        return NOT_STARTED
     print_record(type="start", tool="hccl_test", backend="hccl_test", node=job["node"], sizes=job["sizes"],
                  ranks=job["processes"] * len(job["addresses"]))
     try:
         status = follow(job) if job["node"] else Leader(job, mpiexec, program).run()
     except (StartFailed, OSError) as error:
         print_record(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(error))
-        return NO_PART
+        return NOT_STARTED
     print_record(type="end", status=status)
     return status if status >= 0 else 128 - status
 

@@ -217,7 +217,7 @@
       "th", {scope: "col"}, "Host"), ...stages.map((stage) => make("th", {scope: "col"}, stage)))), body), rows.length > 12));
     const order = [...MARKS.keys()];
     const worst = ([, cells]) => Math.min(...cells.map(([status]) => order.indexOf(status)));
-    paged(body, rows.length > 12 ? [...rows].sort((one, other) => worst(one) - worst(other)) : rows, ([host, cells]) => make("tr", {}, make("th", {scope: "row"}, host), ...stages.map((stage) => {
+    paged(body, rows.length > 12 ? [...rows].sort((one, other) => worst(one) - worst(other)) : rows, ([host, cells, node]) => make("tr", {}, make("th", {scope: "row"}, (node ? node + " / " : "") + host), ...stages.map((stage) => {
       const [status, time, checks, note, old] = cells[data.stages.indexOf(stage)];
       const counts = Object.entries(checks).map(([name, count]) => count + " " + words(name)).join(", ");
       return make("td", {}, make("a", {class: "cell " + classOf(status), href: anchor(host, stage),

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Docker's health check of a vLLM container. Runs inside it; Python >= 3.7, standard library only.
 
-With a hung engine, /health still returns 200. So this program reads the engine's own counters: pending requests without
-progress since the last check are a failure, and an idle engine gets a request for one token. Load never counts as a
-hang: any change of a counter is progress, however slow, and Docker reports a container as unhealthy only after several
-consecutive failures.
+When an engine hangs, /health still returns 200. Therefore, this program reads the counters of the engine. A check fails
+if requests are pending and there was no progress since the last check. An idle engine gets a request for one token. A
+slow engine under load does not fail, because any change of a counter is progress. Docker reports a container as
+unhealthy only after several consecutive failures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_VALUE = 1e15
 # Limit for a file in this container.
 MAX_FILE_BYTES = 1 << 20
 
-# Checks between SIGTERM and SIGKILL.
+# Number of failed checks between SIGTERM and SIGKILL.
 CHECKS_BEFORE_KILL = 2
 
 
@@ -64,7 +64,7 @@ def engines(text):
 
 
 def finite(text):
-    """Return the number in a text, or None if the text is not a number that can be a count."""
+    """Return a string as a number, or None if it is not a number from 0 to MAX_VALUE."""
     try:
         number = float(text)
     except ValueError:
@@ -79,7 +79,7 @@ def hung_engines(before, now):
 
 
 def has_progress(before, now):
-    """Return whether any engine made progress; an engine that is missing in ``before`` does not count."""
+    """Return whether any engine made progress between the checks. An engine that is not in both is ignored."""
     return any(name in before and before[name]["progress"] != engine["progress"] for name, engine in now.items())
 
 
@@ -89,17 +89,17 @@ def is_idle(before, now):
 
 
 def decide(before, now, completion=None, after=None):
-    """Return (healthy, reason) from two checks and, if the engines were idle, the completion.
+    """Return (healthy, reason) from two checks and, if the engines were idle, a completion request.
 
     :param before: the engines in the last check of this server; empty in the first check.
     :param now: the engines in this check; None if there was no response to /metrics.
-    :param completion: HTTP status of the completion; None if none was requested, or without a response.
-    :param after: the engines after a completion without a response.
+    :param completion: HTTP status of the completion request; None if it was not sent or got no response.
+    :param after: the engines after a completion request that got no response.
     """
     if now is None:
-        return False, "the API server does not answer"
+        return False, "the API server does not respond"
     if not now:
-        return True, "the API server answers; there are no metrics of an engine"
+        return True, "the API server responds, but has no metrics of an engine"
     hung = hung_engines(before, now)
     if hung:
         return False, "engine %s has %d requests and made no progress since the last check" % (
@@ -110,18 +110,19 @@ def decide(before, now, completion=None, after=None):
         # Requests that have arrived in the meantime can delay the completion, but then the counters change.
         if after and has_progress(now, after):
             return True, "the engine makes progress"
-        return False, "an idle engine does not answer a completion of one token"
+        return False, "the engine is idle, but does not complete a request for one token"
     if completion >= 500:
-        return False, "a completion is answered with %d" % completion
-    return True, "a completion is answered" if completion == 200 else (
-        "the API server refuses a completion with %d, so the engine was not checked" % completion)
+        return False, "a completion request failed with HTTP status %d" % completion
+    return True, "a completion request succeeded" if completion == 200 else (
+        "the API server rejects a completion request (%d), so the engine was not checked" % completion)
 
 
 def signal_to_send(state, restart_after):
-    """Return the signal for a hung server, or None; a server that was never ready gets none.
+    """Return the signal to send to a hung server, or None. No signal is sent to a server that was never ready.
 
     :param state: ``{"ready": bool, "failures": consecutive failed checks, including this one}``.
-    :param restart_after: failed checks after which the server is terminated, so that Docker restarts it; 0 for never.
+    :param restart_after: number of consecutive failed checks after which the server is terminated, so that Docker
+        restarts it. With 0, it is never terminated.
     """
     if not restart_after or not state["ready"] or state["failures"] < restart_after:
         return None
@@ -140,13 +141,13 @@ class Api:
 
     def metrics(self):
         """Return the engines, or None."""
-        answer = self._send("GET", "/metrics")
-        return engines(answer[1]) if answer and answer[0] == 200 else None
+        response = self._send("GET", "/metrics")
+        return engines(response[1]) if response and response[0] == 200 else None
 
     def complete(self, model):
-        """Return the HTTP status of a completion of one token, or None."""
-        answer = self._send("POST", "/v1/completions", {"model": model, "prompt": "Hello", "max_tokens": 1})
-        return answer and answer[0]
+        """Request a completion of one token. Return the HTTP status, or None."""
+        response = self._send("POST", "/v1/completions", {"model": model, "prompt": "Hello", "max_tokens": 1})
+        return response and response[0]
 
     def _send(self, method, path, body=None):
         headers = {"Content-Type": "application/json"}
@@ -180,10 +181,11 @@ class Api:
 
 
 def shut_down(connected, expired):
-    """Shut a connection down, so that a read of its data returns."""
+    """Shut down a connection, so that a blocked read returns."""
     expired.set()
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not that of the TLS socket, which another thread uses
+        # SSLSocket.shutdown would remove the TLS state, which another thread uses.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def api_key(path=SECRETS):
@@ -203,9 +205,9 @@ def start_time(stat="/proc/1/stat"):
 
 
 def read_state(path, server):
-    """Return the state after the last check of a server, or an empty one if the file is missing or not of this server.
+    """Return the state after the last check. If the file is missing or describes another server, it is empty.
 
-    :param server: text that identifies a server.
+    :param server: a string that identifies the server, see `start_time`.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -256,13 +258,13 @@ def terminate(number, state):
 
 
 def main(argv):
-    """Print the reason; return 0 if the engines are healthy, otherwise 1."""
+    """Print the reason. Return 0 if the engines are healthy, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--timeout", type=float, required=True, help="timeout of one response, in seconds")
-    parser.add_argument("--restart-after", type=int, default=0, help="consecutive failed checks; 0 for never")
+    parser.add_argument("--restart-after", type=int, default=0, help="number of failed checks; 0 disables it")
     parser.add_argument("--tls", action="store_true", help="the server uses TLS")
     options = parser.parse_args(argv)
     state = read_state(STATE, start_time())

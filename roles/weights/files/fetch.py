@@ -121,7 +121,7 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 
 
 def incomplete(folder: str, environment: dict[str, str]) -> str:
-    """Return a text that lists the incomplete files in the folder. It is empty if there are none."""
+    """Return a list of the incomplete files in the folder for a message, or an empty string if there are none."""
     sizes, paths = wanted_files(environment)
     lacking = [path for path in paths if size(os.path.join(folder, path)) != sizes[path]]
     others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""

@@ -79,7 +79,8 @@ def test_hung_idle_engine_is_reported_after_the_retries_until_it_recovers(watch,
     assert check(engine, 2) == "up"
     # HAProxy reads the first word, and logs the text after #.
     assert check(engine, 1) == (
-        "down #3 consecutive checks failed, the last one: an idle engine does not answer a completion of one token")
+        "down #3 consecutive checks failed, the last one: the engine is idle, but does not complete a request for one "
+        "token")
     server.hangs = False
     assert check(engine, 1) == "up"
 
@@ -140,7 +141,7 @@ def test_error_of_a_check_is_printed_once_and_does_not_stop_the_watchdog(watch, 
     assert capsys.readouterr().err.count("OverflowError: cannot convert") == 1
 
 
-class OddMetrics(Handler):
+class InvalidMetrics(Handler):
     """Responds to every GET with the parts in its server's ``text``."""
 
     def do_GET(self):
@@ -154,21 +155,23 @@ class OddMetrics(Handler):
 
 
 METRIC = b'vllm:num_requests_running{engine="0"} %s\nvllm:generation_tokens_total{engine="0"} %s\n'
-ODD = {"no number": [METRIC % (b"abc", b"1")], "infinite": [METRIC % (b"1e999", b"1e999")],
-       "nan": [METRIC % (b"nan", b"nan")], "negative": [METRIC % (b"-1", b"-1e300")], "nothing": [b""],
-       "binary": [b"\xff\x00\xfe" * 1000], "label": [b'vllm:num_requests_running{engine="%s"} 1\n' % (b"x" * 100000)],
-       "slow": [b"x"] * 1000, "large": [b"#" * (1 << 20)] * 40}
+INVALID = {
+    "no number": [METRIC % (b"abc", b"1")], "infinite": [METRIC % (b"1e999", b"1e999")],
+    "nan": [METRIC % (b"nan", b"nan")], "negative": [METRIC % (b"-1", b"-1e300")], "nothing": [b""],
+    "binary": [b"\xff\x00\xfe" * 1000], "label": [b'vllm:num_requests_running{engine="%s"} 1\n' % (b"x" * 100000)],
+    "slow": [b"x"] * 1000, "large": [b"#" * (1 << 20)] * 40,
+}
 
 
-def test_odd_metrics_of_an_engine_affect_only_that_engine(server, tmp_path):
+def test_invalid_metrics_of_an_engine_affect_only_that_engine(server, tmp_path):
     with contextlib.ExitStack() as stack:
-        odd = [stack.enter_context(hanging_server()) for _text in ODD]
-        for each, text in zip(odd, ODD.values()):
-            each.RequestHandlerClass, each.text = OddMetrics, text
+        invalid = [stack.enter_context(hanging_server()) for _text in INVALID]
+        for each, text in zip(invalid, INVALID.values()):
+            each.RequestHandlerClass, each.text = InvalidMetrics, text
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        numbers = [each.server_address[1] for each in [server, *odd]]
+        numbers = [each.server_address[1] for each in [server, *invalid]]
         name = f"n1:{numbers[0]}"
         # The saved state of an engine can be damaged, too.
         (tmp_path / f"n1:{numbers[1]}.json").write_text(json.dumps({"server": f"n1:{numbers[1]}", "ready": True}))
@@ -182,10 +185,10 @@ def test_odd_metrics_of_an_engine_affect_only_that_engine(server, tmp_path):
             server.hangs = True
             wait_for(port, name, "down")
             assert program.poll() is None
-            states = {kind: query(port, f"n1:{number}") for kind, number in zip(ODD, numbers[1:])}
+            states = {kind: query(port, f"n1:{number}") for kind, number in zip(INVALID, numbers[1:])}
             found = {kind: state.split(" ", 1)[0].strip() for kind, state in states.items()}
             # Most engines seem idle, one is busy without progress, and the state of two is unknown.
-            assert found == {**dict.fromkeys(ODD, "up"), "label": "down", "slow": "", "large": ""}
+            assert found == {**dict.fromkeys(INVALID, "up"), "label": "down", "slow": "", "large": ""}
         finally:
             program.kill()
         assert "Traceback" not in program.communicate(timeout=5)[0]
@@ -291,7 +294,7 @@ def test_balancer_with_tls_verifies_its_servers(ca, trusted):
         f"server n1:8888 fd00::1:8888 ssl verify required ca-file {trusted}"]
 
 
-def test_watch_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch, tmp_path):
+def test_watchdog_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch, tmp_path):
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     with hanging_server(authority.issue("server", "127.0.0.1")) as server:
         found = options(0, [server.server_address[1]], interval_s=2)
@@ -309,7 +312,7 @@ def test_balancer_without_a_watchdog_has_no_agent_checks():
     assert not [line for line in lines if "agent" in line]
 
 
-def test_watch_reads_the_file_that_the_role_writes():
+def test_watchdog_reads_the_file_that_the_role_writes():
     found = json.loads(rendered("watch.json.j2"))
     assert found == options(8079, [8888, 8889], interval_s=10.0, api_key='a%20$b"c')
 

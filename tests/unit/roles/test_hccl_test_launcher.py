@@ -137,7 +137,7 @@ def test_mpiexec_that_waits_for_a_dead_node_is_killed(image, dead):
     (lambda image: {**image, "FLAVOR": "mpiexec (OpenRTE) 4.1.5"}, "is not from MPICH; other MPIs need SSH keys"),
     (lambda image: {**image, "ASCEND_TOOLKIT_HOME": "/nowhere"}, "all_reduce_test is not built in /nowhere"),
 ])
-def test_the_probe_runs_and_reports_why_hccl_test_cannot_run(image, change, reason):
+def test_probe_runs_and_reports_why_hccl_test_cannot_run(image, change, reason):
     status, records, lines = outcome(start(0, free_port(), change(image)))
     assert (status, lines) == (0, ["the probe"])
     assert (records[0]["type"], records[0]["tool"]) == ("choice", "probe")

@@ -22,6 +22,7 @@ STOP = ("stop", "stop | Stop the containers of the service", DOCKER, "stop_timeo
 RECIPE = "example/multimodal_vlm/Qwen2.5-VL"
 # Variables that earlier tasks register.
 FACTS = {
+    "__serving_starts_again": True,
     "item": "requirements-build.txt", "__image_before": {"observed": {"source": "vllm-ascend:1"}},
     "__weights_staging": {"environment": {}, "folder": "/data/.work", "state": "/state", "identity": "i",
                           "download": [], "bytes": 1},
@@ -39,7 +40,7 @@ FACTS = {
     ("accuracy", MEASURE, {"accuracy_run_on": "localhost"}, "localhost"),
     ("accuracy", (*PIP, "virtualenv_command"), {"accuracy_python": "python3.12"}, "python3.12 -m venv"),
     ("accuracy", (*PIP, "virtualenv"), {"accuracy_environment_path": "/opt/ais"}, "/opt/ais"),
-    ("accuracy", (*PIP, "requirements"), {"accuracy_environment_path": "/opt/ais"}, "/opt/ais/requirements-build.txt"),
+    ("accuracy", (*PIP, "chdir"), {"accuracy_environment_path": "/opt/ais"}, "/opt/ais"),
     ("accuracy", (*PIP, "extra_args"), {"accuracy_wheels_path": "/srv/the wheels"},
      "--require-hashes --force-reinstall --no-build-isolation --no-index --find-links '/srv/the wheels'"),
     ("accuracy", ("install", "install | Copy the lists of packages with their SHA-256", "loop"),
@@ -64,9 +65,7 @@ FACTS = {
      {"image_archive": "/here/vllm.tar", "image_archive_path": "/srv"}, "/srv/archive-r1/vllm.tar"),
     ("image", ("load", "load | Copy the archive to the node", "vars", "ansible_remote_tmp"),
      {"image_archive_path": "/srv"}, "/srv/archive-r1/.ansible"),
-    ("serving", ("replace", "replace | Stop the service", "vars", "__serving_require_other_node"),
-     {"serving_allow_outage": "yes"}, False),
-    ("serving", ("restart", "restart | Stop the service", "vars", "__serving_require_other_node"),
+    ("serving", ("stop", "stop | Drain the node in the balancer", "vars", "balancer_keep_serving"),
      {"serving_allow_outage": "yes"}, False),
     ("serving", ("stop", "stop | Wait until the NPUs of the containers are free", "ascend.vllm.serving_wait",
                  "timeout_s"), {"serving_npu_free_timeout_s": 9}, 9),

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import hccn_tool, npu_smi, plane, vendor_files
+from . import hccn_tool, npu_network, npu_smi, vendor_files
 from . import state as node_state
 from .record import Record
 
@@ -191,12 +191,12 @@ def _flaps(context: Context, value: str) -> None:
 def _ip(context: Context, value: str) -> None:
     """Give the device an address that differs from /etc/hccn.conf. Only the new address responds."""
     address = _none_or_text(value)
-    if address is not None and not plane.is_ipv4(address):
+    if address is not None and not npu_network.is_ipv4(address):
         raise BadFault(f"{value} is not an IPv4 address")
-    interface = plane.interface_of(context.nic["address"]) if context.on_node else None
+    interface = npu_network.interface_of(context.nic["address"]) if context.on_node else None
     _silence(context)
     if interface and address:
-        plane.run("ip", "address", "replace", f"{address}/{interface[1]}", "dev", interface[0])
+        npu_network.run("ip", "address", "replace", f"{address}/{interface[1]}", "dev", interface[0])
         context.state["undo"].append({"do": "release", "address": address})
     context.nic["address"] = address
 
@@ -209,7 +209,7 @@ def _silence(context: Context) -> None:
 
 def _block(context: Context, rule: list[str]) -> None:
     if context.on_node:
-        plane.run("iptables", "-w", "-I", *rule)
+        npu_network.run("iptables", "-w", "-I", *rule)
         context.state["undo"].append({"do": "unblock", "rule": rule})
 
 
@@ -255,7 +255,7 @@ def _hccn(context: Context, value: str) -> None:
 def _drop(context: Context, value: str) -> None:
     """Drop echo requests from this NPU to one address, but not in the other direction, like a bad queue in a switch."""
     target, _colon, percent = value.partition(":")
-    if not plane.is_ipv4(target):
+    if not npu_network.is_ipv4(target):
         raise BadFault(f"{value} is not ADDRESS or ADDRESS:PERCENT")
     share = _decimal(percent or "100") / 100
     probability = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share < 1 else []
@@ -277,7 +277,7 @@ def _tool_delay(tool: str) -> Callable[[Context, str], None]:
 
 FAULTS = {
     # shown by npu-smi
-    "present": Fault("npu", _present, "no", "the NPU is missing in the table, and does not exist for hccn_tool"),
+    "present": Fault("npu", _present, "no", "the NPU is missing from the table, and does not exist for hccn_tool"),
     "name": Fault("npu", _set("name"), "910B4", "another chip"),
     "health": Fault("npu", _set("health", to=_one_of("OK", "Warning", "Alarm", "Critical", "UNKNOWN")), "Alarm",
                     "health as in the table"),
@@ -291,7 +291,7 @@ FAULTS = {
     "process": Fault("npu", _process, "python3[:MB]", "a real process of that name has the device open"),
     # shown by hccn_tool
     "link": Fault("npu", _link, "down", "link down: no neighbor, no health, its address does not respond"),
-    "flaps": Fault("npu", _flaps, "7", "link downs in the last hours; up now"),
+    "flaps": Fault("npu", _flaps, "7", "link failures in the last hours; the link is up now"),
     "net_health": Fault("npu", _set("nic", "net_health"), "'Receive timeout'",
                         "also 'Socket fail', 'Unreachable', 'Time exceeded', 'Fault', 'Init', 'Thread error' …"),
     "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (a duplicate if a peer has it)"),
@@ -311,7 +311,8 @@ FAULTS = {
     "tx_power": Fault("npu", _set("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
     "rx_power": Fault("npu", _set("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
     "snr": Fault("npu", _set("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
-    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to this address are lost, but not those back"),
+    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]",
+                  "its pings to this address are lost, but not those in the other direction"),
     "hccn": Fault("npu", _hccn, "busy|hang|timeout|…[:QUERY]", "hccn_tool fails or hangs for this NPU"),
     # of the node
     "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
@@ -430,12 +431,12 @@ def reset(root: str, package: str, node: dict) -> None:
 def _undo(step: dict) -> None:
     """Undo one step. A reboot of the node may already have undone the step."""
     if step["do"] == "unblock":
-        if plane.succeeds("iptables", "-w", "-C", *step["rule"]):
-            plane.run("iptables", "-w", "-D", *step["rule"])
+        if npu_network.succeeds("iptables", "-w", "-C", *step["rule"]):
+            npu_network.run("iptables", "-w", "-D", *step["rule"])
     elif step["do"] == "release":
-        interface = plane.interface_of(step["address"])
+        interface = npu_network.interface_of(step["address"])
         if interface:
-            plane.run("ip", "address", "delete", f"{step['address']}/{interface[1]}", "dev", interface[0])
+            npu_network.run("ip", "address", "delete", f"{step['address']}/{interface[1]}", "dev", interface[0])
     elif step["do"] == "chmod" and os.path.exists(step["path"]):
         os.chmod(step["path"], step["mode"])
     elif step["do"] == "rename" and os.path.lexists(step["from"]):

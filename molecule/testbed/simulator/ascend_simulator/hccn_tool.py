@@ -100,7 +100,7 @@ def _device(state: dict, number: str) -> dict:
 
 
 def _ping(chip: dict, arguments: list[str]) -> str:
-    from . import plane  # slow to import, and queries do not need it
+    from . import npu_network  # slow to import, and queries do not need it
 
     options = dict(zip(arguments[::2], arguments[1::2]))
     if len(arguments) % 2 or "address" not in options or set(options) - {"address", "pkt"}:
@@ -108,12 +108,12 @@ def _ping(chip: dict, arguments: list[str]) -> str:
     size = options.get("pkt", "64")
     if not size.isdigit() or int(size) > 65507:
         raise ToolError(_BAD_OPTION)
-    if not plane.is_ipv4(options["address"]):
+    if not npu_network.is_ipv4(options["address"]):
         raise ToolError(_BAD_ADDRESS)
     if chip["nic"]["link"] != "UP":
         raise ToolError(ERRORS["link-down"])
     source = chip["nic"]["address"]
-    times = plane.ping(source, options["address"], int(size)) if source else None
+    times = npu_network.ping(source, options["address"], int(size)) if source else None
     if times is None:
         raise ToolError(ERRORS["failed"])
     received = [milliseconds for milliseconds in times if milliseconds is not None]

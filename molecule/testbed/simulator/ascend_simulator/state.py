@@ -11,7 +11,7 @@ from .hardware import HARDWARE, Hardware, release_of, series_of
 
 SCHEMA = "ascend-simulator/state/v1"
 PATH = "etc/ascend-simulator/state.json"
-_BOOT = 1760000000  # when the links came up, long ago
+_BOOT = 1760000000  # the time in 2025 at which the links came up, so that no link failure is recent
 ECC_COUNTERS = ("single_bit_errors", "double_bit_errors", "single_bit_total", "double_bit_total",
                 "single_bit_isolated_pages", "double_bit_isolated_pages")
 

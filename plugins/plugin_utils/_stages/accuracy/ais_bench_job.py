@@ -36,6 +36,8 @@ class JobOutcome(_JobStart, total=False):
     rows: list[Row]
     #: The number of requests by task.
     answers: dict[str, RequestCount]
+    #: The outcomes of the questions by task.
+    outcomes: dict[str, str]
     performance: Performance
     log: list[str]
 
@@ -71,7 +73,7 @@ def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job:
         seen = call("ascend.vllm.ais_bench", state="watched", **job, wait_s=max(0, min(WATCH_S, left)))
         if not seen["running"]:
             found["exit_code"], found["rows"], found["answers"] = seen["exit_code"], seen["rows"], seen["answers"]
-            found["performance"], found["log"] = seen["performance"], seen["log"]
+            found["performance"], found["log"], found["outcomes"] = seen["performance"], seen["log"], seen["outcomes"]
             return
         if left <= 0:
             found["problem"] = f"AISBench took longer than {timeout_input} ({timeout_s} s)"

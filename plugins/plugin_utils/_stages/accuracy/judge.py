@@ -14,7 +14,7 @@ from typing import Any, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Model
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import paired, scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes
 
 CHECKS = (
@@ -29,7 +29,8 @@ CHECKS = (
     Check("gate", CRITICAL, "The score is high enough",
           "Compare release, patches, weights and quantization with those of the run that the reference is from."),
     Check("delta", CRITICAL, "The score is at most accuracy_maximum_drop points below that of the compared model",
-          "Quantize again with other calibration data or fewer quantized layers, or serve the compared model."),
+          "If it failed, quantize again with other calibration data or fewer quantized layers, or serve the compared "
+          "model. If it is inconclusive, measure both models with more questions."),
 )
 
 RETURNED = ()
@@ -71,7 +72,8 @@ def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: score
         checks.expect("score", False, "a number", "%s; last lines of the log: %s" % (
             "'%s'" % found["printed"] if found else "no row in the summary", log), subject=name)
         return
-    checks.expect("score", True, "a number", "%g (%s)" % (found["score"], found["metric"]), subject=name)
+    spread = ", 95 %% interval %g to %g" % found["interval"] if found["interval"] else ""
+    checks.expect("score", True, "a number", "%g (%s%s)" % (found["score"], found["metric"], spread), subject=name)
     compared = scores.reference(dataset, model, inputs["accuracy_references"])
     if compared is None:
         checks.not_run("reference", "accuracy_datasets and accuracy_references contain no score for this dataset.",
@@ -90,8 +92,15 @@ def _judge_comparison(checks: Checks, changes: Sequence[scores.JudgedChange], co
         if change is None:
             checks.not_run("delta", "%s on %s was not measured with the same data." % (
                 compared["model"], compared["host"]), subject=dataset["name"])
+            continue
+        answers, drop = change["paired"], inputs["accuracy_maximum_drop"]
+        if answers is None:
+            checks.not_run("delta", "The outcomes of the single questions are not in both results; measure both models "
+                           "with this version.", subject=dataset["name"])
+        elif change["verdict"] == paired.INCONCLUSIVE:
+            checks.not_run("delta", "%s. These questions do not show whether the drop is at most %g points." % (
+                paired.sentence(answers), drop), subject=dataset["name"])
         else:
-            checks.expect("delta", change["within"],
-                          "at most %g below the %g of %s" % (
-                              inputs["accuracy_maximum_drop"], change["before"], compared["model"]),
-                          "%g (%+g)" % (change["after"], change["delta"]), subject=dataset["name"])
+            checks.expect("delta", change["verdict"] == paired.PASSED, "at most %g below the %g of %s" % (
+                drop, change["before"], compared["model"]), "%g (%s)" % (change["after"], paired.sentence(answers)),
+                subject=dataset["name"])

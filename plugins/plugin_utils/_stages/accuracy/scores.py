@@ -14,6 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tabl
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, sum_of
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import paired
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import JobOutcome
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The metric of the average over the parts of a dataset, weighted by their sizes.
 WEIGHTED = "weighted_average"
+# AISBench prints scores with two digits.
+ROUNDING = 0.006
 GATES = ("minimum", "baseline", "tolerance")
 
 
@@ -67,6 +70,10 @@ class Score(TypedDict):
     failed: int | None
     #: A digest of the files of the dataset.
     data: str | None
+    #: ``1`` for each question with a right answer and ``0`` for each other one; None if AISBench did not record them.
+    outcomes: str | None
+    #: The 95 % interval of the score; None without outcomes, or if the score is not the share of right answers.
+    interval: tuple[float, float] | None
 
 
 class Reference(TypedDict):
@@ -85,12 +92,14 @@ class ScoreChange(TypedDict):
     after: float
     #: ``after`` minus ``before``.
     delta: float
+    #: The comparison of the answers; None without the outcomes of both models.
+    paired: paired.Paired | None
 
 
 class JudgedChange(ScoreChange):
-    """A score change. ``within`` is true if the score dropped by at most accuracy_maximum_drop."""
+    """A score change. The verdict is on the answers: whether their share dropped by at most accuracy_maximum_drop."""
 
-    within: bool
+    verdict: str
 
 
 class ComparedModel(TypedDict):
@@ -162,13 +171,21 @@ def measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
 
 
 def server(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> AisBenchServer:
-    """Return the argument ``server`` of ``ascend.vllm.ais_bench``."""
-    return {"url": str(instance["url"]), "model": plan["model"]["served_name"],
-            "concurrency": inputs["accuracy_concurrency"], "maximum_tokens": inputs["accuracy_maximum_tokens"]}
+    """Return the argument ``server`` of ``ascend.vllm.ais_bench``.
+
+    By default, a reasoning model may generate 32768 tokens, as in the tests of vLLM Ascend, and another model 2048.
+    Room is left for the question.
+    """
+    model = plan["model"]
+    arguments = model["arguments"]
+    limit = int(arguments.get("max-model-len") or model["context_length"])
+    tokens = min(32768 if arguments.get("reasoning-parser") else 2048, max(limit // 2, limit - 4096))
+    return {"url": str(instance["url"]), "model": model["served_name"], "concurrency": inputs["accuracy_concurrency"],
+            "maximum_tokens": inputs["accuracy_maximum_tokens"] or tokens}
 
 
 def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], datasets: Iterable[DatasetInput],
-           data: Mapping[str, str]) -> list[Score]:
+           data: Mapping[str, str], outcomes: Mapping[str, str]) -> list[Score]:
     """Return the scores of the datasets.
 
     The score of a dataset with several parts (such as the subjects of MMLU) is the average over the parts that AISBench
@@ -177,26 +194,35 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
     :param rows: the summary of AISBench.
     :param answers: the number of requests by task.
     :param data: ``{name of the dataset: digest of its files}``.
+    :param outcomes: the outcomes by task.
     """
     found, parts = [], []
     for name in [dataset["name"] for dataset in datasets]:
-        counts = [count for task, count in answers.items() if is_part(task, name)]
+        tasks = sorted(task for task in answers if is_part(task, name))
+        counts = [answers[task] for task in tasks]
+        every = "".join(outcomes[task] for task in tasks) if outcomes.keys() >= set(tasks) else None
         for row in rows:
             # A sum of parts has one row per metric, without a version. A failed part has neither metric nor version.
             is_sum = row["version"] == "-" and row["metric"] != "-"
             if row["dataset"] == sum_of(name) and (not is_sum or row["metric"] == WEIGHTED):
                 found.append(_score(row, name, data.get(name), sum(count["answered"] for count in counts),
-                                    sum(count["failed"] for count in counts)))
-            elif row["dataset"] != name and is_part(row["dataset"], name) and not is_sum:
+                                    sum(count["failed"] for count in counts), every))
+            elif row["dataset"] not in (name, sum_of(name)) and is_part(row["dataset"], name) and not is_sum:
                 count = answers.get(row["dataset"])
                 parts.append(_score(row, row["dataset"], data.get(name), count["answered"] if count else None,
-                                    count["failed"] if count else None))
+                                    count["failed"] if count else None, outcomes.get(row["dataset"])))
     return found + parts
 
 
-def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None, failed: int | None) -> Score:
+def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None, failed: int | None,
+           outcomes: str | None) -> Score:
     (score,) = tables.scores([row])
-    return {"dataset": dataset, "metric": row["metric"], "version": row["version"], "score": score["score"],
+    right, interval = (outcomes or "").count("1"), None
+    if outcomes and score["score"] is not None and abs(100 * right / len(outcomes) - score["score"]) < ROUNDING:
+        low, high = paired.interval(right, len(outcomes))
+        interval = round(100 * low, 2), round(100 * high, 2)
+    return {"outcomes": outcomes or None, "interval": interval,
+            "dataset": dataset, "metric": row["metric"], "version": row["version"], "score": score["score"],
             "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
@@ -229,13 +255,19 @@ def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange
                 first["version"], first["answered"], first["data"]) == (
                 score["version"], score["answered"], score["data"]):
             changes.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
-                            "after": score["score"], "delta": round(score["score"] - first["score"], 4)})
+                            "after": score["score"], "delta": round(score["score"] - first["score"], 4),
+                            "paired": _paired(first.get("outcomes"), score["outcomes"])})
     return changes
 
 
+def _paired(before: str | None, after: str | None) -> paired.Paired | None:
+    return paired.compare(before, after) if before and after and len(before) == len(after) else None
+
+
 def verdicts(changes: Iterable[ScoreChange], maximum_drop: float) -> list[JudgedChange]:
-    """Return the changes, each with ``within`` added."""
-    return [{**change, "within": change["delta"] >= -maximum_drop} for change in changes]
+    """Return the changes, each with its verdict. Without the outcomes of both models, it is inconclusive."""
+    return [{**change, "verdict": paired.verdict(change["paired"], maximum_drop) if change["paired"] else
+             paired.INCONCLUSIVE} for change in changes]
 
 
 def figures(found: Iterable[Score], datasets: Iterable[DatasetInput]) -> list[Figure]:

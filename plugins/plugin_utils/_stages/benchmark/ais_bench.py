@@ -4,7 +4,7 @@
 """AISBench's performance mode: build the load, and return the metrics under their ``vllm bench serve`` names.
 
 Because the names are the same, the same checks can judge the results of both tools. AISBench always uses the chat
-endpoint with streaming. All functions are pure.
+endpoint with streaming.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _TOTALS: dict[str, tuple[str, str | None, float]] = {
 
 def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield an error message for each input that AISBench does not support."""
-    if inputs["benchmark_dataset"] == "random-mm":
-        yield ("benchmark_tools contains ais_bench, which does not generate random images; set benchmark_dataset to "
-               "random or custom, or remove ais_bench.")
+    if inputs["benchmark_dataset"] not in ("random", "custom", "textvqa"):
+        yield ("benchmark_tools contains ais_bench, which does not send requests of benchmark_dataset %s; set it to "
+               "random, custom or textvqa, or remove ais_bench." % inputs["benchmark_dataset"])
     percentiles = inputs["benchmark_percentiles"]
     if len(percentiles) > _PERCENTILES or any(value != int(value) or not 1 <= value <= 99 for value in percentiles):
         yield ("benchmark_tools contains ais_bench, which accepts at most %d whole percentiles from 1 to 99, but "

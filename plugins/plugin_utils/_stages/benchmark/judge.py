@@ -24,7 +24,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
     ais_bench,
+    load,
     offline,
+    reference,
     regression,
     targets,
     types,
@@ -65,6 +67,8 @@ CHECKS = (
           "Repeat the measurement when the service is idle, or let it wait with benchmark_quiet_wait_s."),
     Check("objective", CRITICAL, "The medians meet benchmark_slo",
           "Lower the load, add instances (serving_replicas), or find the highest possible load with benchmark_sweep."),
+    Check("reference", CRITICAL, "The median output throughput is at least 97 % of the one that upstream published",
+          "Compare driver, firmware, release and options with those of the source in docs/models.md."),
     Check("baseline", INFO, "There is a baseline of this deployment and workload",
           "Save a good run with benchmark_baseline_save."),
     Check("regression", CRITICAL, "No latency or throughput is worse than in the baseline by more than its limit",
@@ -88,8 +92,16 @@ RETURNED = ("wanted",)
 
 def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs."""
-    plan, inputs, catalogue = context.plan, targets.planned(context.inputs), context.catalogue
+    plan, catalogue = context.plan, context.catalogue
+    inputs = reference.applied(plan, targets.planned(context.inputs))
+    if inputs["benchmark_reference"] and plan["model"] and not reference.published(plan):
+        yield ("benchmark_reference is true, but the catalogue has no published result of %s on %s with its load; "
+               "set it to false." % (plan["model"]["name"], plan["hardware"]["series"]))
     yield from vllm_bench.check_inputs(inputs)
+    mistakes = list(load.check_inputs(plan, inputs))
+    yield from mistakes
+    if mistakes and inputs["benchmark_dataset"] == load.TRACE:
+        return
     if inputs["benchmark_baseline_save"] and inputs["benchmark_repeats"] < regression.REPEATS:
         yield ("benchmark_baseline_save is true, so benchmark_repeats must be at least %d, but is %d: fewer repeats do "
                "not show how much the results vary." % (regression.REPEATS, inputs["benchmark_repeats"]))
@@ -120,7 +132,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
         (host, measured["name"]): regression.Pair(
             measured["baseline"]["repeats"], repeats(measured["runs"]), inputs["benchmark_minimum_ratio"])
         for host, each in observed.items() for measured in each["measurements"]
-        if measured["baseline"] and _is_complete(measured, inputs)})
+        if measured["baseline"] and _is_complete(measured)})
     return {host: {
         "snapshots": {other: observed[other]["snapshots"] for measured in each["measurements"]
                       if measured["target"] == targets.BALANCER for other in measured["hosts"]
@@ -129,10 +141,10 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
         for host, each in observed.items()}
 
 
-def _is_complete(measured: types.Measurement, inputs: Mapping[str, Any]) -> bool:
+def _is_complete(measured: types.Measurement) -> bool:
     """Return whether there are runs, and all of them have valid metrics."""
     return bool(measured["runs"]) and all(
-        complete(run, inputs, measured["num_prompts"]) and THROUGHPUT in run["metrics"] for run in measured["runs"])
+        complete(run, measured) and THROUGHPUT in run["metrics"] for run in measured["runs"])
 
 
 def judge(context: Context) -> Outcomes:
@@ -148,6 +160,11 @@ def judge(context: Context) -> Outcomes:
         if measured["warm_up"]:
             _judge_warm_up(checks, measured["name"], measured["warm_up"], context)
         _judge_measurement(checks, measured, observed["snapshots"][-1], inputs)
+        published = reference.published(context.plan) if inputs["benchmark_reference"] else None
+        if published and measured["target"] == targets.INSTANCE and _is_complete(measured):
+            limit, found = reference.SHARE * published["output_tokens_per_s"], measured["summary"][THROUGHPUT]["median"]
+            checks.expect("reference", found >= limit, "at least %.4g tok/s (%s)" % (limit, published["source"]),
+                          "%.4g tok/s" % found, subject=measured["name"])
     _judge_snapshots(checks, context, observed)
     if inputs["benchmark_baseline_required"] and not inputs["benchmark_baseline_save"] and "not_run" not in observed:
         _judge_verdict(checks, observed.get("measurements", []), inputs)
@@ -158,14 +175,14 @@ def judge(context: Context) -> Outcomes:
 def _judge_measurement(checks: Checks, measured: types.Measurement, before: types.Snapshot, inputs: Mapping[str, Any]
                        ) -> None:
     for run in measured["runs"]:
-        _judge_run(checks, run, inputs, measured["num_prompts"])
+        _judge_run(checks, run, measured)
         after = run["services"]
         if measured["target"] != targets.BALANCER and after:
             first = {name: before[name] for name in after}
             _judge_same_server(
                 checks, targets.differences(first, after), targets.unknown_digests(first, after), run["id"])
             before = {**before, **after}
-    if _is_complete(measured, inputs):
+    if _is_complete(measured):
         _judge_summary(checks, measured, inputs)
     if measured["sweep"]:
         _judge_sweep(checks, measured)
@@ -293,7 +310,7 @@ def _judge_verdict(checks: Checks, measurements: Sequence[types.Measurement], in
                           if subject in subjects and check["status"] != PASSED and identifier in VALIDITY})
         verdict, noise = found.get(("regression", name)), found.get(("noise", name))
         actual = "a verdict"
-        if invalid or not _is_complete(measured, inputs):
+        if invalid or not _is_complete(measured):
             actual = "an invalid run: %s" % (", ".join(invalid) or "no result")
         elif not verdict:
             actual = "no baseline"
@@ -315,7 +332,10 @@ def _judge_sweep(checks: Checks, measured: types.Measurement) -> None:
         return
     points = ", ".join("%g %s" % (point["value"], "misses " + _listed(point["missed"]) if point["missed"] else "meets")
                        for point in sorted(sweep["points"], key=lambda point: point["value"]))
-    checks.expect("sweep", sweep["best"] is not None, _listed(sweep["objective"]), points, subject=measured["name"])
+    if sweep["knee"] is not None:
+        points += "; the knee is at %g" % sweep["knee"]
+    checks.expect("sweep", sweep["best"] is not None, _listed(sweep["objective"]) or "every request answered", points,
+                  subject=measured["name"])
 
 
 def _listed(values: Mapping[str, float | None]) -> str:
@@ -346,8 +366,8 @@ def _judge_warm_up(checks: Checks, name: str, found: types.WarmUp, context: Cont
                   subject=name)
 
 
-def _judge_run(checks: Checks, run: types.Run, inputs: Mapping[str, Any], requests: int) -> None:
-    metrics, name = run["metrics"], run["id"]
+def _judge_run(checks: Checks, run: types.Run, measured: types.Measurement) -> None:
+    metrics, name, requests = run["metrics"], run["id"], measured["num_prompts"]
     clients: Sequence[types.ClientRun] = run.get("clients") or [cast(types.ClientRun, run)]
     without = [client for client in clients if client["kind"] != SERVE]
     expected = "a result of vllm bench serve or AISBench"
@@ -359,7 +379,8 @@ def _judge_run(checks: Checks, run: types.Run, inputs: Mapping[str, Any], reques
     failed = metrics.get("failed", metrics["num_prompts"] - answered)
     checks.expect("completed", answered == metrics["num_prompts"] == requests and failed == 0,
                   "%d completed, none failed" % requests, "%d completed, %d failed" % (answered, failed), subject=name)
-    tokens = answered * inputs["benchmark_random_output_len_tokens"]
+    # The share of the answered requests.
+    tokens = measured["output_tokens"] * answered // requests
     checks.expect("tokens", answered > 0 and metrics.get("total_output_tokens") == tokens,
                   "%d output tokens" % tokens, metrics.get("total_output_tokens"), subject=name)
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse results of ``vllm bench serve``, ``latency`` and ``throughput``, as text or JSON.
+"""Parse the results of ``vllm bench serve``, ``latency`` and ``throughput``, printed or in JSON.
 
 Numbers are returned as printed, with the printed labels as keys. A result does not imply success: ``vllm bench`` 0.11.0
 prints a result and exits with 0 even if every request failed.
@@ -35,7 +35,7 @@ class Result(TypedDict):
 
 
 def parse(text: str) -> Result:
-    """Return the kind and the numbers of the result in a text, or of the last result if there are several."""
+    """Return the kind and the numbers of a result. If there are several results, the last one is returned."""
     for read in (_json, _serve, _latency, _throughput):
         result = read(text)
         if result:

@@ -11,9 +11,11 @@ import math
 import re
 import statistics
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import types
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ WORKLOAD = (
     "benchmark_max_concurrency", "benchmark_random_input_len_tokens", "benchmark_random_output_len_tokens",
     "benchmark_images_per_request", "benchmark_image_width_px", "benchmark_image_height_px", "benchmark_seed",
     "benchmark_args")
+SPECIAL = {"benchmark_burstiness": 1, "benchmark_trace_path": "", "benchmark_trace_speed": 1}
 
 _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2el)_ms$")
 
@@ -94,8 +97,15 @@ def missed(slo: Mapping[str, float], metrics: types.Metrics) -> types.Missed:
 
 
 def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
-    """Return the inputs of `WORKLOAD` without their prefix, as in a baseline file."""
-    return {name[len("benchmark_"):]: inputs[name] for name in WORKLOAD}
+    """Return the inputs of `WORKLOAD` without their prefix, as in a baseline file.
+
+    Those of `SPECIAL` are only included if they matter, so that the keys of earlier baselines are still valid.
+    """
+    names = [*WORKLOAD, *(name for name, default in SPECIAL.items() if inputs[name] != default)]
+    found = {name[len("benchmark_"):]: inputs[name] for name in names}
+    if inputs["benchmark_trace_path"]:
+        found["trace_path"] = hashlib.sha256(Path(inputs["benchmark_trace_path"]).read_bytes()).hexdigest()
+    return found
 
 
 def baseline_key(plan: Plan, measured: types.Measurement, service: ServiceContainer,
@@ -164,8 +174,14 @@ def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:
 # --- sweep -----------------------------------------------------------------------------------------------------------
 
 
+# At least this number of points shows the shape of a curve. More points are measured only near its knee.
+CURVE = 5
+# The power at the knee must be this many times that at both ends, so that noise has no knee.
+KNEE = 1.25
+
+
 class Sweep(NamedTuple):
-    """A search for the highest value that meets an objective."""
+    """A curve over the load, and the search for the highest load that meets an objective."""
 
     minimum: float
     maximum: float
@@ -173,6 +189,61 @@ class Sweep(NamedTuple):
     tolerance: float
     #: Whether values are integers.
     whole: bool
+    #: The maximum number of runs.
+    runs: int = 60
+    #: Whether there is an objective.
+    objective: bool = True
+
+
+def next_load(sweep: Sweep, points: Mapping[float, bool], powers: Mapping[float, float]) -> float | None:
+    """Return the next value to measure, see `next_point`. `powers` are those of the points, see `knee`."""
+    values, top = sorted(points), knee(powers)
+    gaps = [gap for gap in zip(values, values[1:]) if len(points) < CURVE or top in gap]
+    gaps.sort(key=lambda gap: gap[0] / gap[1])
+    # The search for the objective comes first, because its points are on the curve, too.
+    found = [next_point(sweep, points) if sweep.objective else None,
+             *(end for end in (sweep.maximum, sweep.minimum) if end not in points),
+             *(_between(sweep, *gap) for gap in gaps)]
+    return next((value for value in found if value is not None), None) if len(points) < sweep.runs else None
+
+
+def power(metrics: types.Metrics) -> float | None:
+    """Return throughput divided by latency, or None if one of them is unknown."""
+    throughput, latency = metrics.get(THROUGHPUT), metrics.get("median_e2el_ms")
+    return throughput / latency if throughput and latency else None
+
+
+def knee(powers: Mapping[float, float]) -> float | None:
+    """Return the load with the highest power; None if it is not clearly higher than at both ends of the curve.
+
+    Beyond this load, latency increases by a larger factor than throughput (Kleinrock, Power and deterministic rules of
+    thumb for probabilistic problems in computer communications, ICC 1979).
+
+    :param powers: ``{load: throughput divided by latency}``.
+    """
+    if len(powers) < 3:
+        return None
+    best = max(powers, key=lambda load: powers[load])
+    ends = max(powers[min(powers)], powers[max(powers)])
+    return best if powers[best] >= KNEE * ends else None
+
+
+def earlier_sweep(inputs: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
+    """Return the keys ``earlier`` and ``earlier_name`` of a `SweepResult`, or raise BadInput.
+
+    :param name: the measurement. If the file has only one sweep of the variable, the name does not matter.
+    """
+    path, variable = inputs["benchmark_sweep_compare_with"], inputs["benchmark_sweep"]
+    try:
+        result = json.loads(Path(path).read_text("utf-8"))
+        swept = {each["name"]: each["sweep"]["points"] for each in result["observed"]["measurements"]
+                 if each["sweep"] and each["sweep"]["variable"] == variable}
+        points = next(iter(swept.values())) if len(swept) == 1 or name is None else swept[name]
+        return {"earlier": [(point["value"], point["run"]["metrics"]) for point in points],
+                "earlier_name": "%s, %s, %s" % (result["model"], result["release"], result["finished_at"][:10])}
+    except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+        raise BadInput("benchmark_sweep_compare_with must be a benchmark.json on the controller with a sweep of %s, "
+                       "but %s has none: %s." % (variable, path, str(error) or "no such sweep")) from error
 
 
 def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
@@ -189,12 +260,20 @@ def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
     floor = sweep.minimum if low is None else low
     if high <= floor:
         return None
-    if high > floor * (1 + sweep.tolerance) and not (sweep.whole and high - floor <= 1):
-        mean = math.sqrt(floor * high)
-        middle = round(mean) if sweep.whole else float("%.3g" % mean)
-        if floor < middle < high:
-            return middle
+    middle = _between(sweep, floor, high)
+    if middle is not None:
+        return middle
     return sweep.minimum if low is None and sweep.minimum not in points else None
+
+
+def _between(sweep: Sweep, low: float, high: float) -> float | None:
+    """Return a value between two others; None if these are closer than the tolerance."""
+    if high > low * (1 + sweep.tolerance) and not (sweep.whole and high - low <= 1):
+        mean = math.sqrt(low * high)
+        middle = round(mean) if sweep.whole else float("%.3g" % mean)
+        if low < middle < high:
+            return middle
+    return None
 
 
 def bracket(points: Mapping[float, bool]) -> tuple[float | None, float | None]:

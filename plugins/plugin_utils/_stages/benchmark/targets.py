@@ -4,7 +4,7 @@
 """Targets of a measurement: each instance, all instances of a node at once, or all instances behind a balancer.
 
 The inputs define the load per instance. For example, a balancer with eight instances receives eight times the requests
-at eight times the rate. Therefore, the measurements of all targets can be compared. All functions are pure.
+at eight times the rate. Therefore, the measurements of all targets can be compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import types
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load, types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 
@@ -37,6 +37,12 @@ def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs without a balancer if the inventory has none."""
     no_balancer = inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False
     return {**inputs, "benchmark_balancer_url": ""} if no_balancer else dict(inputs)
+
+
+def unmeasurable(plan: Plan) -> str:
+    """Return why the model cannot be measured, or an empty text: the load of all tools generates text."""
+    model = plan["model"]
+    return "%s generates no text." % model["name"] if model["modality"] in ("embedding", "rerank") else ""
 
 
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
@@ -61,21 +67,26 @@ def multiply_load(inputs: Mapping[str, Any], instances: int) -> dict[str, Any]:
     rate = inputs["benchmark_request_rate"]
     return {**inputs, "benchmark_num_prompts": inputs["benchmark_num_prompts"] * instances,
             "benchmark_request_rate": rate if str(rate) == "inf" else "%g" % (float(rate) * instances),
+            "benchmark_trace_speed": inputs["benchmark_trace_speed"] * instances,
             "benchmark_max_concurrency": inputs["benchmark_max_concurrency"] * instances}
 
 
 def measurement(name: str, target: str, tool: str, urls: list[str], instances: int, hosts: list[str],
                 inputs: Mapping[str, Any]) -> types.Measurement:
     """Return a measurement without runs."""
+    # The clients of a node have the same requests each, but a balancer gets more of them.
+    tokens = load.output_tokens(multiply_load(inputs, instances)) if target == BALANCER else (
+        load.output_tokens(inputs) * instances)
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
-            "num_prompts": inputs["benchmark_num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
-            "baseline": None, "sweep": None}
+            "num_prompts": inputs["benchmark_num_prompts"] * instances, "output_tokens": tokens,
+            "warm_up": None, "runs": [], "summary": {}, "baseline": None, "sweep": None}
 
 
 def others(before: types.Traffic | None, after: types.Traffic | None, ours: float) -> int | None:
-    """Return the number of requests of other clients that engines had before, during or after a run.
+    """Return the number of requests of other clients that the engines processed before, during or after a run.
 
-    :param before: the requests before and :param after: after the run; None if they are unknown.
+    :param before: the requests before the run, or None if they are unknown.
+    :param after: the requests after the run, or None if they are unknown.
     :param ours: the number of requests that our clients and the health checks may have sent.
     """
     if before is None or after is None:
@@ -84,7 +95,7 @@ def others(before: types.Traffic | None, after: types.Traffic | None, ours: floa
 
 
 def unusable(measured: Mapping[str, Any]) -> str:
-    """Return why a measurement cannot be compared with another, although its runs are complete; or an empty text."""
+    """Return why a complete measurement cannot be compared with another, or an empty string if it can."""
     foreign = sum(run.get("others") or 0 for run in measured["runs"])
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
     if foreign:

@@ -205,7 +205,7 @@ class SweepPoint(MeasuredPoint):
 
 
 class SweepResult(TypedDict):
-    """The result of the search for the highest load that meets the objective."""
+    """The curve over the load, and the highest load that meets the objective."""
 
     #: ``request_rate`` or ``max_concurrency``.
     variable: str
@@ -215,6 +215,11 @@ class SweepResult(TypedDict):
     #: Highest load that meets the objective, and lowest load that misses it.
     best: float | None
     failing: float | None
+    #: See `statistics.knee`.
+    knee: float | None
+    #: The points of an earlier sweep, as ``[[load, metrics]]``, and what it measured.
+    earlier: NotRequired[list[tuple[float, Metrics]]]
+    earlier_name: NotRequired[str]
 
 
 class WarmUp(TypedDict):
@@ -255,6 +260,8 @@ class Measurement(TypedDict):
     hosts: list[str]
     #: Number of requests in a run.
     num_prompts: int
+    #: Number of tokens that the requests of a run generate.
+    output_tokens: int
     warm_up: WarmUp | None
     runs: list[Run]
     summary: dict[str, Spread]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench serve``: its command, its client container, and the key figures of its results. All functions are pure.
+"""``vllm bench serve``: the command, the client container, and the key figures of the results.
 
 Every option that affects the result is set, because the defaults of ``vllm bench serve`` differ between releases. For
 example, the timeout of the ready check (600 s in 0.11, none in 0.23) and the temperature (0, later unset) changed. The
@@ -10,21 +10,19 @@ catalogue contains the options of each release.
 
 from __future__ import annotations
 
-import base64
 import posixpath
-import struct
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
+from ansible_collections.ascend.vllm.plugins.plugin_utils._pictures import black_image
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, types
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load, statistics, types
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
@@ -51,7 +49,10 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
           "max_concurrency": ("Highest concurrency within the objective", "requests")}
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
-            "custom": ("openai-chat", "/v1/chat/completions")}
+            "custom": ("openai-chat", "/v1/chat/completions"), "textvqa": ("openai-chat", "/v1/chat/completions")}
+# Sides of the pictures of a list of requests, see roles/benchmark/files/replay.py.
+PICTURE = {"ASCEND_VLLM_PICTURE_WIDTH": "benchmark_image_width_px",
+           "ASCEND_VLLM_PICTURE_HEIGHT": "benchmark_image_height_px"}
 # The server applies the chat template to a custom prompt, so the client must not apply it, too. The name of the option
 # that disables the template in the client depends on the release.
 SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
@@ -60,11 +61,15 @@ DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs with which the benchmark would fail on the node."""
-    custom, path = inputs["benchmark_dataset"] == "custom", inputs["benchmark_dataset_path"]
-    if custom != bool(path) or (path and not (path.startswith("/") and path.endswith(".jsonl"))):
-        yield "benchmark_dataset_path must be %s, but is '%s'." % (
-            "the absolute path of a .jsonl file on the node, because benchmark_dataset is custom" if custom else
-            "empty, because benchmark_dataset is %s" % inputs["benchmark_dataset"], path)
+    dataset, path = inputs["benchmark_dataset"], inputs["benchmark_dataset_path"]
+    custom, textvqa = dataset == "custom", dataset == "textvqa"
+    if (custom or textvqa) != bool(path) or (path and not path.startswith("/")) or (
+            path and custom != path.endswith(".jsonl")):
+        wanted = "the absolute path of a .jsonl file on the node" if custom else "the absolute path of the folder"
+        yield "benchmark_dataset_path must be %s, because benchmark_dataset is %s, but is '%s'." % (
+            wanted if custom or textvqa else "empty", dataset, path)
+    if textvqa and inputs["benchmark_tools"] != ["ais_bench"]:
+        yield "benchmark_dataset is textvqa, which only AISBench sends; set benchmark_tools to [ais_bench]."
     rate = str(inputs["benchmark_request_rate"])
     if not _positive(rate):
         yield "benchmark_request_rate must be a number of requests per second above 0, or inf, but is '%s'." % rate
@@ -83,12 +88,14 @@ def _positive(text: str) -> bool:
 
 
 def _check_sweep(inputs: Mapping[str, Any]) -> Iterator[str]:
-    if not inputs["benchmark_slo"]:
-        yield ("benchmark_sweep is %s, but benchmark_slo is empty: a sweep searches for the highest load that meets an "
-               "objective." % inputs["benchmark_sweep"])
     if not inputs["benchmark_sweep_minimum"] < inputs["benchmark_sweep_maximum"]:
         yield "benchmark_sweep_minimum (%s) must be below benchmark_sweep_maximum (%s)." % (
             inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"])
+    if inputs["benchmark_sweep_compare_with"]:
+        try:
+            statistics.earlier_sweep(inputs)
+        except BadInput as mistake:
+            yield str(mistake)
 
 
 def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
@@ -96,49 +103,49 @@ def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
     whole = inputs["benchmark_sweep"] == "max_concurrency"
     minimum, maximum = inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]
     return statistics.Sweep(round(minimum) if whole else float(minimum), round(maximum) if whole else float(maximum),
-                            inputs["benchmark_sweep_tolerance_percent"] / 100, whole)
+                            inputs["benchmark_sweep_tolerance_percent"] / 100, whole, inputs["benchmark_sweep_runs"],
+                            bool(inputs["benchmark_slo"]))
 
 
 def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
     """Return the inputs for one point of a sweep. If the concurrency is varied, the request rate is unlimited."""
     point = {**inputs, "benchmark_" + inputs["benchmark_sweep"]: value}
-    return {**point, "benchmark_request_rate": "inf"} if inputs["benchmark_sweep"] == "max_concurrency" else point
+    if inputs["benchmark_sweep"] == "max_concurrency":
+        return {**point, "benchmark_request_rate": "inf", "benchmark_trace_speed": 1e9}
+    if inputs["benchmark_dataset"] == load.TRACE:
+        point["benchmark_trace_speed"] = value / load.trace_rate(inputs)
+    return point
 
 
-def complete(run: types.Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
+def complete(run: types.Outcome, measured: types.Measurement) -> bool:
     """Return whether all requests of a run succeeded with the requested number of tokens."""
     metrics = run["metrics"]
-    return (metrics.get("completed") == metrics.get("num_prompts") == requests and not metrics.get("failed")
-            and metrics.get("total_output_tokens") == requests * inputs["benchmark_random_output_len_tokens"])
+    return (metrics.get("completed") == metrics.get("num_prompts") == measured["num_prompts"]
+            and not metrics.get("failed") and metrics.get("total_output_tokens") == measured["output_tokens"])
 
 
 def warm_up(plan: Plan, inputs: Mapping[str, Any]) -> list[ChatRequest]:
     """Return warm-up requests for ``ascend.vllm.chat_info`` that resemble those of the measurement."""
-    body: dict[str, Any] = {
-        "model": plan["model"]["served_name"], "max_tokens": inputs["benchmark_random_output_len_tokens"],
-        "temperature": 0, "ignore_eos": True}
-    endpoint = BACKENDS["random"][1]
-    if inputs["benchmark_dataset"] == "random-mm":
-        endpoint = BACKENDS["random-mm"][1]
-        image = {"type": "image_url", "image_url": {
-            "url": black_image(inputs["benchmark_image_width_px"], inputs["benchmark_image_height_px"])}}
-        text = {"type": "text", "text": "warm-up " * inputs["benchmark_random_input_len_tokens"]}
-        body["messages"] = [{"role": "user", "content": [text, *[image] * inputs["benchmark_images_per_request"]]}]
-    else:
-        body["prompt"] = [FILLER_TOKEN] * inputs["benchmark_random_input_len_tokens"]
-    return [{"id": "warm-up %d" % (number + 1), "endpoint": endpoint, "body": body}
-            for number in range(inputs["benchmark_warmup_prompts"])]
-
-
-def black_image(width: int, height: int) -> str:
-    """Return a black PNG as a ``data:`` URI, see ISO/IEC 15948. The size is in pixels."""
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress(bytes((width + 1) * height))  # A filter byte per row, and a byte per pixel.
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(
-        b"IDAT", rows) + chunk(b"IEND", b"")
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    images = inputs["benchmark_images_per_request"] if inputs["benchmark_dataset"] == "random-mm" else 0
+    sizes = [(inputs["benchmark_random_input_len_tokens"], inputs["benchmark_random_output_len_tokens"], images)]
+    if inputs["benchmark_dataset"] == load.TRACE:
+        sizes = [(each.input_tokens, each.output_tokens, each.images)
+                 for each in load.requests(inputs)]
+    found: list[ChatRequest] = []
+    for number in range(inputs["benchmark_warmup_prompts"]):
+        tokens, maximum, images = sizes[number % len(sizes)]
+        body: dict[str, Any] = {"model": plan["model"]["served_name"], "max_tokens": maximum, "temperature": 0,
+                                "ignore_eos": True}
+        if images:
+            image = {"type": "image_url", "image_url": {
+                "url": black_image(inputs["benchmark_image_width_px"], inputs["benchmark_image_height_px"])}}
+            text = {"type": "text", "text": "warm-up " * tokens}
+            body["messages"] = [{"role": "user", "content": [text, *[image] * images]}]
+        else:
+            body["prompt"] = [FILLER_TOKEN] * tokens
+        found.append({"id": "warm-up %d" % (number + 1), "body": body,
+                      "endpoint": BACKENDS["random-mm" if images else "random"][1]})
+    return found
 
 
 def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[types.PlannedRun]:
@@ -154,7 +161,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     :param known: the options of the release's ``vllm bench serve``, see `catalogue.bench_options`.
     :raises BadInput: for an option in ``benchmark_args`` that the release does not have or that an input controls.
     """
-    options = _options(plan, url, inputs, run)
+    options = _options(plan, url, _as_vllm(inputs), run)
     missing = sorted(set(options) - set(known))
     if missing:
         raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
@@ -176,6 +183,14 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     return [*argv, "--metadata", "plan=%s" % plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
 
+def _as_vllm(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the inputs with a dataset of vLLM. With it, its client sends the requests of a trace as they are."""
+    if inputs["benchmark_dataset"] != load.TRACE:
+        return inputs
+    pictures = any(each.images for each in load.requests(inputs))
+    return {**inputs, "benchmark_dataset": "random-mm" if pictures else "random", "benchmark_request_rate": "inf"}
+
+
 def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.PlannedRun) -> dict[str, Any]:
     """Return ``{option: value}`` of the options that inputs control."""
     backend, endpoint = BACKENDS[inputs["benchmark_dataset"]]
@@ -185,7 +200,7 @@ def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.Planned
         "model": plan["model"]["path"], "served-model-name": plan["model"]["served_name"],
         "tokenizer": plan["model"]["path"], "dataset-name": inputs["benchmark_dataset"],
         "num-prompts": inputs["benchmark_num_prompts"], "request-rate": inputs["benchmark_request_rate"],
-        "burstiness": 1, "seed": run["seed"], "temperature": 0,
+        "burstiness": inputs["benchmark_burstiness"], "seed": run["seed"], "temperature": 0,
         "ready-check-timeout-sec": inputs["benchmark_ready_timeout_s"],
         "percentile-metrics": "ttft,tpot,itl,e2el",
         "metric-percentiles": ",".join("%g" % percentile for percentile in inputs["benchmark_percentiles"]),
@@ -224,12 +239,18 @@ def _check_argument(name: str, value: object, options: Collection[str], known: M
             name, "must have a value" if known[name] == VALUE else "is a switch and must be true or false", value))
 
 
-def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str, Any],
-           with_key: bool = True) -> dict[str, Any]:
+def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str, Any], with_key: bool = True,
+           replays: bool = False) -> dict[str, Any]:
     """Return the arguments of ``community.docker.docker_container`` for an unprivileged client without NPUs.
 
     :param instance: the instance whose mounts and API key the client uses.
+    :param replays: whether the client sends the requests of a trace, if there is one.
     """
+    environment = {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})}
+    if replays and inputs["benchmark_dataset"] == load.TRACE:
+        words, variables = load.launcher(load.requests(inputs))
+        argv = words + argv
+        environment.update(variables, **{name: str(inputs[value]) for name, value in PICTURE.items()})
     mounts: list[Mount] = [{**mount, "read_only": True} for mount in instance["mounts"]
                            if mount["origin"] in CLIENT_MOUNTS]
     if inputs["benchmark_dataset_path"]:
@@ -247,7 +268,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "init": True,
         "restart_policy": "no",
         "network_mode": "host",
-        "env": {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})},
+        "env": environment,
         "labels": {labels.BENCHMARK_CLIENT: instance["name"], labels.RUN: run.RUN_ID},
         "mounts": docker_mounts(mounts),
         "cap_drop": ["ALL"],
@@ -288,7 +309,10 @@ def figures(measurements: Collection[types.Measurement]) -> list[Figure]:
                 value = round(measured["summary"][metric]["median"], 3)
                 found.append({"name": label + suffix, "value": value, "unit": unit})
         sweep_result = measured["sweep"]
-        if sweep_result and sweep_result["best"] is not None:
+        if sweep_result:
             label, unit = SWEEPS[sweep_result["variable"]]
-            found.append({"name": label + suffix, "value": sweep_result["best"], "unit": unit})
+            best = sweep_result["best"] if sweep_result["objective"] else None
+            for name, load_found in ((label, best), ("Knee of the curve", sweep_result["knee"])):
+                if load_found is not None:
+                    found.append({"name": name + suffix, "value": load_found, "unit": unit})
     return found

@@ -50,15 +50,6 @@ class SuspectNodes(TypedDict):
     reason: str
 
 
-def bus_bandwidth(algorithm_bandwidth: float, ranks: int) -> float:
-    """Return the bus bandwidth of an all-reduce, in the unit of the algorithm bandwidth (size / time).
-
-    Each of n ranks sends and receives 2 (n - 1) / n of the data. The bus bandwidth does not depend on n, so it can be
-    compared with the speed of a link (as in nccl-tests).
-    """
-    return algorithm_bandwidth * 2.0 * (ranks - 1) / ranks
-
-
 # --- Output ----------------------------------------------------------------------------------------------------------
 
 def parse(text: str, exit_status: int = 0) -> Result:
@@ -80,8 +71,12 @@ def parse(text: str, exit_status: int = 0) -> Result:
         except (ValueError, LookupError, TypeError):
             broken = "unreadable line from the probe: %s" % line.strip()[:160]
     start, error, end, choice = (records.get(kind, {}) for kind in ("start", "error", "end", "choice"))
-    if start.get("tool") == HCCL_TEST:
-        rows, reason = _hccl_test_rows("\n".join(others), start)
+    if start.get("tool") == HCCL_TEST:  # Only the first node prints rows.
+        printed, reason = hccl_output.parse("\n".join(others))
+        # Each of n ranks sends and receives 2 (n - 1) / n of the data. The bus bandwidth takes this into account, so
+        # it does not depend on n and can be compared with the speed of a link (as in nccl-tests).
+        rows = [{**row, "bus_bandwidth_gbs": row["alg_bandwidth_gbs"] * 2 * (start["ranks"] - 1) / start["ranks"]}
+                for row in printed if row["size_bytes"] in start["sizes"]]
     wrong = next((row for row in rows if row["check"] == "failed"), None)
     if exit_status == _TIMED_OUT:
         reason = "timed out" + (" after: %s" % reason if reason else "")
@@ -112,21 +107,8 @@ def _row(record: Mapping[str, Any]) -> Row:
             "check": record["check"]}
 
 
-def _hccl_test_rows(text: str, start: Mapping[str, Any]) -> tuple[list[Row], str | None]:
-    """Return the rows of hccl_test, and the reason for a failure. Only the first node prints rows."""
-    if not text.strip():
-        return [], None
-    output = hccl_output.parse(text)
-    rows: list[Row] = [
-        {**row, "bus_bandwidth_gbs": bus_bandwidth(row["alg_bandwidth_gbs"], start["ranks"])} for row in output["rows"]
-        if row["size_bytes"] in start["sizes"]]
-    # If the reason is a row of the table (a wrong sum), the caller describes it better.
-    return rows, None if output["reason"] and " | " in output["reason"] else output["reason"]
-
-
 def _last_error(text: str) -> str | None:
-    lines = [line.strip() for line in text.splitlines() if _ERROR_LINE.match(line.strip())]
-    return lines[-1][:300] if lines else None
+    return next((line.strip()[:300] for line in reversed(text.splitlines()) if _ERROR_LINE.match(line.strip())), None)
 
 
 def bandwidth(result: Result) -> float | None:

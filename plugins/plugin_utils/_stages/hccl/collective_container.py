@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
@@ -27,43 +27,32 @@ _TORCHRUN = ("torchrun", "--nnodes={nodes}", "--nproc-per-node={processes}", "--
              "--master-addr={master}", "--master-port={port}", "--no-python", "python3", "-c")
 
 
-class Sources(TypedDict):
-    """The text of PROBE and of LAUNCHER."""
-
-    probe: str
-    launcher: str
-
-
-def hccl_test_sizes(sizes: Sequence[int]) -> list[int]:
-    """Return the sizes in bytes that hccl_test measures. It doubles the smallest size up to the largest size."""
-    low, high, found = min(sizes), max(sizes), []
-    while low <= high:
-        found.append(low)
-        low *= 2
-    return found
-
-
 def _command(inputs: Mapping[str, Any], group: Group, addresses: Sequence[str], processes: int, sizes: Sequence[int],
-             sources: Sources) -> list[str]:
+             sources: Mapping[str, str]) -> list[str]:
     """Return the command of a container: the probe, or the launcher of hccl_test, which may fall back to the probe."""
     probe = [part.format(nodes=len(addresses), processes=processes, rank=group["rank"], master=addresses[0],
-                         port=inputs["hccl_collective_port"]) for part in _TORCHRUN] + [sources["probe"]]
+                         port=inputs["hccl_collective_port"]) for part in _TORCHRUN] + [sources[PROBE]]
     if inputs["hccl_collective_tool"] == "probe":
         return probe
     job = {
         "required": inputs["hccl_collective_tool"] == "hccl_test", "toolkit": inputs["hccl_collective_toolkit_path"],
         "addresses": addresses, "names": group["hosts"], "node": group["rank"],
-        "port": inputs["hccl_collective_port"], "processes": processes, "sizes": hccl_test_sizes(sizes),
+        "port": inputs["hccl_collective_port"], "processes": processes,
+        # hccl_test doubles the smallest size up to the largest size.
+        "sizes": [sizes[0] << doublings for doublings in range((sizes[-1] // sizes[0]).bit_length())],
         "options": ["-b", str(sizes[0]), "-e", str(sizes[-1]), "-f", "2", "-d", "fp32", "-o", "sum",
                     "-p", str(processes), "-n", str(inputs["hccl_collective_iterations"]),
                     "-w", str(inputs["hccl_collective_warmup"]), "-c", "1"],
     }
-    return ["python3", "-c", sources["launcher"], json.dumps(job), *probe]
+    return ["python3", "-c", sources[LAUNCHER], json.dumps(job), *probe]
 
 
 def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: Mapping[str, Interface], host: str,
-              sources: Sources) -> dict[str, Any]:
-    """Return the arguments of community.docker.docker_container for a node in a group."""
+              sources: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of community.docker.docker_container for a node in a group.
+
+    :param sources: ``{PROBE: its text, LAUNCHER: its text}``.
+    """
     hardware = plan["hardware"]
     processes = inputs["hccl_collective_processes_per_node"] or len(hardware["npu_devices"])
     addresses = [interfaces[name]["address"] for name in group["hosts"]]

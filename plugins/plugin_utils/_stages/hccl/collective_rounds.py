@@ -45,7 +45,8 @@ def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: 
     choices = host_interfaces(peers, inputs["hccl_interface"])
     why = "%s measure an all-reduce in containers." % WOULD if check_mode else _obstacle(peers, inputs, forks, choices)
     return {"rounds": [] if why else [collective.ALL], "interfaces": {} if why else _known(choices), "obstacle": why,
-            "waits_for_image": _waits_for_image(peers, inputs)}
+            "waits_for_image": inputs["hccl_collective_policy"] != "never" and len(peers) > 1 and any(
+                observed["image_present"] is False for observed in peers.values())}
 
 
 def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
@@ -116,8 +117,3 @@ def _obstacle_on(host: str, observed: HcclObservation, choice: Choice) -> str | 
     if choice["interface"] is None:
         return "The interface of %s for HCCL is unknown: %s." % (host, choice["reason"])
     return None
-
-
-def _waits_for_image(peers: Peers, inputs: Mapping[str, Any]) -> bool:
-    return (inputs["hccl_collective_policy"] != "never" and len(peers) > 1
-            and any(observed["image_present"] is False for observed in peers.values()))

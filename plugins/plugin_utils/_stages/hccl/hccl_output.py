@@ -36,35 +36,17 @@ class HcclTestRow(TypedDict):
     check: str
 
 
-class HcclTestOutput(TypedDict):
-    """The output of one run."""
-
-    rows: list[HcclTestRow]
-    #: Whether the program reported an error or a wrong sum, or printed no row.
-    failed: bool
-    #: The first line that names the cause of a failure.
-    reason: str | None
-
-
-class ParseError(ValueError):
-    """The text is empty."""
-
-
-def parse(text: str) -> HcclTestOutput:
-    """Parse the output of one run. Raise ParseError if it is empty."""
-    lines = [_RANK.sub("", line, count=1).strip() for line in terminal_text.plain(text).splitlines()]
-    if not any(lines):
-        raise ParseError("hccl_test printed nothing")
+def parse(text: str) -> tuple[list[HcclTestRow], str | None]:
+    """Return the rows in the output of one run, and the first line that names the cause of a failure."""
     rows: list[HcclTestRow] = []
-    wrong = None
-    for line in lines:
+    others = []
+    for printed in terminal_text.plain(text).splitlines():
+        line = _RANK.sub("", printed, count=1).strip()
         match = _ROW.match(line)
         if match:
             size, time, bandwidth, check = match.groups()
             rows.append({"size_bytes": int(size), "time_us": float(time), "alg_bandwidth_gbs": float(bandwidth),
                          "check": check})
-            if check == "failed":
-                wrong = wrong or line
-    others = [line for line in lines if not _ROW.match(line)]
-    reason = next((line for pattern in (_CAUSES, _SYMPTOMS) for line in others if pattern.match(line)), wrong)
-    return {"rows": rows, "failed": reason is not None or not rows, "reason": reason}
+        else:
+            others.append(line)
+    return rows, next((line for pattern in (_CAUSES, _SYMPTOMS) for line in others if pattern.match(line)), None)

@@ -55,18 +55,6 @@ class Choice(TypedDict):
     candidates: list[str]
 
 
-class PingArguments(TypedDict):
-    """The arguments of ``ascend.vllm.hccn_ping``."""
-
-    npus: list[int]
-    partners: list[Partner | None]
-    shifts: list[int]
-    round_s: float
-    timeout_s: float
-    limit_s: float
-    hosts: list[Target]
-
-
 def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
     """Return the interfaces of a host that are up, each with its first IPv4 address that HCCL can use.
 
@@ -174,7 +162,7 @@ def _labels(candidates: Iterable[Candidate]) -> list[str]:
     return ["%s (%s)" % (each["name"], each["address"]) for each in candidates]
 
 
-def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArguments]:
+def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return ``{host: arguments of ascend.vllm.hccn_ping}``.
 
     Each node also opens test TCP connections to the hosts whose NPUs it pings.
@@ -185,7 +173,7 @@ def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArg
     addresses = {name: choice["interface"]["address"] for name, choice in choices.items() if choice["interface"]}
     names, full_mesh_max_nodes = sorted(peers), inputs["hccl_ping_full_mesh_max_nodes"]
 
-    def arguments(host: str) -> PingArguments:
+    def arguments(host: str) -> dict[str, Any]:
         partner_names = ping_mesh.partners(names, host, full_mesh_max_nodes)
         partners: list[Partner | None] = [
             {"host": name, "npus": {str(npu): address for npu, address in npus[name].items()}} if name else None

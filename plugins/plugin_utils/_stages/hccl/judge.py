@@ -23,6 +23,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.judge_por
     judge_ports,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import few
 
 _CONF = "Set the correct value with hccn_tool -s, on the device and in /etc/hccn.conf."
 _SAME = "Set the same value on every NPU of the cluster and on the switch ports."
@@ -101,16 +102,8 @@ REQUIRED, AUTO = "required", "auto"
 # Checks that need two nodes.
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
-# The maximum number of NPUs with the same address or switch port that a message lists.
-_NAMED = 8
 
 RETURNED = ()
-
-
-class OwnSuspect(ping_mesh.Suspect):
-    """A suspect of the ping mesh with NPUs of this host."""
-
-    npus: list[int]
 
 
 class HostMesh(TypedDict):
@@ -119,21 +112,18 @@ class HostMesh(TypedDict):
     #: The number of tested pairs and of bad pairs.
     pairs: int
     broken: int
-    #: The names of all suspects, and the suspects with NPUs of this host. Empty if there are no bad pairs.
+    #: The names of all suspects, and the suspects that have members on this host, without their members on other
+    #: hosts. Empty if there are no bad pairs.
     suspects: list[str]
-    own_suspects: list[OwnSuspect]
+    own_suspects: list[ping_mesh.Suspect]
     #: The number of bad pairs in the whole mesh that no suspect explains.
     unexplained: int
 
 
-class ClusterRun(TypedDict):
+class ClusterRun(collective.GroupRun):
     """The all-reduce over all nodes."""
 
     result: observation.Result
-    failed: bool
-    reason: str | None
-    #: Bus bandwidth in GB/s.
-    bandwidth: float | None
     suspects: list[collective.SuspectNodes]
 
 
@@ -162,7 +152,6 @@ class Cluster(TypedDict):
 
 
 def check_inputs(context: Context) -> Iterator[str]:
-    """Yield a sentence per mistake in the inputs."""
     minimum, sizes = (context.inputs["hccl_collective_" + name] for name in (
         "bus_bandwidth_minimum_gbs", "sizes_bytes"))
     if minimum and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(minimum)):
@@ -196,10 +185,10 @@ def judge(context: Context) -> list[contract.CheckOutcome]:
     runs = cast("observation.HcclObservation", context.observed).get("collective", {}).get("runs", [])
     fails_alone = any(run["round"] == collective.ALONE and run["result"] is not None and run["result"]["failed"]
                       for run in runs)
-    return [each if _is_inside(each, fails_alone, inputs) else _as_warning(each) for each in found]
+    return [each if _always_fails(each, fails_alone, inputs) else _as_warning(each) for each in found]
 
 
-def _is_inside(check: contract.CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
+def _always_fails(check: contract.CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
     """Return whether a failed check always fails the node, even if the network between nodes is optional.
 
     This is the case if the tool hangs in the driver, if the all-reduce also fails on the node alone, or if
@@ -222,20 +211,22 @@ def _judge(context: Context) -> list[contract.CheckOutcome]:
     checks = Checks(CHECKS)
     host, inputs, observed = context.host, context.inputs, cast("observation.HcclObservation", context.observed)
     if not inputs["hccl_enabled"]:
-        return _not_run(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
+        for check in CHECKS:
+            checks.not_required(check.id, "hccl_enabled is false.")
+        return checks.as_list()
     cluster: Cluster = context.survey or survey({host: context.observed}, inputs)[host]
-    for check, outcomes in judge_ports(observed, cluster["votes"], inputs):
-        _add(checks, check, outcomes)
+    for name, outcomes in judge_ports(observed, cluster["votes"], inputs):
+        _add(checks, name, outcomes)
     if cluster["nodes"] < 2:
-        return checks.as_list() + _not_run(
-            Checks(CHECKS), _CLUSTER, "This check needs two nodes, but there is only one node in this run.")
+        for name in _CLUSTER:
+            checks.not_required(name, "This check needs two nodes, but there is only one node in this run.")
+        return checks.as_list()
     _judge_addresses(checks, host, observed, cluster)
     _judge_switches(checks, host, observed, cluster, inputs)
     _judge_hosts(checks, host, observed, cluster["interface"], inputs)
-    not_judged = Checks(CHECKS)
-    _judge_mesh(checks, not_judged, host, observed, cluster, inputs)
-    _judge_collective(checks, not_judged, host, observed, cluster, inputs)
-    return checks.as_list() + _as_info(not_judged)
+    _judge_mesh(checks, host, observed, cluster, inputs)
+    _judge_collective(checks, host, observed, cluster, inputs)
+    return checks.as_list()
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Cluster]:
@@ -284,20 +275,8 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 
 
 def _others(ends: Sequence[ping_mesh.End], host: str, npu: int) -> str:
-    """Return the other NPUs as text, at most `_NAMED` of them."""
-    others = ["%s npu %d" % end for end in ends if end != (host, npu)]
-    return ", ".join(others[:_NAMED] + (["and %d more" % (len(others) - _NAMED)] if len(others) > _NAMED else []))
-
-
-def _not_run(checks: Checks, ids: Iterable[str], reason: str) -> list[contract.CheckOutcome]:
-    for check in ids:
-        checks.not_run(check, reason)
-    return _as_info(checks)
-
-
-def _as_info(checks: Checks) -> list[contract.CheckOutcome]:
-    """Return the checks with severity info, so that the stage can pass without them."""
-    return [{**check, "severity": contract.INFO, "remedy": None} for check in checks.as_list()]
+    """Return the other NPUs as text."""
+    return few(["%s npu %d" % end for end in ends if end != (host, npu)])
 
 
 def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:
@@ -322,8 +301,7 @@ def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:
 
 
 def _few(values: Iterable[str | None]) -> str:
-    different = list(dict.fromkeys(str(value) for value in values))
-    return ", ".join(different[:3]) + (" ..." if len(different) > 3 else "")
+    return few(list(dict.fromkeys(map(str, values))), 3)
 
 
 def _numbers(npus: Iterable[int]) -> str:
@@ -415,10 +393,7 @@ def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], swi
         for end in (host, other) if host != other else (host,):
             pairs[end] += 1
             broken[end] += bad(loss)
-    suspects, unexplained = [], 0
-    if any(broken.values()):
-        verdict = ping_mesh.verdict(matrices, bad, switches, evidence)
-        suspects, unexplained = verdict["suspects"], verdict["unexplained"]
+    suspects, unexplained = ping_mesh.verdict(matrices, bad, switches, evidence) if any(broken.values()) else ([], 0)
     return {host: {
         "pairs": pairs[host], "broken": broken[host], "unexplained": unexplained,
         "suspects": [suspect["name"] for suspect in suspects] if broken[host] else [],
@@ -426,18 +401,18 @@ def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], swi
     } for host in pairs}
 
 
-def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[OwnSuspect]:
-    """Return the suspects with NPUs of the host, without their members, because there may be many."""
-    found = [(suspect, sorted({npu for name, npu in suspect["members"] if name == host})) for suspect in suspects]
-    return [{**suspect, "members": [], "npus": npus} for suspect, npus in found if npus]
+def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[ping_mesh.Suspect]:
+    found: list[ping_mesh.Suspect] = [
+        {**suspect, "members": [end for end in suspect["members"] if end[0] == host]} for suspect in suspects]
+    return [suspect for suspect in found if suspect["members"]]
 
 
-def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
+def _judge_mesh(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
                 inputs: Mapping[str, Any]) -> None:
     ping = observed.get("ping")
     if not inputs["hccl_ping_enabled"]:
         for check in ("ping_mesh", "ping_loss", "ping_coverage"):
-            not_judged.not_run(check, "hccl_ping_enabled is false.")
+            checks.not_required(check, "hccl_ping_enabled is false.")
         return
     if not ping:
         reason = observed.get("ping_error") or "The pings were not sent."
@@ -467,12 +442,12 @@ def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: Hos
         checks.expect(check, True, expected, actual)
         return
     for suspect in mesh["own_suspects"]:
-        npus = suspect["npus"]
+        members = suspect["members"]
         checks.expect(check, False, expected, "%d of %d pairs bad" % (suspect["bad"], suspect["tested"]),
-                      "npu %d" % npus[0] if len(npus) == 1 else None, _describe(suspect))
+                      "npu %d" % members[0][1] if len(members) == 1 else None, _describe(suspect))
     if mesh["unexplained"]:
         checks.expect(check, False, expected, actual,
-                      message="bad pairs of the mesh without a pattern: %d" % mesh["unexplained"])
+                      message="bad pairs without a pattern in the whole mesh: %d" % mesh["unexplained"])
     elif not mesh["own_suspects"]:
         checks.expect(check, True, expected, actual, message="All bad pairs involve " + "; ".join(mesh["suspects"]))
 
@@ -491,18 +466,17 @@ def _survey_collective(peers: observation.Peers) -> ClusterRun | None:
     if found is None:
         return None
     result, run = found
-    return {"result": result, "failed": run["failed"], "reason": run["reason"], "bandwidth": run["bandwidth"],
-            "suspects": collective.suspects(collective.group_runs(peers))}
+    return {**run, "result": result, "suspects": collective.suspects(collective.group_runs(peers))}
 
 
-def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: observation.HcclObservation,
-                      cluster: Cluster, inputs: Mapping[str, Any]) -> None:
+def _judge_collective(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
+                      inputs: Mapping[str, Any]) -> None:
     own, run = observed.get("collective", {}), cluster["collective"]
     if run is None:
         reason = own.get("obstacle") or "The all-reduce was not run."
-        required = inputs["hccl_collective_policy"] == "always"
+        record = checks.not_run if inputs["hccl_collective_policy"] == "always" else checks.not_required
         for check in ("collective_result", "collective_bandwidth"):
-            (checks if required else not_judged).not_run(check, reason)
+            record(check, reason)
         return
     result, speed = run["result"], run["bandwidth"]
     states = {row["check"] for row in result["rows"]}
@@ -518,8 +492,8 @@ def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: o
         return
     minimum = collective.required_bandwidth(result, cluster["nodes"], inputs, own.get("baseline"))
     if minimum is None:
-        not_judged.not_run("collective_bandwidth", "Reported, not judged: %s; there is no minimum and no baseline."
-                           % _bandwidths(result))
+        checks.not_required("collective_bandwidth", "Reported, not judged: %s; there is no minimum and no baseline."
+                            % _bandwidths(result))
         return
     slow = speed < minimum[0]
     suspects = run["suspects"] if slow else []

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from email.utils import parsedate
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
@@ -24,7 +25,6 @@ Answers = Mapping[str, "HccnAnswer"]
 
 # Checks of values that must be the same on all NPUs of the cluster.
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
 # {query: error of the tool that another check reports}
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
@@ -259,13 +259,10 @@ def _lanes(values: Values, name: str) -> dict[str, float]:
             if re.match(name + r"(?: Lane)?[0-9]*$", key) and isinstance(value, (int, float))}
 
 
-def _beyond(lanes: Mapping[str, float], low: float, high: float, unit: str) -> list[str]:
-    return ["%s %g %s (%g to %g)" % (key, value, unit, low, high)
+def _beyond(lanes: Mapping[str, float], unit: str, low: float, high: float = math.inf) -> list[str]:
+    limits = "at least %g" % low if high == math.inf else "%g to %g" % (low, high)
+    return ["%s %g %s (%s)" % (key, value, unit, limits)
             for key, value in sorted(lanes.items()) if not low <= value <= high]
-
-
-def _below(lanes: Mapping[str, float], low: float, unit: str) -> list[str]:
-    return ["%s %g %s (at least %g)" % (key, value, unit, low) for key, value in sorted(lanes.items()) if value < low]
 
 
 def _power_faults(values: Values, limits: Limits) -> list[str] | None:
@@ -273,19 +270,19 @@ def _power_faults(values: Values, limits: Limits) -> list[str] | None:
         ("Tx Power", "tx_power_mw", "mW"), ("Rx Power", "rx_power_mw", "mW"), ("Tx Bias", "tx_bias_ma", "mA"))]
     if not any(lanes for lanes, _limit, _unit in groups):
         return None
-    return [fault for lanes, (low, high), unit in groups for fault in _beyond(lanes, low, high, unit)]
+    return [fault for lanes, (low, high), unit in groups for fault in _beyond(lanes, unit, low, high)]
 
 
 def _snr_faults(values: Values, limits: Limits) -> list[str] | None:
     lanes = _snr(values)
-    return _below(lanes, limits["snr_db"], "dB") if lanes else None
+    return _beyond(lanes, "dB", limits["snr_db"]) if lanes else None
 
 
 def _margin_faults(values: Values, limits: Limits) -> list[str] | None:
     received, snr = _lanes(values, "Rx Power"), _snr(values)
     if not received and not snr:
         return None
-    faults = _below(received, limits["rx_power_warn_mw"], "mW") + _below(snr, limits["snr_warn_db"], "dB")
+    faults = _beyond(received, "mW", limits["rx_power_warn_mw"]) + _beyond(snr, "dB", limits["snr_warn_db"])
     lit = [value for value in received.values() if value > 0]
     if len(lit) > 1:
         spread = 10 * math.log10(max(lit) / min(lit))
@@ -302,12 +299,9 @@ def _snr(values: Values) -> dict[str, float]:
 
 def _moment(text: str | None) -> datetime | None:
     """Parse a time in the format of asctime, ``Sun Nov  2 01:02:03 2026``, independently of the locale."""
-    match = re.match(r"\w{3} (\w{3}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})$", text or "", re.ASCII)
-    if not match or match.group(1) not in _MONTHS:
-        return None
-    day, hour, minute, second, year = (int(part) for part in match.groups()[1:])
+    parsed = parsedate(text or "")
     try:
-        return datetime(year, 1 + _MONTHS.index(match.group(1)), day, hour, minute, second)
+        return datetime(*parsed[:6]) if parsed else None
     except ValueError:
         return None
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.ping_loss import failed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import few
 
 #: An NPU: (host, number).
 End = tuple[str, int]
@@ -33,22 +34,17 @@ MAX_SUSPECTS = 8
 
 
 class MeshSize(TypedDict):
-    """The size of a mesh."""
-
     #: The number of consecutive rounds of pings.
     rounds: int
     #: The number of pings, each of three packets.
     pings: int
-    #: The number of ordered pairs of NPUs.
-    pairs: int
-    #: The fraction of the pairs that is tested.
+    #: The fraction of the ordered pairs of NPUs that is tested.
     coverage: float
 
 
 class Suspect(TypedDict):
     """The most likely cause of some bad pings."""
 
-    kind: str
     name: str
     #: BOTH, FROM or TO.
     direction: str
@@ -59,17 +55,6 @@ class Suspect(TypedDict):
     also: list[str]
     #: The NPUs that belong to the suspect.
     members: list[End]
-
-
-class Verdict(TypedDict):
-    """The causes of the bad pings of a mesh."""
-
-    #: The number of tested pairs and of bad pairs.
-    tested: int
-    bad: int
-    suspects: list[Suspect]
-    #: The number of bad pairs that no suspect explains.
-    unexplained: int
 
 
 # --- Schedule --------------------------------------------------------------------------------------------------------
@@ -130,8 +115,7 @@ def size(nodes: int, npus: int, full_mesh_max_nodes: int, same_rail_only: bool =
     pairs = nodes * (nodes - 1) * npus * shift_count
     meetings = sum(1 for index in range(nodes) for each in played if opponent(index, each, nodes) is not None)
     pings = meetings * npus * shift_count
-    return {"rounds": len(played) * shift_count, "pings": pings, "pairs": pairs,
-            "coverage": float(pings) / pairs if pairs else 1.0}
+    return {"rounds": len(played) * shift_count, "pings": pings, "coverage": pings / pairs if pairs else 1.0}
 
 
 # --- Verdict ---------------------------------------------------------------------------------------------------------
@@ -147,8 +131,8 @@ def tested_pairs(matrices: Matrices) -> Iterator[tuple[Pair, float]]:
 
 
 def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches: Mapping[End, str] | None = None,
-            evidence: Collection[End] = ()) -> Verdict:
-    """Return the most likely causes of the bad pings of a mesh.
+            evidence: Collection[End] = ()) -> tuple[list[Suspect], int]:
+    """Return the most likely causes of the bad pings of a mesh, and the number of bad pairs that they do not explain.
 
     A cause is an NPU, a node, a rail, a switch, the connection between two nodes, or another object in `_KINDS`.
     A cause is possible if nearly all its pairs are bad. The search is greedy: it first chooses the possible cause that
@@ -158,24 +142,17 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
     :param switches: ``{NPU: name of its switch}``.
     :param evidence: the NPUs that failed other checks, which decide between equally likely causes.
     """
-    tested, broken = 0, []
-    for pair, loss in tested_pairs(matrices):
-        tested += 1
-        if bad(loss):
-            broken.append(pair)
-    result: Verdict = {"tested": tested, "bad": len(broken), "suspects": [], "unexplained": 0}
-    if not broken:
-        return result
+    broken = [pair for pair, loss in tested_pairs(matrices) if bad(loss)]
     candidates = _candidates(matrices, broken, switches or {})
     left = set(broken)
-    while left and len(result["suspects"]) < MAX_SUSPECTS:
+    suspects: list[Suspect] = []
+    while left and len(suspects) < MAX_SUSPECTS:
         best = _best(candidates, left, evidence)
         if best is None:
             break
         left -= candidates[best[0]].broken
-        result["suspects"].append(_suspect(best, candidates))
-    result["unexplained"] = len(left)
-    return result
+        suspects.append(_suspect(best, candidates))
+    return suspects, len(left)
 
 
 class _Candidate:
@@ -190,6 +167,12 @@ class _Candidate:
 # Kinds of causes, the simplest first.
 _KINDS = ("npu", "node", "rail", "switch", "between nodes", "between groups", "between rails", "across rails",
           "between switches", "pair")
+
+
+# The texts for causes, by kind.
+_TITLES = {"npu": "%s npu %d", "node": "%s", "rail": "rail %d", "switch": "switch %s", "between groups": "%s",
+           "between rails": "rail %d <-> rail %d", "between switches": "switch %s <-> switch %s",
+           "across rails": "%s"}
 
 
 def _causes(pair: Pair, switches: Mapping[End, str], groups: Mapping[str, str]) -> Iterator[Cause]:
@@ -212,7 +195,7 @@ def _causes(pair: Pair, switches: Mapping[End, str], groups: Mapping[str, str]) 
         yield "rail", rail, BOTH
     if npu != other_npu:
         yield "between rails", tuple(sorted((npu, other_npu))), BOTH
-        yield "across rails", "all", BOTH
+        yield "across rails", "every rail <-> every other rail", BOTH
     names = {switches[end] for end in ((host, npu), (other, other_npu)) if end in switches}
     for name in names:
         yield "switch", name, BOTH
@@ -272,8 +255,7 @@ def _group_names(groups: Mapping[str, str]) -> str:
     members = defaultdict(list)
     for host, group in sorted(groups.items()):
         members[group].append(host)
-    return " | ".join(", ".join(names[:4]) + (" and %d more" % (len(names) - 4) if len(names) > 4 else "")
-                      for names in members.values())
+    return " | ".join(few(names, 4) for names in members.values())
 
 
 def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Collection[End]) -> list[Cause] | None:
@@ -306,9 +288,7 @@ def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Col
 
 def _suspect(causes: Sequence[Cause], candidates: Mapping[Cause, _Candidate]) -> Suspect:
     found = candidates[causes[0]]
-    kind, _name, direction = causes[0]
-    return {"kind": kind, "name": _title(causes[0]), "direction": direction, "bad": len(found.broken),
-            "tested": found.tested,
+    return {"name": _title(causes[0]), "direction": causes[0][2], "bad": len(found.broken), "tested": found.tested,
             "also": [_title(cause) for cause in causes[1:] if cause[0] in ("npu", "node", "switch")],
             "members": sorted(found.members)}
 
@@ -316,19 +296,9 @@ def _suspect(causes: Sequence[Cause], candidates: Mapping[Cause, _Candidate]) ->
 def _title(cause: Cause) -> str:
     kind, name, direction = cause
     arrow = " -> " if direction == FROM else " <-> "
-    if kind == "npu":
-        return "%s npu %d" % name
     if kind == "pair":
         ends = (name[:2], name[2:]) if direction == FROM else name
         return arrow.join("%s npu %d" % end for end in ends)
     if kind == "between nodes":
         return arrow.join(name)
-    if kind == "between rails":
-        return "rail %d <-> rail %d" % name
-    if kind in ("node", "between groups"):
-        return str(name)
-    if kind == "across rails":
-        return "every rail <-> every other rail"
-    if kind == "between switches":
-        return "switch %s <-> switch %s" % name
-    return "%s %s" % (kind, name)
+    return str(_TITLES[kind] % name)

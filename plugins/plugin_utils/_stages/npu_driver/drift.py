@@ -63,7 +63,7 @@ def compare(hosts: Mapping[str, Mapping[str, str]]) -> list[Difference]:
 
 
 def _counted(values: Iterable[str | int | None]) -> str | None:
-    """Return a text such as ``8 x 910B3`` or ``7 x 910B3, 1 x 910B4``, or None if there are no values."""
+    """Return text such as ``8 x 910B3`` or ``7 x 910B3, 1 x 910B4``, or None if there are no values."""
     return ", ".join("%d x %s" % (count, value) for value, count in sorted(Counter(values).items(), key=str)) or None
 
 

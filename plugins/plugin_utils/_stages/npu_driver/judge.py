@@ -77,6 +77,9 @@ CHECKS = (
     Check("device_nodes", CRITICAL, "The planned device nodes exist",
           "Reload the driver or reboot the node; a regular file at /dev/davinciN was created by a container's mount.",
           "Installation page of vLLM Ascend: devices of docker run."),
+    Check("npu_numbers", WARNING, "npu-smi numbers the NPUs as their device files",
+          "Compare npu-smi info -m with /dev/davinciN. serving_npus has the numbers of device files, whereas load and "
+          "processes have those of npu-smi."),
     Check("mount_sources", CRITICAL, "The sources of the container's mounts exist and have the right type",
           "Reinstall the driver or correct serving_mounts. Docker creates an empty directory for a missing source: "
           "remove such directories first.",
@@ -124,11 +127,13 @@ def check_inputs(context: Context) -> Iterator[str]:
 
 def request(context: Context) -> Request:
     """Return the request that queries NPUs, driver and host."""
-    plan, inputs = context.plan, context.inputs
-    sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
+    plan, inputs, plans = context.plan, context.inputs, context.node_plans or [context.plan]
+    sources = sorted({mount["source"] for each in plans for instance in each["instances"]
+                      for mount in instance["mounts"]})
     return Request("ascend.vllm.npu_info", {
         "npu_smi": inputs["npu_driver_npu_smi_path"] or None, "driver_path": plan["hardware"]["driver_path"],
-        "timeout_s": inputs["npu_driver_tool_timeout_s"], "paths": sources, "disk_paths": [plan["model"]["path"]],
+        "timeout_s": inputs["npu_driver_tool_timeout_s"], "paths": sources,
+        "disk_paths": sorted({each["model"]["path"] for each in plans}),
         "docker_socket": plan["docker_socket"], "image": plan["image"]["reference"],
         "kernel_log_minutes": inputs["npu_driver_kernel_log_minutes"]})
 

@@ -12,7 +12,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices im
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import OTHER_DEPLOYMENT, Context
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, other_deployment
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import few
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation, NpuSmi
@@ -59,8 +60,7 @@ def _observed(context: Context) -> NpuObservation:
 
 def _durations(calls: Iterable[OutcomeSummary]) -> str:
     slowest = sorted(calls, key=lambda call: -call["duration_s"])
-    more = " and %d more" % (len(slowest) - 3) if len(slowest) > 3 else ""
-    return ", ".join("%s %.1f s" % (call["command"], call["duration_s"]) for call in slowest[:3]) + more
+    return few(["%s %.1f s" % (call["command"], call["duration_s"]) for call in slowest], 3)
 
 
 # Chips ------------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def _npus_free(checks: Checks, context: Context) -> None:
         foreign = True
         checks.expect("npus_free", False, "free, or used by %s" % planned[device], describe_holder(holder),
                       subject="npu %d" % device, message=_holder_message(device, holder, observed["docker_engine"]),
-                      remedy=OTHER_DEPLOYMENT if container and labels.own(container["labels"]) else None)
+                      remedy=other_deployment(container, context.plan))
     if not foreign and observed["npu_smi"]["error"]:
         checks.not_run("npus_free", "npu-smi does not show the processes on the NPUs.")
     elif not foreign:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import VIRTUAL_FUNCTIONS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, Mount, OlderKernel
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
@@ -20,16 +21,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.dri
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
 
-    class RoundTrip(TypedDict):
-        """Start and end of the module call on the clock of the controller, in seconds since the epoch."""
-
-        sent_at: float
-        received_at: float
-
     class NodeObservation(NpuObservation, total=False):
         """The return values of npu_info, with the time of the call."""
 
-        round_trip: RoundTrip
+        #: Start and end of the call by the clock of the controller, ``{"sent_at", "received_at"}``, in seconds since
+        #: the epoch.
+        round_trip: dict[str, float]
 
 
 class Cluster(TypedDict):
@@ -66,7 +63,8 @@ def _driver(checks: Checks, context: Context) -> None:
                       found, release["driver_minimum"], release["id"]))
     checks.expect("driver_recommended", versions.at_least(found, release["driver_recommended"]),
                   "%s or newer" % release["driver_recommended"], found)
-    bad = [each for each in release["driver_known_bad"] if _is_bad(each, found, context.plan["model"]["arguments"])]
+    bad = [each for each in release["driver_known_bad"]
+           if _is_bad(each, found, observed["system"]["kernel"], context.plan["model"]["arguments"])]
     checks.expect("driver_known_bad", not bad, "none of the drivers with a known defect", found,
                   message="driver %s: %s" % (found, "; and ".join(" ".join(each["reason"].split()) for each in bad))
                   if bad else None)
@@ -78,8 +76,11 @@ def _driver(checks: Checks, context: Context) -> None:
             "loaded" if loaded else "installed"))
 
 
-def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
-    """Return whether an entry of the catalogue applies to this driver and these options of the model."""
+def _is_bad(bad: BadDriver, version: str, kernel: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an entry of the catalogue applies to this driver, this kernel and these options of the model."""
+    major = re.match("[0-9]+", kernel)
+    if major and int(major.group()) < bad.get("kernel", 0):
+        return False
     if "unless" in bad and bad["unless"]["value"] in str(arguments.get(bad["unless"]["option"], "")):
         return False
     if "below" in bad:
@@ -137,12 +138,33 @@ def _files(checks: Checks, context: Context) -> None:
     nodes = {node["path"]: node for node in observed["device_nodes"]}
     devices = dict.fromkeys(device for instance in plan["instances"] for device in instance["devices"])
     _expect_none(checks, "device_nodes", {path: _device_fault(nodes.get(path)) for path in devices},
-                 "a character device")
+                 "a character device", _number_remedy(plan["hardware"]["npu_devices"], nodes))
+    _npu_numbers(checks, observed, nodes)
     mounts = {mount["source"]: mount for instance in plan["instances"] for mount in instance["mounts"]}
     paths = {path["path"]: path for path in observed["paths"]}
     _expect_none(checks, "mount_sources", {
         source: _mount_fault(mount, paths.get(source)) for source, mount in mounts.items()}, "of the planned type",
         _folder_remedy(plan["hardware"]["driver_path"], _fields(observed, "install_info")))
+
+
+def _device_numbers(nodes: Iterable[str]) -> list[int]:
+    return sorted(number for number in map(device_number, nodes) if number is not None)
+
+
+def _number_remedy(planned: Sequence[int], nodes: Iterable[str]) -> str | None:
+    """Return the remedy if the device files have other numbers than the hardware profile expects, or None."""
+    found = _device_numbers(nodes)
+    return None if set(found) <= set(planned) else (
+        "The node has /dev/davinci%s: set device_numbers in a hardware profile of plan_catalogue to these numbers."
+        % ", ".join(map(str, found)))
+
+
+def _npu_numbers(checks: Checks, observed: NodeObservation, nodes: Iterable[str]) -> None:
+    """Compare the numbers of npu-smi, which the driver assigns, with those of the device files, which the plan uses."""
+    files = _device_numbers(nodes)
+    numbers = sorted({chip["device"] for chip in observed["npu_smi"]["chips"] if chip["device"] is not None})
+    if numbers and len(numbers) == len(files):  # otherwise, npu_count or device_nodes fails
+        checks.expect("npu_numbers", numbers == files, ", ".join(map(str, files)), ", ".join(map(str, numbers)))
 
 
 def _folder_remedy(planned: str, installed: Mapping[str, str]) -> str | None:

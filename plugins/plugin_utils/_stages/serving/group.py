@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import replacement
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -52,23 +53,15 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
     """Return the reason why the group must be restarted because of this node, or None.
 
     :param observed: the observation from before anything was changed.
-    :param secrets: the required value of the label `labels.SECRETS` of the container.
+    :param secrets: see `replacement.replacement_reasons`.
     """
     (instance,), (seen,) = plan["instances"], observed["instances"]
-    container = seen["container"]
-    if container is None:
-        return "has no container"
-    if container["hash"] != instance["hash"]:
-        return "has a container from another plan"
-    if container["status"] != "running":
-        return "has a container with the status %s" % container["status"]
-    if container["image"] != observed["image"]:
-        return "has a container from another image with this name"
-    if container["interface"] != interface(instance["address"], instance["interface"], observed["addresses"])[0]:
-        return "has a container that uses the interface %s" % container["interface"]
-    if (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
-        return "has a container with another API key or certificate"
-    return None
+    reason = replacement.replacement_reason(seen["container"], instance, observed["image"], secrets)
+    if reason or not seen["container"]:
+        return reason
+    used = seen["container"]["interface"]
+    planned = interface(instance["address"], instance["interface"], observed["addresses"])[0]
+    return None if used == planned else "%s uses the interface %s instead of %s" % (instance["name"], used, planned)
 
 
 def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
@@ -101,15 +94,13 @@ def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = 
     :param missing: members that were removed from the run before they started. Their notes are outdated.
     :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
-    left: Note = {"state": FAILED, "reason": "it left the run before it was started"}
-    members: list[FailedMember] = []
-    for member in group["members"]:
-        host = member["host"]
-        note = left if host in missing else notes[host]
-        members.append({"host": host, **note})
+    removed: Note = {"state": FAILED, "reason": "it was removed from the run before it was started"}
+    hosts = [member["host"] for member in group["members"]]
+    members: list[FailedMember] = [
+        {"host": host, **(removed if host in missing else notes[host])} for host in hosts]
     failed = [member for member in members if member["state"] in (FAILED, LATE)]
     waiting = [member for member in members if member["state"] != READY]
     if timed_out and not failed:
-        failed = [{**member, "state": LATE, "reason": member["reason"] or "it reported nothing more"}
+        failed = [{**member, "state": LATE, "reason": member["reason"] or "it did not report its state in time"}
                   for member in waiting]
     return bool(failed) or not waiting, failed

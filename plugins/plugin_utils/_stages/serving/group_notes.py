@@ -49,6 +49,6 @@ class GroupNotes:
         notes, missing = self.read([state])
         if missing:
             raise AnsibleActionFail(
-                f"The group is not started, because these hosts left the run before their part was {state}: "
+                f"The group is not started, because these hosts were removed from the run before they were {state}: "
                 f"{', '.join(missing)}; the report contains the reason.")
         return notes

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
+from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
-from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
@@ -20,39 +19,18 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    FAILED,
-    WARNING,
-    Check,
-    CheckOutcome,
-    Checks,
-    sentence,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import (
-    OTHER_DEPLOYMENT,
-    WOULD,
-    Context,
-    Observation,
-    Request,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import (
-    is_ours,
-    replacement_reasons,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import judging
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
-    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import (
-        BalancerObservation,
-        BalancerServer,
-        NodeState,
-    )
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
@@ -64,13 +42,13 @@ if TYPE_CHECKING:
         unreachable: bool
         msg: str
 
-    class BalancerServers(NodeState, LoopResult):
+    class BalancerServers(haproxy.NodeState, LoopResult):
         """The return values of ``ascend.vllm.balancer_server`` on one balancer."""
 
         #: Inventory name of the balancer.
         item: str
 
-    class BalancerCompletion(BalancerObservation, LoopResult):
+    class BalancerCompletion(haproxy.BalancerObservation, LoopResult):
         """The return values of ``ascend.vllm.balancer_info`` on one balancer that this host manages."""
 
         #: Inventory name of the balancer, and the service that it provides.
@@ -166,14 +144,14 @@ CHECKS = (
           "The server was started with another key: run playbooks/serving.yml with the right serving_api_key."),
     Check("served_name", CRITICAL, "/v1/models lists the planned model",
           "Another server answers on this port, or the served name was changed manually: run playbooks/serving.yml."),
-    Check("completion", CRITICAL, "A completion is answered", _LOG),
-    Check("devices_held", CRITICAL, "The processes of the instance hold exactly the planned NPUs",
+    Check("completion", CRITICAL, "A completion request succeeds", _LOG),
+    Check("devices_held", CRITICAL, "The processes of the instance use exactly the planned NPUs",
           "Look for ASCEND_RT_VISIBLE_DEVICES in the image and in serving_mounts (npu-smi info shows the processes on "
           "each NPU). Remove it there, and run playbooks/upgrade.yml."),
     Check("engine_progress", CRITICAL, "Docker's health check finds that the engine makes progress",
           "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container. With "
           "serving_restart_hung it is restarted automatically."),
-    Check("balancer", CRITICAL, "A completion through the balancer is answered",
+    Check("balancer", CRITICAL, "A completion request through the balancer succeeds",
           "Read its journal on its host (journalctl -u ascend-vllm-balancer)."),
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
           "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
@@ -204,7 +182,7 @@ _STEPS_WITHOUT_API = ("up_to_date", "running", "devices_held")
 #: Phases of the stage: before the start, after the rollback of an upgrade, and after a restore of the kept containers.
 #: After the start, the phase is empty.
 BEFORE, ROLLED_BACK, RESTORED = "before", "rolled_back", "restored"
-RETURNED = ("image", "containers", "ours", "addresses")
+RETURNED = ("image", "containers", "addresses")
 check_inputs = None
 
 
@@ -212,10 +190,12 @@ def request(context: Context) -> Request:
     """Return the request for the prerequisites or, for the previous service, for its state."""
     if context.phase in (ROLLED_BACK, RESTORED):
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
-    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
+    memory = context.plan["memory"]
+    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs),
+                   noted={"planned_kv_cache_tokens": memory.get("tokens") if memory else None})
 
 
-def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def survey(observations: Mapping[str, judging.Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return all observations for each host, because each node of a group must check whether the others can start."""
     return {host: dict(observations) for host in observations}
 
@@ -263,7 +243,7 @@ def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
     yield "HCCL", range(first, last + 1)
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> Outcomes:
     """Return the checks of the stage.
 
     :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phases `ROLLED_BACK`
@@ -292,7 +272,7 @@ def judge(context: Context) -> list[CheckOutcome]:
         if plan["group"]:
             _members(checks, context, plan["group"], observed)
         if "secrets" in measured:
-            reasons = replacement_reasons(observed, plan, measured["secrets"], live=True)
+            reasons = replacement.replacement_reasons(observed, plan, measured["secrets"], live=True)
             checks.expect("outage", not reasons, "none", "; ".join(reasons) or "none")
         return checks.as_list()
     if context.failure:
@@ -376,12 +356,12 @@ def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> N
     """Judge the processes that use the planned NPUs. Device files that all NPUs share are not considered."""
     npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
     foreign = [(holder["device"], holder) for holder in observed["device_holders"]
-               if holder["device"] in npus and not is_ours(holder["container"], plan)]
+               if holder["device"] in npus and not replacement.is_ours(holder["container"], plan)]
     for device, holder in foreign:
         path, found, container = device_path(device), describe_holder(holder), holder["container"]
         checks.expect("devices_free", False, "free, or held by " + npus[device], found, path,
                       "%s is held by %s" % (path, found),
-                      OTHER_DEPLOYMENT if container and labels.own(container["labels"]) else None)
+                      judging.other_deployment(container, plan))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 
@@ -394,7 +374,7 @@ def _ports_free(checks: Checks, plan: Plan, observed: ServingObservation) -> Non
         for use, ports in _ports(planned):
             check = "hccl_ports_free" if use == "HCCL" else "port_free"
             held = [holders[port] for port in ports if port in holders]
-            foreign = next((holder for holder in held if not is_ours(holder["container"], plan)), None)
+            foreign = next((holder for holder in held if not replacement.is_ours(holder["container"], plan)), None)
             shown = foreign or (held[0] if held else None)
             checks.expect(
                 check, foreign is None, "free or ours", describe_holder(shown) if shown else "free", planned["name"],
@@ -442,8 +422,8 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None, c
     missing = group.interface(member["address"], None, observed["addresses"])[1]
     found.expect("interface", not missing, message=missing)
     for check in found.as_list():
-        if check["status"] == FAILED:
-            return "%s cannot start: %s" % (host, sentence({**check, "remedy": None}).rstrip("."))
+        if check["status"] == contract.FAILED:
+            return "%s cannot start: %s" % (host, contract.sentence({**check, "remedy": None}).rstrip("."))
     return None
 
 
@@ -480,8 +460,9 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     plan, name, container = context.plan, planned["name"], seen["container"]
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "another plan (%s)" % container["hash"]
+        would = "%s %s %s." % (judging.WOULD, "replace" if container else "start", name)
         checks.expect("up_to_date", None if context.check_mode else False, planned["hash"], found, name,
-                      "%s %s %s." % (WOULD, "replace" if container else "start", name) if context.check_mode else None)
+                      would if context.check_mode else None)
         _not_reached(checks, "up_to_date", planned, "The planned container does not run.")
         return
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
@@ -503,31 +484,24 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
         return
     _certificate_expiry(checks, seen["health"], name)
     _engine_progress(checks, planned, seen, container, plan)
-    checks.expect("health", healthy, 200, _shown(seen["health"]), name,
-                  None if healthy else _timeout_reason(seen, cast(Measured, context.measured).get("waited")))
-    if not healthy:
-        _not_reached(checks, "health", planned, "/health does not return 200.")
-        return
     models: ModelsResponse = seen["models"] or {"status": None}
-    refused = models["status"] in (401, 403)
-    checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
-                  "refused with %s" % models["status"] if refused else "accepted", name,
-                  seen["reason"] if refused else None)
-    if refused:
-        _not_reached(checks, "key_accepted", planned, "The server refuses our API key.")
-        return
-    listed = seen["state"] == "ready" or seen["completion"] is not None
-    checks.expect("served_name", listed, plan["model"]["served_name"],
-                  ", ".join(map(str, models.get("models", ()))) or _shown(models), name)
-    if not listed:
-        _not_reached(checks, "served_name", planned, "The model is not served under the planned name.")
-        return
-    answered = seen["state"] == "ready"
-    checks.expect("completion", answered, 200, _shown(seen["completion"]), name,
-                  None if answered else _failure_reason(seen))
-    if not answered:
-        _not_reached(checks, "completion", planned, "A completion is not answered.")
-        return
+    refused, ready = models["status"] in (401, 403), seen["state"] == "ready"
+    # (check, whether it passes, expected, actual, message if it fails, reason why the later steps are not run)
+    steps: tuple[tuple[str, bool, Any, Any, str | None, str], ...] = (
+        ("health", healthy, 200, _shown(seen["health"]), _timeout_reason(
+            seen, cast(Measured, context.measured).get("waited")), "/health does not return 200."),
+        ("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
+         "refused with %s" % models["status"] if refused else "accepted", seen["reason"],
+         "The server rejects the API key."),
+        ("served_name", ready or seen["completion"] is not None, plan["model"]["served_name"],
+         ", ".join(map(str, models.get("models", ()))) or _shown(models), None,
+         "The model is not served under the planned name."),
+        ("completion", ready, 200, _shown(seen["completion"]), _failure_reason(seen), "The completion request failed."))
+    for check, passes, expected, actual, message, why in steps:
+        checks.expect(check, passes, expected, actual, name, None if passes else message)
+        if not passes:
+            _not_reached(checks, check, planned, why)
+            return
     _devices_held(checks, planned, context.observed["device_holders"])
 
 
@@ -575,12 +549,12 @@ def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> No
         servers = {server["name"]: server for server in balancer.get("servers", ())}
         error = balancer["msg"] if balancer.get("unreachable") else balancer.get("error")
         for planned in serving_instances(plan):
-            name = server_name(host, cast(int, planned["port"]))
+            name = haproxy.server_name(host, cast(int, planned["port"]))
             subject = "%s on %s" % (name, balancer["item"])
             if name in servers:
                 _balancer_server(checks, servers[name], error, subject)
             else:
-                checks.expect("balancer_server", False, UP, error or "no such server", subject)
+                checks.expect("balancer_server", False, haproxy.UP, error or "no such server", subject)
     for front in balancing["completions"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
         response: Response = front.get("completion") or {"status": None}
@@ -591,10 +565,10 @@ def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> No
             checks.expect("plaintext", url.startswith("https:"), "TLS", url, url)
 
 
-def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, subject: str) -> None:
+def _balancer_server(checks: Checks, server: haproxy.BalancerServer, error: str | None, subject: str) -> None:
     engine = server["engine"]
     found = " ".join(filter(None, (server["status"], server["check"], engine and "engine " + engine)))
-    checks.expect("balancer_server", not error and server["status"] == UP, UP, error or found, subject)
+    checks.expect("balancer_server", not error and server["status"] == haproxy.UP, haproxy.UP, error or found, subject)
     if server["watched"] is None:
         checks.unsupported("balancer_watch", "There is no watchdog, because balancer_watch_interval_s is 0.", subject)
         return

@@ -8,20 +8,22 @@ from __future__ import annotations
 import hashlib
 import re
 
+from ansible.errors import AnsibleFilterError
+
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Patch
 
 
-class PatchError(ValueError):
-    """The file or the patched file differs from the catalogue. The message is one sentence."""
-
-
 def patched(text: str, patch: Patch) -> str:
-    """Return the text with the patch applied. Raise PatchError if a SHA-256 differs or not exactly one line matches."""
+    """Return the text with the patch applied.
+
+    :raises AnsibleFilterError: if a SHA-256 differs, or if not exactly one line matches. The message is one sentence.
+    """
     _expect(text, patch["sha256"], "the file %s of the image has" % patch["target"], patch)
     edited, count = re.subn(patch["pattern"], patch["replacement"], text, flags=re.MULTILINE)
     if count != 1:
-        raise PatchError("The patch %s must match one line of %s, but matches %d; correct its pattern in the catalogue."
-                         % (patch["id"], patch["target"], count))
+        raise AnsibleFilterError(
+            "The patch %s must match one line of %s, but matches %d; correct its pattern in the catalogue." % (
+                patch["id"], patch["target"], count))
     _expect(edited, patch["patched_sha256"], "the result has", patch)
     return edited
 
@@ -29,6 +31,6 @@ def patched(text: str, patch: Patch) -> str:
 def _expect(text: str, sha256: str, subject: str, patch: Patch) -> None:
     found = hashlib.sha256(text.encode("utf-8")).hexdigest()
     if found != sha256:
-        raise PatchError(
+        raise AnsibleFilterError(
             "The patch %s is not applied, because %s SHA-256 %s instead of %s; use the release's published image, or "
             "leave the patch out with serving_patches." % (patch["id"], subject, found, sha256))

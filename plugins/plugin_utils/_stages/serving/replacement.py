@@ -12,16 +12,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import (
-    KEPT,
-    PREVIOUS,
-    base_name,
-    is_instance,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import KEPT, PREVIOUS, base_name, is_instance
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import HolderContainer
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import DeployedContainer, ServingState
 
@@ -80,13 +76,16 @@ class RunningPlan(TypedDict, total=False):
     model: dict[str, str | None]
 
 
+_LAUNCHER = "the launcher"
+
+
 def deployment_name(plan: Plan) -> str:
     """Return the name of the deployment, which is the name of its first container."""
     return plan["instances"][0]["name"]
 
 
 def is_ours(container: HolderContainer | None, plan: Plan) -> bool:
-    """Return whether a container is an instance of this deployment, from this or any other plan."""
+    """Return whether a container is an instance of this deployment, even one from another plan."""
     return container is not None and is_instance(base_name(container["name"]), deployment_name(plan))
 
 
@@ -95,8 +94,14 @@ def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[Depl
 
     Other deployments on the node have a different serving_container_name and are not touched.
     """
-    name = deployment_name(plan)
-    return [container for container in containers if is_instance(base_name(container["name"]), name)]
+    return [container for container in containers if is_instance(base_name(container["name"]), deployment_name(plan))]
+
+
+def without_neighbors(names: Iterable[str], plan: Plan) -> list[str]:
+    """Return the names of containers that do not belong to another deployment on the node of the plan."""
+    others = list(plan["neighbors"].values())  # a template passes values that can be read only once
+    return [name for name in names
+            if not any(is_instance(base_name(name).removesuffix(KEPT), other) for other in others)]
 
 
 def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = False) -> list[str]:
@@ -117,43 +122,57 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
     :param secrets: the value of the label `SECRETS` of a container that has the planned API keys and certificate.
     :param live: whether to return only the reasons to replace or remove running containers.
     """
-    running = {container["name"]: container for container in deployment(observed["containers"], plan)
-               if not live or container["status"] == "running"}
-    planned = {instance["name"]: instance for instance in plan["instances"]}
-    reasons = []
-    for name, instance in planned.items():
-        container = running.get(name)
-        if container is None:
-            reasons += [] if live else ["%s does not exist" % name]
-        elif container["status"] != "running":
-            reasons.append("%s is %s" % (name, container["status"]))
-        elif container["hash"] != instance["hash"]:
-            reasons.append("%s has plan %s instead of %s (%s)" % (
-                name, container["hash"], instance["hash"], _differences(container, instance)))
-        elif container["image"] != observed["image"]:
-            reasons.append("%s runs image %s instead of %s" % (name, container["image"], observed["image"]))
-        elif (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
-            reasons.append("%s was started with other API keys or another certificate" % name)
-    return reasons + ["%s is no longer planned" % name for name in running
-                      if name not in planned and (live or not name.endswith(PREVIOUS))]
+    found = {container["name"]: container for container in deployment(observed["containers"], plan)
+             if not live or container["status"] == "running"}
+    planned = [instance["name"] for instance in plan["instances"]]
+    reasons = [replacement_reason(found.get(instance["name"]), instance, observed["image"], secrets)
+               for instance in plan["instances"] if not live or instance["name"] in found]
+    return [*filter(None, reasons), *("%s is no longer planned" % name for name in found
+                                      if name not in planned and (live or not name.endswith(PREVIOUS)))]
 
 
-def _differences(container: DeployedContainer, instance: Instance) -> str:
+def replacement_reason(container: ContainerState | None, instance: Instance, image: str | None,
+                       secrets: str | None) -> str | None:
+    """Return a clause for the reason to replace the container of an instance, or None if it runs as planned.
+
+    :param image: the id of the planned image.
+    :param secrets: see `replacement_reasons`.
+    """
+    name = instance["name"]
+    if container is None:
+        return "%s does not exist" % name
+    if container["status"] != "running":
+        return "%s is %s" % (name, container["status"])
+    if container["hash"] != instance["hash"]:
+        return "%s has plan %s instead of %s (%s)" % (
+            name, container["hash"], instance["hash"], _differences(container, instance))
+    if container["image"] != image:
+        return "%s runs image %s instead of %s" % (name, container["image"], image)
+    if (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
+        return "%s was started with other API keys or another certificate" % name
+    return None
+
+
+def _differences(container: ContainerState, instance: Instance) -> str:
     """Return the options of the command of a container that differ from the plan."""
     found, planned = _options(container["command"]), _options(instance["launcher"] + instance["command"])
     return ", ".join(
-        "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
+        # Launchers are scripts, which are too long for a sentence.
+        "it has another launcher" if name == _LAUNCHER
+        else "%s is %s instead of %s" % (name, _value(found, name), _value(planned, name))
         for name in sorted({*found, *planned}) if found.get(name) != planned.get(name)) or (
             "other settings than the options of the command")
 
 
 def _options(command: Iterable[str]) -> dict[str, str]:
-    """Return ``{option: value}``. The words before the first option are the value of ``the program``."""
+    """Return ``{option: value}``. The words before ``serve`` are the launcher, those after it are the model."""
     found: dict[str, str] = {}
-    name = "the program"
+    name = _LAUNCHER
     for word in command:
         if word.startswith("--"):
             name, word = word, ""
+        elif name == _LAUNCHER and word == "serve":
+            name, word = "the model", ""
         found[name] = (found.get(name, "") + " " + word).strip()
     return found
 

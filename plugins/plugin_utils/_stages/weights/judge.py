@@ -19,7 +19,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_li
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Manifest
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import WeightsObservation
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import (
+        ModelFolder,
+        WeightsObservation,
+    )
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Observation
 
@@ -54,9 +57,11 @@ CHECKS = (
     Check("quantization_names", CRITICAL, "The quantization description has the tensor names that vLLM Ascend expects",
           "Quantize again with the transformers version that msModelSlim's recipe requires (4.49.0)."),
     Check("quantization_types", CRITICAL, "Layers that vLLM fuses have the same quantization type",
-          "Quantize again with one type for q, k, v and one for gate, up of a layer."),
+          "Quantize again with one type for q, k and v of a layer, and one for gate and up."),
     Check("tokenizer", CRITICAL, "The release can load the class of the tokenizer",
           "Save the tokenizer with transformers 4, or take tokenizer_config.json from the original model."),
+    Check("draft", CRITICAL, "The draft model of speculative decoding is complete",
+          "Run the weights role again; or set speculative-config to null in serving_args to serve without it."),
     Check("shared_folder", CRITICAL, "The node mounts the folder that the staging node writes to",
           "Mount the shared file system at weights_path on this node, or set weights_distribution to each or fanout."),
     Check("same_on_all_nodes", CRITICAL, "All nodes of the model have the same files",
@@ -83,7 +88,6 @@ RETURNED = ()
 
 
 def check_inputs(context: Context) -> Iterator[str]:
-    """Yield a sentence per mistake in the inputs."""
     inputs, model = context.inputs, context.plan["model"]
     source, endpoint = inputs["weights_source"], inputs["weights_hub_endpoint"]
     if source == "http" and not endpoint:
@@ -110,6 +114,7 @@ def request(context: Context) -> Request | None:
         # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
         "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
         "workers": inputs["weights_workers"],
+        **({"draft": context.plan["model"]["draft"]["path"]} if "draft" in context.plan["model"] else {}),
     }, noted={"model": context.plan["model"]["id"]})
 
 
@@ -156,6 +161,8 @@ def judge(context: Context) -> Outcomes:
     _config(checks, observed, plan)
     _quantization(checks, observed, plan)
     _tokenizer(checks, observed, plan)
+    if "draft" in plan["model"]:
+        _draft(checks, context.observed["draft"], plan["model"]["draft"]["path"], context.check_mode)
     _same_on_all_nodes(checks, observed, context.survey)
     return checks.as_list()
 
@@ -280,6 +287,19 @@ def _tokenizer(checks: Checks, observed: WeightsObservation, plan: Plan) -> None
     else:
         checks.not_run("tokenizer", "%s needs transformers 5, and the catalogue does not state the version in %s." % (
             found, plan["release"]["id"]))
+
+
+def _draft(checks: Checks, observed: ModelFolder, path: str, check_mode: bool) -> None:
+    if check_mode and not observed["manifest"]:
+        checks.not_run("draft", "%s stage the draft model in %s." % (WOULD, path))
+        return
+    problems = [fault_sentence(fault) for fault in observed["faults"]] + observed["content_faults"] + [
+        "%s: %s" % (name, shard["error"]) for name, shard in observed["shards"].items() if shard["error"]]
+    for name, part in (("manifest", observed["manifest"]), ("config.json", observed["config"]),
+                       ("*.safetensors file", observed["shards"])):
+        if not part:
+            problems.append("there is no %s" % name)
+    checks.expect("draft", not problems, "a model and its manifest in %s" % path, "; ".join(problems) or "the same")
 
 
 def _same_on_all_nodes(checks: Checks, observed: WeightsObservation, models: Models | None) -> None:

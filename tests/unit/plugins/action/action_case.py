@@ -42,6 +42,12 @@ def new_action(plugin, args, execute=None, check_mode=False):
     return action
 
 
+class HostVars(dict):
+    """The variables of all hosts before templating, with the method of Ansible's HostVars that the plugins call."""
+
+    raw_get = dict.__getitem__
+
+
 def displayed(action):
     """Return the lines that an action displayed."""
     return [call.args[0] for call in action._display.display.call_args_list]

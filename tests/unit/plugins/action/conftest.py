@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fake node has no shell, so its Python is not asked for."""
+"""A fake node has no shell, so the version of its Python is not checked."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 
 @pytest.fixture(autouse=True)
 def usable_python(monkeypatch):
-    """Skip the question about the Python of the node."""
+    """Skip the check of the Python version on the node."""
     monkeypatch.setattr(StageAction, "need_python", lambda self: None)

@@ -16,19 +16,21 @@ from ansible.template import Templar
 from ansible_collections.ascend.vllm.plugins.action import accuracy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import input_digests
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
 JOB = "/var/tmp/ascend-vllm-accuracy-x"
+OUTCOMES = "1" * 80 + "0" * 20
 ROW = {"dataset": "own", "version": "1a", "metric": "accuracy", "mode": "gen", "model": "80.00"}
 FINISHED = {"running": False, "exit_code": 0, "rows": [ROW], "answers": {"own": {"answered": 10, "failed": 0}},
-            "performance": {"totals": None, "latencies": None}, "log": []}
+            "outcomes": {"own": OUTCOMES}, "performance": {"totals": None, "latencies": None}, "log": []}
 DATASETS = [{"name": "own", "path": "/own.jsonl", "minimum": 70}]
 
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (plan, check_mode, **variables) -> (return value of the action, recorded result).
+    """Return a function (plan or plans, check_mode, **variables) -> (return value of the action, recorded result).
 
     Its attribute ``calls`` lists the module calls.
     """
@@ -42,16 +44,20 @@ def act(tmp_path):
                     "absent": {"changed": True}}[arguments["state"]]
 
         loader = DataLoader()
-        action = accuracy.ActionModule(Mock(args={}, async_val=0, check_mode=check_mode), Mock(), Mock(), loader,
+        action = accuracy.ActionModule(Mock(args=run.args, async_val=0, check_mode=check_mode), Mock(), Mock(), loader,
                                        Templar(loader=loader, variables={}), Mock())
         action._execute_module = execute
         variables = {"inventory_dir": str(tmp_path), "inventory_hostname": "node1", "accuracy_enabled": True,
                      "accuracy_datasets": DATASETS, "report_path": str(tmp_path), **variables}
-        Records(tmp_path).write_plan("node1", plan, input_digests(variables))
-        returned, path = action.run(task_vars=variables), tmp_path / "node1" / "accuracy.json"
+        host = variables["inventory_hostname"]
+        plans = plan if "node1" in plan else {host: plan}
+        variables["hostvars"] = HostVars({name: dict(variables) for name in plans})
+        for name, each in plans.items():
+            Records(tmp_path).write_plan(name, each, input_digests(variables))
+        returned, path = action.run(task_vars=variables), tmp_path / host / "accuracy.json"
         return returned, json.loads(path.read_text("utf-8")) if path.exists() else None
 
-    run.calls, run.unreachable, run.job = [], False, FINISHED
+    run.args, run.calls, run.unreachable, run.job = {}, [], False, FINISHED
     return run
 
 
@@ -74,16 +80,36 @@ def test_first_instance_is_measured_and_judged(act):
     assert result["observed"]["figures"] == [{"name": "own, accuracy", "value": 80.0, "unit": "points"}]
 
 
-@pytest.mark.parametrize(("reference_score", "variables", "status"), [
-    (80.5, {}, "passed"), (81.5, {}, "failed"), (81.5, {"accuracy_maximum_drop": 2}, "passed")])
-def test_scores_are_compared_with_those_of_another_model(act, tmp_path, reference_score, variables, status):
-    scores = [{"dataset": "own", "metric": "accuracy", "version": "1a", "score": reference_score, "answered": 10,
-               "data": "5ha"}]
+@pytest.mark.parametrize(("before", "variables", "status"), [
+    ("1" * 100, {}, "failed"), ("1" * 100, {"accuracy_maximum_drop": 30}, "passed"),
+    (OUTCOMES, {"accuracy_maximum_drop": 5}, "passed"),
+    (OUTCOMES, {}, "not_run"),
+    ("1" * 82 + "0" * 18, {}, "not_run"), (None, {}, "not_run")])
+def test_answers_are_compared_with_those_of_another_model(act, tmp_path, before, variables, status):
+    scores = [{"dataset": "own", "metric": "accuracy", "version": "1a", "score": 90.0, "answered": 10, "data": "5ha",
+               "outcomes": before}]
     path = tmp_path / "bf16.json"
     path.write_text(json.dumps({"model": "bf16", "release": "v1", "host": "node9", "observed": {"scores": scores}}))
     returned, result = act(valid(), accuracy_compare_with=str(path), **variables)
     assert (returned["failed"], statuses(result)["delta"]) == (status == "failed", status)
     assert result["observed"]["compared_with"] == {"model": "bf16", "release": "v1", "host": "node9"}
+    assert result["observed"]["scores"][0]["outcomes"] == OUTCOMES
+    assert "outcomes" not in result["observed"]
+
+
+def test_each_deployment_is_measured_once(act, tmp_path):
+    """Of three hosts, the second serves the same as the first, and the third serves another model."""
+    plans = {"node1": valid(), "node2": valid(), "node3": valid(plan_model="qwen2_5_vl_32b_instruct")}
+    found = {}
+    for name in plans:
+        _returned, result = act(plans, inventory_hostname=name, ansible_play_hosts=list(plans))
+        found[name] = (result["status"], result["observed"].get("not_run") or result["error"])
+    assert found == {"node1": ("passed", None), "node3": ("passed", None), "node2": (
+        "not_run", "node1 has the same deployment and is measured instead of this host.")}
+    act.args = {"step": "choose"}
+    assert [act(plans, inventory_hostname=name, ansible_play_hosts=list(plans))[0]["measured"] for name in plans] == [
+        True, False, True]
+    assert act(plans, inventory_hostname="node2", ansible_play_hosts=["node2", "node3"])[0]["measured"]
 
 
 def test_file_that_is_not_a_measurement_is_refused_before_the_run(act, tmp_path):

@@ -9,15 +9,9 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action import balancer_plan
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import new_action
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars, new_action
 
 PIPELINE = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
-
-
-class HostVars(dict):
-    """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
-
-    raw_get = dict.__getitem__
 
 
 def variables(host="node1", present=("node1", "node2"), **changes):
@@ -133,3 +127,10 @@ def test_node_that_is_not_behind_the_balancer_does_not_belong_to_another_deploym
 def test_balancers_of_two_deployments_on_one_host_are_refused(resolve):
     with pytest.raises(AnsibleActionFail, match="balancer_hosts names node1 on node1 and on node2, which are in diff"):
         resolve(deployments("node1", node2={"balancer_hosts": ["node1"]}))
+
+
+def test_balancers_of_two_deployments_on_one_node_are_refused(resolve):
+    apart = {"plan_node": "node1", "ansible_host": "10.0.0.1", "serving_port": 9000, "serving_hccl_port_base": 61000,
+             "plan_model": "qwen3_8b"}
+    with pytest.raises(AnsibleActionFail, match="balancer_hosts names node1 on node1 and on node2, which are in diff"):
+        resolve(deployments("node1", node2=apart))

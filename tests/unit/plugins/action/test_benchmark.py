@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
 import time
 from unittest.mock import Mock
 
@@ -17,8 +18,11 @@ from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import benchmark
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid, valid_group
 
+unpack = runpy.run_path(str(ROOT / "roles/benchmark/files/replay.py"))["unpack"]
 VLLM = "vllm-ascend-qwen25-vl"
 BALANCER = "http://10.0.0.9:8080"
 
@@ -66,7 +70,7 @@ class Node:
         return {"servers": [{"models": models, "answers": {
             request["id"]: {"status": 200 if up else None} for request in requests}}]}
 
-    def docker_container(self, name, state, command=None, **_others):
+    def docker_container(self, name, state, command=None, env=None, **_others):
         if state == "absent":
             self.clients.pop(name, None)
             return {}
@@ -80,7 +84,8 @@ class Node:
             self.load["finished"] += count
             self.clients[name] = {
                 "num_prompts": count, "completed": count, "duration": 10.0, "total_input_tokens": count,
-                "total_output_tokens": count * int(options["random-output-len"]),
+                "total_output_tokens": sum(row[1] for row in unpack(env)) if load.VARIABLE + "0" in env else (
+                    count * int(options["random-output-len"])),
                 "output_throughput": 100.0, "request_throughput": min(rate, 50.0),
                 "p99_ttft_ms": 10.0 if rate <= self.limit_rps else 1000.0}
         else:
@@ -237,12 +242,6 @@ def test_balancer_of_each_deployment_is_measured_by_its_first_node(stage):
     assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [BALANCER])
 
 
-class HostVars(dict):
-    """The variables of all hosts, with the method of Ansible's HostVars that the plugins call."""
-
-    raw_get = dict.__getitem__
-
-
 @pytest.mark.parametrize(("nodes", "changes", "targets"), [
     (["node1", "node2"], {}, ["instance"]),
     (["node1", "node2"], {"balancer_enabled": True}, ["instance", "balancer"]),
@@ -294,9 +293,11 @@ def test_client_is_stopped_at_the_timeout(stage):
 
 
 @pytest.mark.parametrize(("change", "first", "best", "count"), [
-    ({"benchmark_sweep_maximum": 4}, 4, 4, 1),  # the maximum meets the objective, so nothing else is measured
-    ({"benchmark_sweep_minimum": 8}, 16, None, 5),
-    ({"benchmark_sweep_tolerance_percent": 400}, 16, 2, 3),
+    # The maximum meets the objective, so the other points only show the curve.
+    ({"benchmark_sweep_maximum": 4}, 4, 4, 5), ({"benchmark_sweep_maximum": 4, "benchmark_sweep_runs": 1}, 4, 4, 1),
+    ({"benchmark_sweep_minimum": 8, "benchmark_sweep_runs": 5}, 16, None, 5),
+    ({"benchmark_sweep_tolerance_percent": 400}, 16, 2, 5),
+    ({"benchmark_slo": {}, "benchmark_sweep_runs": 3}, 16, 16, 3),
 ])
 def test_sweep_inputs_limit_the_measured_points(stage, change, first, best, count):
     node = Node(valid(), limit_rps=5.0)
@@ -501,7 +502,7 @@ def test_ais_bench_measures_the_service(stage):
                       "Success Requests": {"total": 4}, "Failed Requests": {"total": 0},
                       "Total Generated Tokens": {"total": 4 * 128},
                       "Output Token Throughput": {"total": "50 token/s"}}
-            return {"running": False, "exit_code": 0, "rows": [], "answers": {}, "log": [],
+            return {"running": False, "exit_code": 0, "rows": [], "answers": {}, "outcomes": {}, "log": [],
                     "performance": {"totals": json.dumps(totals), "latencies": None}}
 
     node = WithAisBench(valid())
@@ -546,3 +547,29 @@ def test_run_below_the_minimum_ratio_to_the_baseline_fails(stage, ratio, status)
     node.docker_container = half_as_fast
     _outcome, result = stage(node, benchmark_minimum_ratio=ratio, benchmark_repeats=5)
     assert statuses(result)["regression"] == status
+
+
+def test_sweep_is_recorded_with_an_earlier_one(stage, tmp_path):
+    _outcome, earlier = stage(Node(valid(), limit_rps=5.0), benchmark_sweep_runs=2, **SWEEP)
+    path = tmp_path / "benchmark.json"
+    path.write_text(json.dumps(earlier))
+    _outcome, result = stage(Node(valid(), limit_rps=5.0), benchmark_sweep_resume=False,
+                             benchmark_sweep_compare_with=str(path), **SWEEP)
+    sweep = result["observed"]["measurements"][0]["sweep"]
+    assert [value for value, _metrics in sweep["earlier"]] == [16, 2]
+    assert sweep["earlier_name"].startswith("qwen2_5_vl_32b_instruct_w8a8, v0.11.0rc1, ")
+    seeds = [point["run"]["seed"] for point in sweep["points"]]
+    assert len({*seeds, result["observed"]["measurements"][0]["runs"][0]["seed"]}) == len(seeds) + 1
+
+
+def test_trace_is_replayed_and_its_tokens_are_expected(stage, tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("".join('{"timestamp_s": %d, "input_tokens": 9, "output_tokens": %d}\n' % (row, 5 + row)
+                             for row in range(4)))
+    inputs = {"benchmark_dataset": "trace", "benchmark_trace_path": str(trace)}
+    _outcome, result = stage(Node(valid()), **inputs)
+    (measured,) = result["observed"]["measurements"]
+    assert (measured["output_tokens"], statuses(result)["tokens"]) == (5 + 6 + 7 + 8, "passed")
+    assert "--dataset-path" not in measured["runs"][0]["command"]
+    _outcome, result = stage(Node(valid()), "begin", **inputs, benchmark_tools=["ais_bench"])
+    assert "does not send requests of benchmark_dataset trace" in result["error"]

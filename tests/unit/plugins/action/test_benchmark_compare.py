@@ -23,8 +23,8 @@ def stage(**targets):
 
 def scores(**found):
     return {"stage": "accuracy", "observed": {"scores": [
-        {"dataset": name, "metric": "accuracy", "version": "1a", "answered": 10, "data": "5ha", "score": score}
-        for name, score in found.items()]}}
+        {"dataset": name, "metric": "accuracy", "version": "1a", "answered": 10, "data": "5ha", "score": score,
+         "outcomes": outcomes} for name, (score, outcomes) in found.items()]}}
 
 
 FORMATS = {"raw": RAW, "baseline": {"schema": statistics.BASELINE_SCHEMA, "repeats": [RAW] * 5},
@@ -108,21 +108,32 @@ def test_targets_with_the_same_name_are_compared(compare):
 
 
 def test_scores_are_compared_in_a_table(compare):
-    result, lines = compare(scores(textvqa=76.2, gsm8k=90.0), scores(textvqa=75.5, gsm8k=88.0))
+    right = "1" * 100
+    result, lines = compare(scores(textvqa=(80, right), gsm8k=(100, right)),
+                            scores(textvqa=(79, "0" + right[1:]), gsm8k=(70, "0" * 30 + right[30:])))
     assert lines == [
-        "dataset before after difference",
-        "textvqa, accuracy 76.2 75.5 -0.7 within the limit",
-        "gsm8k, accuracy 90 88 -2 too low",
+        "dataset before after difference 95 % interval",
+        "textvqa, accuracy 80 79 -1 -5.45 to +2.79 inconclusive",
+        "gsm8k, accuracy 100 70 -30 -39.6 to -21.1 failed",
         "", "A score dropped by more than the limit (1)."]
     assert result["verdict"] == "failed"
-    assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["verdict"] == "passed"
+
+
+@pytest.mark.parametrize(("maximum_drop", "before", "verdict", "text"), [
+    (6, "1" * 100, "passed", "No score dropped by more than the limit (6)."),
+    (1, "1" * 100, "inconclusive", "The answers do not show whether a score dropped by more than the limit (1)."),
+    (6, None, "inconclusive", "The answers do not show whether a score dropped by more than the limit (6)."),
+])
+def test_verdict_is_on_the_answers(compare, maximum_drop, before, verdict, text):
+    result, lines = compare(scores(gsm8k=(100, before)), scores(gsm8k=(100, "1" * 100)), maximum_drop=maximum_drop)
+    assert (result["verdict"], lines[-1]) == (verdict, text)
 
 
 def test_performance_is_not_compared_with_accuracy(compare):
     with pytest.raises(AnsibleActionFail, match="different kinds"):
-        compare(RAW, scores(textvqa=76.2))
+        compare(RAW, scores(textvqa=(76.2, None)))
 
 
 def test_measurements_without_a_common_metric_are_refused(compare):
     with pytest.raises(AnsibleActionFail, match="no metric in common"):
-        compare(scores(textvqa=76.2), scores(gsm8k=88.0))
+        compare(scores(textvqa=(76.2, None)), scores(gsm8k=(88.0, None)))

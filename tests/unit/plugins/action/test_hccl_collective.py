@@ -15,6 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.hccl_collective import ActionModule
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective import MARK
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_container import NAME
@@ -147,8 +148,8 @@ def test_obstacle_on_one_node_prevents_the_run_on_all_nodes(cluster, change, var
 @pytest.mark.parametrize(("result", "reason"), [
     (failed(), "RuntimeError: out of memory"),
     ({"status": 124, "failed": True, "container": {"Output": ""}}, "timed out"),
-    ({"failed": True, "msg": "no such image"}, "the container could not be run on node2: no such image"),
-    (AnsibleConnectionFailure("timed out"), "RuntimeError: node2 is not reachable: timed out"),
+    ({"failed": True, "msg": "no such image"}, "node2 could not run the container: no such image"),
+    (AnsibleConnectionFailure("timed out"), "node2 is not reachable: timed out"),
 ])
 def test_failure_is_saved_and_the_host_does_not_fail(cluster, result, reason):
     cluster.returned["node2", 3] = result
@@ -294,3 +295,17 @@ def test_damaged_baseline_counts_as_missing(cluster, tmp_path, damage):
     path.write_text(damage)
     cluster.task()
     assert cluster.observed("node1")["collective"]["baseline"] == {}
+
+
+def second_deployment(self, host, stage, hosts):
+    """Replace `Plans.observer`: node3 is another deployment on node1."""
+    return "node1" if host == "node3" else host
+
+
+def test_second_deployment_on_a_node_runs_no_container_and_is_judged_again(cluster, monkeypatch):
+    monkeypatch.setattr(Plans, "observer", second_deployment)
+    run_without_the_image(cluster)
+    assert cluster.task("resume")["node3"] == {"changed": False, "resumed": True, "rounds": []}
+    assert [host for host, _arguments in cluster.requests] == ["node1", "node2"]
+    assert cluster.task()["node3"] == SKIPPED
+    assert cluster.containers == [("node1", 2, 0, "192.0.2.1"), ("node2", 2, 1, "192.0.2.1")]

@@ -13,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.hccl_mesh import ActionModule
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 
@@ -102,3 +103,16 @@ def test_node_that_could_not_be_observed_does_not_take_part(act):
     act("node1", RESULT)
     ((_name, arguments),) = act.requests
     assert [partner["host"] for partner in arguments["partners"] if partner] == ["node3"]
+
+
+def second_deployment(self, host, stage, hosts):
+    """Replace `Plans.observer`: node2 is another deployment on node1."""
+    return "node1" if host == "node2" else host
+
+
+def test_second_deployment_on_a_node_sends_no_pings(act, monkeypatch):
+    monkeypatch.setattr(Plans, "observer", second_deployment)
+    assert act("node2", AssertionError("pinged"))["skipped"]
+    act("node1", RESULT)
+    ((_name, part),) = act.requests
+    assert {partner["host"] for partner in part["partners"] if partner} == {"node3"}

@@ -81,7 +81,7 @@ def test_lease_of_a_run_that_has_ended_is_taken_over(act):
 
 
 @pytest.mark.parametrize("holder", [ALIVE, {**DEAD, "processes": "another controller"}])
-def test_run_that_may_be_alive_keeps_the_lease(act, holder):
+def test_run_that_may_still_be_active_keeps_the_lease(act, holder):
     result = act(stage, image_stage(), {"failed": True, "msg": REFUSED, "holder": holder})
     assert result["failed"]
     assert f"node1: {REFUSED}" in result["msg"]

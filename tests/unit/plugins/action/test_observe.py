@@ -40,11 +40,11 @@ def act(tmp_path):
         action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock()
         returned = action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
-                                         "report_path": str(tmp_path)})
+                                         "report_path": str(tmp_path), **run.variables})
         run.shown = [call.args[0] for call in action._display.display.call_args_list]
         return returned
 
-    run.modules, run.records = [], Records(tmp_path)
+    run.modules, run.records, run.variables = [], Records(tmp_path), {}
     run.result = lambda host: json.loads((tmp_path / host / "weights.json").read_text("utf-8"))
     return run
 
@@ -113,3 +113,23 @@ def test_check_mode_shows_what_the_stage_would_do(act):
     act(observe, "node1", OBSERVED)
     act(stage, "node1")
     assert act.shown == []
+
+
+class HostVars(dict):
+    raw_get = dict.__getitem__
+
+
+def test_stage_judges_the_observation_of_another_deployment_on_the_node(act):
+    known = HostVars(node1={"inventory_hostname": "node1"}, node2={
+        "inventory_hostname": "node2", "plan_node": "node1", "ansible_host": "node1", "serving_port": 9000,
+        "serving_hccl_port_base": 61000})
+    act.variables = {"hostvars": known, "groups": {"npu_nodes": list(known)}}
+    plan = {**valid(), "neighbors": {"node2": "text"}}
+    assert not act(observe, "node1", OBSERVED, plan=plan).get("skipped")
+    act.variables.update(known["node2"])
+    assert act(observe, "node2", AssertionError("observed again"), plan=plan)["skipped"]
+    act(stage, "node2", AssertionError("observed again"), plan=plan)
+    assert act.modules == ["ascend.vllm.weights_info"]
+    assert act.result("node2")["host"] == "node2"
+    assert act.result("node2")["observed"]["path"] == "/data/model"
+    assert not [check for check in act.result("node2")["checks"] if check["id"] == "weights.same_on_all_nodes"]

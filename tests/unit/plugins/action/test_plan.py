@@ -16,6 +16,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.plan import ActionModule
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.wrong_inventories import NAMES, OTHERS, REFUSED
 
 OVERLAY = """
@@ -87,12 +90,6 @@ def test_refused_plan_fails_with_all_refusals(act):
 def trusted(text):
     """Return the text as a template that ansible-core >= 2.19 renders."""
     return getattr(template, "trust_as_template", str)(text)
-
-
-class HostVars(dict):
-    """The variables of all hosts before templating, with the method of Ansible's HostVars that the plugins call."""
-
-    raw_get = dict.__getitem__
 
 
 def group_vars(of_play=None, **node2):
@@ -266,3 +263,49 @@ def test_needs_of_a_closed_site_are_those_of_the_plan_and_the_inputs(act):
 def test_needs_without_an_architecture_are_refused(act):
     with pytest.raises(AnsibleActionFail, match=r"^Nothing was collected\. plan_architecture is '', but the image"):
         act(OFFLINE, playbook_dir="/p")
+
+
+def node_vars(tmp_path, play_hosts=None, **text):
+    """Return the variables of the play for node1 with two deployments, of which the other has these inputs."""
+    known = HostVars({"node1": {"ansible_host": "192.0.2.11"}, "text": {
+        "ansible_host": "192.0.2.11", "plan_node": "node1", "plan_model": "qwen3_8b", "serving_port": 9000,
+        "serving_hccl_port_base": 61000, **text}, "node2": {}})
+    for name, variables in known.items():
+        variables["inventory_hostname"] = name
+    return {"hostvars": known, "groups": {"npu_nodes": list(known)}, "report_path": str(tmp_path),
+            "ansible_play_hosts": play_hosts or list(known)}
+
+
+def test_deployments_of_a_node_share_it(act, tmp_path):
+    variables = node_vars(tmp_path)
+    of_roles = {"plan_node": "", "serving_port": 8888, "serving_hccl_port_base": ""}  # in the variables of each task
+    one, two = act(**variables, **of_roles), act(**{**of_roles, **variables, **variables["hostvars"]["text"]})
+    assert [found["plan"]["instances"][0]["npus"] for found in (one, two)] == [[0, 1], [2]]
+    assert [found["plan"]["node"] for found in (one, two)] == ["node1", "node1"]
+    assert one["plan"]["neighbors"] == {"text": "vllm-ascend-qwen3-8b-text"}
+    assert two["plan"]["instances"][0]["name"] == "vllm-ascend-qwen3-8b-text"
+    assert [found["plan"]["state_path"] for found in (one, two)] == [
+        "/var/lib/ascend-vllm", "/var/lib/ascend-vllm-text"]
+    assert two["observers"] == {"npu_driver": "node1", "hccl": "node1", "image": "node1", "weights": "text"}
+
+
+def test_node_is_observed_by_another_deployment_if_the_first_is_not_in_the_play_or_has_failed(act, tmp_path):
+    own = node_vars(tmp_path, ["text", "node2"])
+    own.update(own["hostvars"]["text"])
+    assert act(**own)["observers"]["hccl"] == "text"
+    records = Records(tmp_path)
+    lost = contract.no_result("npu_driver", "node1", "the node is lost")
+    records.write_result({**lost, "status": contract.FAILED, "run_id": records.run_id})
+    own["ansible_play_hosts"] = ["node1", "text", "node2"]
+    assert act(**own)["observers"] == {"npu_driver": "node1", "hccl": "text", "image": "text", "weights": "text"}
+
+
+def test_deployments_that_overlap_are_refused(act, tmp_path):
+    with pytest.raises(AnsibleActionFail, match=r"node1 and text are on the same node .* both use port 8888"):
+        act(**node_vars(tmp_path, serving_port=8888))
+
+
+def test_npus_that_do_not_suffice_for_all_deployments_are_refused(act, tmp_path):
+    with pytest.raises(AnsibleActionFail, match=r"node1, text on the node node1 .* need 10 NPUs, but 8 are free"):
+        act(**node_vars(tmp_path, serving_replicas=8))
+    assert act(**node_vars(tmp_path / "other", serving_npus=[0, 5]))["plan"]["instances"][0]["npus"] == [1, 2]

@@ -221,3 +221,27 @@ def test_check_mode_writes_and_removes_nothing(act, args):
 def test_invalid_arguments_are_refused(act, args, message):
     with pytest.raises(AnsibleActionFail, match=message):
         act(args)
+
+
+@pytest.mark.parametrize(("ok", "verdict", "exit_code"), [(True, "healthy", 0), (False, "failed", 2)])
+def test_verdict_is_on_the_results_of_this_run(act, tmp_path, ok, verdict, exit_code):
+    """The results of the fixture belong to no run, so that they count as missing."""
+    task = {"phase": "verify", "hosts": ["node1"], "stages": ["hccl"], "path": str(tmp_path / "verify.json")}
+    returned = act(task)
+    assert (returned["failed"], returned["reasons"]) == (True, ["node1: hccl wrote no result"])
+    act.records.write_result({**result("hccl", "node1", ok), "run_id": RUN_ID})
+    returned = act(task)
+    assert (returned["failed"], returned["verdict"], returned["exit_code"]) == (not ok, verdict, exit_code)
+    assert act.shown == [returned["msg"]]
+    written = json.loads((tmp_path / "verify.json").read_text("utf-8"))
+    assert written == {key: returned[key] for key in ("verdict", "exit_code", "reasons", "report")}
+
+
+def test_verdict_is_not_written_in_check_mode(act, tmp_path):
+    act({"phase": "verify", "hosts": ["node1"], "stages": ["hccl"], "path": str(tmp_path / "v")}, check_mode=True)
+    assert not (tmp_path / "v").exists()
+
+
+def test_results_of_the_listed_stages_are_removed_at_the_beginning(act):
+    act({"phase": "begin", "hosts": ["node1"], "stages": ["hccl"]}, ansible_run_tags=["all"])
+    assert stages_of(act.records, "node1") == ["npu_driver", "serving"]

@@ -15,6 +15,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case impor
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
 
 PLAN = valid_group("data_parallel", serving_api_key="set")
+NAME = PLAN["node2"]["instances"][0]["name"]
 
 
 @pytest.fixture
@@ -56,10 +57,10 @@ def test_stopped_member_causes_a_restart_of_all_members(act):
     act.observe("node2", status="exited")
     for host in PLAN:
         act(host, "prepared", secrets="key-1")
-    reasons = {"node2": "has a container with the status exited"}
+    reasons = {"node2": f"{NAME} is exited"}
     assert [act(host, "decided")["reasons"] for host in PLAN] == [reasons, reasons]
     assert act("node1", "decided")["shown"] == [
-        "All containers of node1's group are restarted: node2 has a container with the status exited"]
+        f"All containers of node1's group are restarted: node2: {NAME} is exited"]
     assert act("node2", "decided")["shown"] == []
 
 
@@ -71,7 +72,7 @@ def test_changed_api_key_causes_a_restart_of_all_members(act):
 
 def test_member_that_left_the_run_prevents_the_decision(act):
     act("node1", "prepared", secrets="key-1")
-    with pytest.raises(AnsibleActionFail, match=r" these hosts left the run before their part was prepared: node2;"):
+    with pytest.raises(AnsibleActionFail, match=r" hosts were removed from the run before they were prepared: node2;"):
         act("node1", "decided")
 
 
@@ -82,5 +83,5 @@ def test_notes_of_an_earlier_run_are_ignored(act, monkeypatch):
     monkeypatch.setattr(run, "RUN_ID", "the next run")
     act.observe("node1")
     act("node1", "prepared", secrets="key-1")
-    with pytest.raises(AnsibleActionFail, match="part was prepared: node2;"):
+    with pytest.raises(AnsibleActionFail, match="before they were prepared: node2;"):
         act("node1", "decided")

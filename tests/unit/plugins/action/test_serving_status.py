@@ -50,7 +50,7 @@ def test_starts_of_the_containers_are_saved_for_the_report(status, tmp_path):
     assert saved["observed_at"].endswith("Z")
 
 
-def test_docker_engine_that_does_not_respond_says_nothing_about_containers(status, tmp_path):
+def test_no_containers_are_recorded_if_the_docker_engine_does_not_respond(status, tmp_path):
     status({"docker_engine_error": "refused", "image": None, "containers": [], "instances": [], "now_s": 0})
     assert Records(tmp_path).read_current("node1", {})["observed_at"] is None
 

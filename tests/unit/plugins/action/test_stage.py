@@ -64,7 +64,8 @@ def test_invalid_input_is_recorded_as_a_failed_observation(run_stage, variables,
 def test_inputs_from_the_command_line_are_converted_to_their_types(run_stage):
     _outcome, _result, (request,) = run_stage(functional_timeout_s="7", functional_max_tokens="5")
     assert request["timeout_s"] == 7.0
-    assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
+    tokens = {each["id"]: each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]}
+    assert {tokens[name] for name in ("text_answer", "image_answer", "several_images", "streaming")} == {5}
 
 
 def test_plan_is_resolved_if_this_run_has_not_saved_one(run_stage, tmp_path):

@@ -25,7 +25,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case impor
     (44_300_000_000, 44_300_000_000, 1e6, "node1: 44.3 of 44.3 GB, 1.0 MB/s"),
     (3_100_000, 7_200_000, 200e3, "node1: 3.1 of 7.2 MB, 0.2 MB/s, 0 min 20 s left"),
 ])
-def test_progress_line(count, total, rate, expected):
+def test_progress_line_shows_amount_rate_and_remaining_time(count, total, rate, expected):
     assert line("node1", count, total, rate) == expected
 
 

@@ -20,7 +20,7 @@ REFUSED = [
     ({"benchmark_targets": ["nodes"]}, "benchmark_targets must be a list of auto, instance, node, balancer, but is"),
     ({"benchmark_offline": ["startup"]}, "benchmark_offline must be a list of latency, throughput, but is"),
     ({"benchmark_sweep": "fast"}, "benchmark_sweep must be one of none, request_rate, max_concurrency, but is 'fast'."),
-    ({"benchmark_dataset": "sharegpt"}, "benchmark_dataset must be one of random, random-mm, custom, but is 'sharegp"),
+    ({"benchmark_dataset": "sharegpt"}, "benchmark_dataset must be one of random, random-mm, custom, textvqa, trace,"),
     ({"benchmark_percentiles": ["high"]}, "benchmark_percentiles must be a list of numbers, but is ['high']."),
     ({"hccl_rail_switches": "leaf-0"}, "hccl_rail_switches must be a mapping, but is 'leaf-0'."),
     ({"hccl_interface": ["eth0"]}, "hccl_interface must be a string, but is ['eth0']."),
@@ -61,7 +61,7 @@ REFUSED = [
     ({"accuracy_datasets": [DATASET, DATASET]}, "accuracy_datasets contains gsm8k twice."),
     ({**ENABLED, "accuracy_datasets": [DATASET], "accuracy_compare_with": "/none.json"}, "has to be the accuracy.jso"),
     ({"benchmark_slo": {"p99_ttff_ms": 2}}, "benchmark_slo has the unknown metric 'p99_ttff_ms'; use mean, median or"),
-    ({"benchmark_sweep": "request_rate"}, "benchmark_sweep is request_rate, but benchmark_slo is empty"),
+    ({"benchmark_sweep": "request_rate", "benchmark_sweep_compare_with": "/none.json"}, "benchmark_sweep_compare_with"),
     ({"benchmark_sweep": "request_rate", "benchmark_slo": {"p99_ttft_ms": 2}, "benchmark_sweep_minimum": 20},
      "benchmark_sweep_minimum (20.0) must be below benchmark_sweep_maximum (16.0)."),
     ({"benchmark_dataset": "custom"}, "benchmark_dataset_path must be the absolute path of a .jsonl file on the node"),
@@ -95,6 +95,6 @@ NAMES = {
     "weights_quantice_from": "weights_quantize_from", "accuracy_dataset": "accuracy_datasets",
     "benchmarkrepeats": "benchmark_repeats", "hcl_enabled": "hccl_enabled",
 }
-# Variables of a site or of Ansible that are not meant as inputs.
+# Variables of a site or of Ansible that are not intended as inputs.
 OTHERS = ("service_port", "server_port", "planet_name", "imaging_host", "vault_token", "ansible_user", "group_names",
           "playbook_dir", "environment", "__serving_running", "_serving_prot", "diagnostics_from", "balancer_wait_s")

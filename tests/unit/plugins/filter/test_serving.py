@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 FILTERS = FilterModule().filters()
 
 
-def test_patched():
+def test_patch_is_applied_or_refused():
     patch = {"id": "demo", "target": "/f.py", "pattern": "x", "replacement": "y",
              "sha256": hashlib.sha256(b"x").hexdigest(), "patched_sha256": hashlib.sha256(b"y").hexdigest()}
     assert FILTERS["patched"]("x", patch) == "y"
@@ -24,7 +24,7 @@ def test_patched():
         FILTERS["patched"]("z", patch)
 
 
-def test_bind_mounts():
+def test_every_mount_becomes_a_bind_mount():
     (instance,) = valid()["instances"]
     mounts = FILTERS["bind_mounts"](instance)
     assert mounts[0] == {"type": "bind", "source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True}
@@ -42,7 +42,7 @@ def test_bind_mounts():
      "/nowhere/python3 -m venv /opt/a: Error executing command."),
     ({"msg": "non-zero return code", "cmd": ["pip", "install"], "stderr": "a\nno space\n"}, "pip install: no space"),
 ])
-def test_failure_message(result, message):
+def test_failure_message_contains_the_reason(result, message):
     assert FILTERS["failure_message"](result) == message
 
 

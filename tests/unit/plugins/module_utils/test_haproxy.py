@@ -53,7 +53,7 @@ def test_missing_statistics_are_an_error():
         haproxy.servers(lambda command: "Permission denied\n")
 
 
-def test_a_refused_command_is_an_error():
+def test_refused_command_is_an_error():
     with pytest.raises(haproxy.BalancerError, match="No such server"):
         haproxy.set_state(Balancer().ask, "node1:1", "drain")
 
@@ -100,13 +100,13 @@ def send_without_end(part, pause_s):
     return respond
 
 
-def test_the_size_of_a_response_is_limited(serve, monkeypatch):
+def test_size_of_a_response_is_limited(serve, monkeypatch):
     monkeypatch.setattr(haproxy, "_MAX_RESPONSE_BYTES", 1 << 18)
     response = haproxy.command_sender(serve(send_without_end(b"x" * 1000, 0)), 60)("show stat")
     assert 1 << 18 <= len(response) < 1 << 19
 
 
-def test_the_time_for_a_response_is_limited(serve):
+def test_time_for_a_response_is_limited(serve):
     send_command = haproxy.command_sender(serve(send_without_end(b"x", 0.05)), 0.4)
     started = time.monotonic()
     with pytest.raises(haproxy.BalancerError, match="timed out"):

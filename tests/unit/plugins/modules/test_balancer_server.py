@@ -24,7 +24,7 @@ def test_drain_changes_only_the_servers_of_the_node():
 
 
 @pytest.mark.parametrize("others", [{}, {"node2_8888": ["DOWN", 0]}, {"node2_8888": ["DRAIN", 1]}])
-def test_the_last_node_is_not_drained(others):
+def test_last_node_is_not_drained(others):
     balancer = Balancer(node1_8888=["UP", 0], node1_8889=["UP", 0], **others)
     with pytest.raises(balancer_server.Refused, match="node1 cannot be drained"):
         balancer_server.change(balancer.ask, params("drain"))

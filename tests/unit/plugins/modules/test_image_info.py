@@ -24,7 +24,7 @@ def observe(docker):
     return run
 
 
-def test_the_registry_is_not_queried_for_an_image_that_is_present(docker, observe):
+def test_registry_is_not_queried_for_an_image_that_is_present(docker, observe):
     docker.images[NAME] = {key: value for key, value in IMAGE.items() if key != "Created"}  # as Docker 25 returns it
     found = observe(digest="sha256:2")
     assert (found["needed"], found["registry"], found["image"]["architecture"]) == (False, None, "aarch64")
@@ -35,7 +35,7 @@ def test_the_registry_is_not_queried_for_an_image_that_is_present(docker, observ
 
 @pytest.mark.parametrize(("options", "queried"), [
     ({}, True), ({"pull": "never"}, False), ({"digest": "sha256:3"}, True), ({"pull": "always"}, True)])
-def test_the_registry_is_queried_for_a_needed_image(docker, observe, options, queried):
+def test_registry_is_queried_for_a_needed_image(docker, observe, options, queried):
     if options:
         docker.images[NAME] = IMAGE
     found = observe(**options)
@@ -44,7 +44,7 @@ def test_the_registry_is_queried_for_a_needed_image(docker, observe, options, qu
     assert any("/distribution/" in target for _method, target in docker.requests) is queried
 
 
-def test_the_archive_folder_does_not_need_to_exist(observe, tmp_path):
+def test_archive_folder_does_not_need_to_exist(observe, tmp_path):
     folder = str(tmp_path / "not" / "there")
     found = observe(folder=folder, pull="never")["folder"]
     assert found["path"] == folder

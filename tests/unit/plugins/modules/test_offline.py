@@ -143,7 +143,7 @@ def test_token_is_sent_to_the_hub(weights):
     assert {token for *_request, token in Web.requests} == {"Bearer t0k3n"}
 
 
-def test_files_of_hubs(weights, web):
+def test_files_are_downloaded_from_both_hubs(weights, web):
     blob = hashlib.sha1(b"blob %d\0" % len(CONFIG) + CONFIG).hexdigest()
     Web.files["/api/models/o/n/revision/main?blobs=true"] = json.dumps({"sha": "c0ffee", "siblings": [
         {"rfilename": "config.json", "size": len(CONFIG), "blobId": blob},

@@ -82,3 +82,12 @@ def test_unsuitable_settings_are_reported(changes, port, message):
     sentences = balancer.problems(["n1"], ports, balancer.servers(planned), planned)
     assert len(sentences) == bool(message)
     assert message is None or message in sentences[0]
+
+
+def test_port_of_another_deployment_on_the_node_of_the_balancer_is_refused():
+    text = {**valid(serving_port=9000), "neighbors": {"node1": "vision"}}
+    ports = [{"name": "balancer_port", "port": 9000}]
+    (sentence,) = balancer.problems(["node1"], ports, [], {"text": text})
+    assert sentence == ("balancer_port is 9000, which instance vllm-ascend-qwen25-vl on node1 uses too; choose another "
+                        "port.")
+    assert balancer.problems(["node2"], ports, [], {"text": text}) == []

@@ -29,7 +29,7 @@ def test_old_or_missing_collection_is_named(tmp_path, monkeypatch, version, foun
         "ansible-galaxy collection install community.docker --upgrade."] if found else [])
 
 
-def test_version_of_an_installed_collection(tmp_path):
+def test_version_of_an_installed_collection_is_read(tmp_path):
     assert _control_node.installed("community.docker") is not None
     assert _control_node.installed("no.such") is None
     (tmp_path / "MANIFEST.json").write_text(json.dumps({"collection_info": {"version": "1.2.3"}}))

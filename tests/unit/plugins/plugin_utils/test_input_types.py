@@ -13,10 +13,11 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import op
 NUMBERS = [name for role in roles() for name, option in options(role).items()
            if {option["type"], option.get("elements")} & {"int", "float"}]
 
-# The other inputs with a number must be above 0. Before you add a name, think about what 0 means: no limit, not at all,
-# as strict as possible, or nothing that makes sense.
+# All other numeric inputs must be above 0. Before you add an input, decide what its value 0 means: no limit, disabled,
+# as strict as possible, or nothing, so that it must be refused.
 MAY_BE_ZERO = {
-    "accuracy_maximum_drop", "accuracy_num_prompts", "balancer_wait_s", "balancer_watch_interval_s",
+    "accuracy_maximum_drop", "accuracy_maximum_tokens", "accuracy_num_prompts", "balancer_wait_s",
+    "balancer_watch_interval_s",
     "benchmark_max_concurrency", "benchmark_max_cv_percent", "benchmark_offline_warmup_iterations",
     "benchmark_percentiles", "benchmark_quiet_wait_s", "benchmark_seed", "benchmark_warmup_prompts",
     "diagnostics_size_limit_mb",
@@ -53,7 +54,7 @@ def test_zero_is_accepted_by_exactly_these_inputs():
 
 
 @pytest.mark.parametrize("ending", [*_input_types.ABOVE_ZERO, *_input_types.MAY_BE_ZERO, *_input_types.AT_MOST])
-def test_every_ending_is_that_of_an_input(ending):
+def test_every_ending_in_a_rule_matches_an_input(ending):
     assert [name for name in NUMBERS if name.endswith(ending)]
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From an inventory to the parts of the folder and to the inputs of the site."""
+"""The inputs of hosts determine the parts of the folder, and the inputs with which a closed site uses them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_pinned_image_is_pulled_from_the_mirror_by_its_digest():
     assert part["pinned"] is True
 
 
-def test_fan_out_and_accuracy(tmp_path):
+def test_fan_out_needs_wheels_and_accuracy_needs_datasets_and_packages(tmp_path):
     (tmp_path / "own.jsonl").touch()
     datasets = [{"name": "my data", "path": str(tmp_path / "own.jsonl"), "minimum": 5}]
     found = needs(a={"weights_distribution": "fanout", "accuracy_enabled": True, "accuracy_datasets": datasets})
@@ -89,7 +89,7 @@ def test_benchmark_with_ais_bench_needs_no_dataset():
      "site."),
     ({"hccl_collective_image": "i:1"},
      "hccl_collective_image is i:1, which is not collected; copy it to the nodes of the site.")])
-def test_what_is_not_collected_is_stated(changes, note):
+def test_note_names_what_is_not_collected(changes, note):
     found = needs(a=changes)
     assert found.notes["a"] == [note]
     assert ("weights_source" in found.inventory["a"]) == ("weights_source" not in changes)
@@ -107,7 +107,7 @@ def test_mistake_is_refused(hosts, refusal):
     assert needs(**hosts).refusals == {**{name: [] for name in hosts}, "a": [refusal]}
 
 
-def test_names_stay_in_the_folder(tmp_path):
+def test_names_cannot_lead_out_of_the_folder(tmp_path):
     datasets = [{"name": "../../x/.y", "path": str(tmp_path)}]
     found = needs(a={"accuracy_enabled": True, "accuracy_datasets": datasets})
     (part,) = [name for name in found.parts if name.startswith("datasets")]

@@ -249,6 +249,9 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, request: dict, question: engine.Question, length: int, kind: str) -> None:
         fault, started = faults.current(), time.monotonic()
         pieces, reason = engine.answer(question, length, bool(request.get("ignore_eos")))
+        schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema")
+        if schema:
+            pieces, reason = [json.dumps(schema["enum"][0])], "stop"
         if fault.answer:
             pieces, reason = [fault.answer], "stop"
         time.sleep(fault.first_token_seconds)

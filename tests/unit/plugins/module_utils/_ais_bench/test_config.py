@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 
 import pytest
 
@@ -57,12 +58,26 @@ def literals(text):
     return found
 
 
-def test_only_custom_questions_with_options_are_multiple_choice(tmp_path):
-    free = prepare([custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
-    choice = prepare([custom_data(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
-    assert (free[0]["options"], choice[0]["options"]) == (None, ["A", "B"])
-    assert "{A}" not in render(SERVER, free)
-    assert "options=['A', 'B']" in render(SERVER, choice)
+def test_own_questions_are_sent_as_text_or_with_pictures(tmp_path):
+    text = prepare([custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
+    assert text[0]["file"] == str(tmp_path / "questions" / "own.jsonl")
+    rendered = render(SERVER, text)
+    assert "type=CustomDataset, meta_path=''" in rendered
+    assert "prompt_mm" not in rendered
+    pictures = render(SERVER, prepare([custom_data(
+        tmp_path, {"question": "?", "answer": "A", "image": "data:image/png;base64,AA=="})], str(tmp_path)))
+    assert "type=MMCustomDataset, mm_type='path'" in pictures
+    assert "url='{image}'" in pictures
+
+
+def test_name_with_a_slash_is_refused(tmp_path):
+    with pytest.raises(BadData, match="cannot contain a slash, but one is a/b"):
+        prepare([{"name": "a/b", "path": "/own.jsonl"}], str(tmp_path))
+
+
+def test_sampling_is_fixed(tmp_path):
+    data = prepare([custom_data(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))
+    assert "generation_kwargs=dict(temperature=0, seed=0)" in render(SERVER, data)
 
 
 def test_server_settings_are_written_as_literals_with_any_api_key(tmp_path):
@@ -114,9 +129,31 @@ def test_error_names_the_missing_image(textvqa, tmp_path):
         prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
 
 
+@pytest.mark.parametrize(("name", "file", "read"), [
+    ("aime2024", "aime.jsonl", "aime.jsonl"), ("aime2025", "aime2025.jsonl", "aime2025.jsonl"),
+    ("gpqa", "gpqa_diamond.csv", ""), ("math500", "test_prm800k_500.jsonl", "")])
+def test_file_or_folder_that_aisbench_reads(tmp_path, name, file, read):
+    (tmp_path / file).touch()
+    (found,) = prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
+    assert found["file"] == str(tmp_path / read).rstrip("/")
+    assert "from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) in render(SERVER, [found])
+
+
+def test_mmmu_is_read_through_links_so_that_its_folder_is_not_changed(tmp_path):
+    data, job = tmp_path / "mm[mu]", tmp_path / "job"
+    (data / "Art").mkdir(parents=True)
+    job.mkdir()
+    with pytest.raises(BadData, match="mmmu lacks"):
+        prepare([{"name": "mmmu", "path": str(data)}], str(job))
+    (data / "Art" / "validation-0.parquet").touch()
+    (found,) = prepare([{"name": "mmmu", "path": str(data)}], str(job))
+    assert found["file"] == str(job / "mmmu")
+    assert [str(path.relative_to(job)) for path in job.glob("mmmu/*/*.parquet")] == ["mmmu/Art/validation-0.parquet"]
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_error_names_a_missing_file_of_a_known_dataset(name, tmp_path):
-    with pytest.raises(BadData, match="%s lacks .*%s" % (name, PRESETS[name].files[0])):
+    with pytest.raises(BadData, match="%s lacks .*%s" % (name, re.escape(PRESETS[name].files[0]))):
         prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
 
 
@@ -142,7 +179,7 @@ LOAD = {"requests": 6, "input_tokens": 8, "output_tokens": 3, "request_rate": 2.
         "tokenizer": "/data/it's", "file": ""}
 
 
-def test_a_performance_run_sends_each_request_once_and_streams_responses():
+def test_performance_run_sends_each_request_once_and_streams_responses():
     text = render_performance(SERVER, LOAD)
     found = literals(text)
     assert (found["retry"], found["stream"], found["request_rate"], found["ignore_eos"], found["path"]) == (
@@ -150,6 +187,15 @@ def test_a_performance_run_sends_each_request_once_and_streams_responses():
     assert "'MinValue': 8, 'MaxValue': 8" in text
     assert "'MinValue': 3, 'MaxValue': 3" in text
     assert "'RequestCount': 6" in text
+
+
+def test_performance_run_with_pictures_sends_the_questions_of_textvqa():
+    text = render_performance(SERVER, {**LOAD, "file": "/job/textvqa_val.jsonl", "pictures": True})
+    found = literals(text)
+    assert (found["path"], found["abbr"], found["ignore_eos"]) == (
+        ["/data/it's", "/job/textvqa_val.jsonl"], ["model", "load"], [True])
+    assert "from %s import textvqa_datasets" % PRESETS["textvqa"].module in text
+    assert "SyntheticDataset," not in text.partition("models =")[2]
 
 
 def test_custom_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
@@ -169,7 +215,7 @@ def test_error_names_the_input_with_malformed_prompts(tmp_path, text):
         prepare_prompts(str(path), 1, str(tmp_path))
 
 
-def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
+def test_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
     first = digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
     assert first == digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
     assert first != digest(custom_data(tmp_path, {"question": "?", "answer": "x"}))
@@ -178,10 +224,3 @@ def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
     assert before == digest({"path": str(moved)})
     (moved / "train_images" / "1.jpg").write_text("bigger")
     assert before != digest({"path": str(moved)})
-
-
-def test_prompt_lists_the_options_of_a_custom_question(tmp_path):
-    choice = prepare([{"name": "own", "path": custom_data(tmp_path, {
-        "question": "?", "A": "yes", "B": "no", "answer": "A"})["path"]}], str(tmp_path))
-    prompt = "{question}\\nA. {A}\\nB. {B}\\nAnswer with the letter of the right option only."
-    assert f"dict(role='HUMAN', prompt='{prompt}')" in render(SERVER, choice)

@@ -58,7 +58,7 @@ def start(tmp_path, monkeypatch):
         ais_bench_job.remove(job)
 
 
-def test_a_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
+def test_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
     monkeypatch.setenv("SCORE", "-")
     found = ais_bench_job.watch(start(DONE)["job"], 20)
     assert (found["running"], found["exit_code"]) == (False, 3)
@@ -93,6 +93,11 @@ def test_only_the_end_of_a_large_log_is_read(start, monkeypatch):
     assert sum(map(len, log)) <= 1000
 
 
+def test_long_lines_of_a_log_are_shortened(start):
+    job = start("head -c 5000 /dev/zero | tr '\\0' x; echo; echo the end")["job"]
+    assert ais_bench_job.watch(job, 20)["log"] == ["x" * 1000, "the end"]
+
+
 def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]
@@ -103,7 +108,7 @@ def test_no_proxy_is_used(start, monkeypatch):
     assert "no_proxy=*" in environment
 
 
-def test_a_run_is_removed_with_all_its_processes(start):
+def test_run_is_removed_with_all_its_processes(start):
     job = start(RUNNING)["job"]
     assert os.stat(job).st_mode & 0o077 == 0
     until = time.monotonic() + 20
@@ -139,7 +144,7 @@ def test_job_of_a_lost_controller_is_removed_with_all_its_processes(start, monke
     assert ais_bench_job.watch(job, 20)["exit_code"] is None
 
 
-def test_a_job_that_is_watched_is_kept(start):
+def test_job_that_is_watched_is_kept(start):
     job = start("sleep 1.5")["job"]
     long_ago = time.time() - 60 * ais_bench_job.UNWATCHED_MIN - 60
     os.utime(os.path.join(job, "watched"), (long_ago, long_ago))
@@ -162,7 +167,7 @@ LOAD = {"requests": 3, "input_tokens": 8, "output_tokens": 2, "request_rate": 0,
         "tokenizer": "/t", "file": "", "warm_up": 1}
 
 
-def test_a_performance_run_returns_its_tables(start):
+def test_performance_run_returns_its_tables(start):
     job = start(MEASURED, load=LOAD, datasets=[])["job"]
     found = ais_bench_job.watch(job, 20)
     assert found["performance"]["totals"] == '{"Total Requests": {"total": 2}}'
@@ -178,7 +183,7 @@ def test_missing_tables_of_a_performance_run_are_none(start, monkeypatch):
         "totals": None, "latencies": None}
 
 
-def test_a_killed_run_is_not_reported_as_running(start):
+def test_killed_run_is_not_reported_as_running(start):
     job = start("kill -9 $PPID; kill -9 $$")["job"]
     found = ais_bench_job.watch(job, 20)
     assert (found["running"], found["exit_code"], found["rows"]) == (False, None, [])
@@ -193,3 +198,37 @@ def test_nothing_is_started_without_executable_or_data(start, tmp_path, options,
     assert started["job"] is None
     assert problem in started["problem"]
     assert not list(tmp_path.glob("job-*"))
+
+
+RESULTS = """\
+mkdir -p out/1/summary out/1/predictions/model out/1/results/model
+printf 'dataset,version,metric,mode,model\\nown,1a,accuracy,gen,0.00\\ngsm8k,2b,accuracy,gen,50.00\\n' \
+  > out/1/summary/summary_1.csv
+printf '{"success": true, "id": 2, "prediction": "b!"}\\n{"success": true, "id": 0, "prediction": "A"}\\n' \
+  > out/1/predictions/model/own.jsonl
+printf '{"success": false, "id": 1}\\n' > out/1/predictions/model/own_failed.jsonl
+printf '{"accuracy": 0}' > out/1/results/model/own.json
+printf '{"details": {"0": {"correct": [true]}, "1": {"correct": [false]}, "2": {"correct": true}}}' > \
+  out/1/results/model/gsm8k.json
+printf '{"details": {"0": {"predictions": "B", "references": "B"}, "1": {"predictions": "A", "references": "B"}}}' > \
+  out/1/results/model/mmlu_law.json
+printf '{"accuracy": 50}' > out/1/results/model/without_details.json
+printf '{"deta' > out/1/results/model/truncated.json
+"""
+
+
+def test_outcomes_are_in_the_order_of_the_questions(start, tmp_path):
+    (tmp_path / "three.jsonl").write_text("".join('{"question": "?", "answer": "%s"}\n' % each for each in "abb"))
+    job = start(RESULTS, datasets=[{"name": "own", "path": str(tmp_path / "three.jsonl")}])["job"]
+    found = ais_bench_job.watch(job, 20)
+    assert found["outcomes"] == {"own": "101", "gsm8k": "101", "mmlu_law": "10"}
+    assert [row["model"] for row in found["rows"]] == ["66.67", "50.00"]  # AISBench compares with the JSON of the rule
+
+
+def test_digest_of_own_questions_depends_on_their_pictures(start, tmp_path):
+    (tmp_path / "own.jsonl").write_text('{"question": "?", "answer": "x", "image": "1.png"}\n')
+    digests = []
+    for content in (b"\x89PNG1", b"\x89PNG1", b"\x89PNG2"):
+        (tmp_path / "1.png").write_bytes(content)
+        digests.append(start("true", datasets=[{"name": "own", "path": str(tmp_path / "own.jsonl")}])["data"]["own"])
+    assert digests[0] == digests[1] != digests[2]

@@ -10,18 +10,20 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, is_part, sum_of
 
 
-def test_the_total_score_of_a_dataset_with_parts_has_its_own_row():
+def test_total_score_of_a_dataset_with_parts_has_its_own_row():
     assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
         "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")
+    assert (sum_of("gpqa"), sum_of("math500"), sum_of("aime2024")) == ("GPQA_diamond", "math_prm800k_500", "aime2024")
 
 
 @pytest.mark.parametrize(("task", "name", "part"), [
     ("gsm8k", "gsm8k", True), ("gsm8k-2", "gsm8k", False), ("mine", "mine", True), ("mine_2", "mine", False),
-    ("lukaemon_mmlu_law", "mmlu", True), ("ceval-law", "ceval", True), ("ceval-law", "mmlu", False)])
+    ("lukaemon_mmlu_law", "mmlu", True), ("ceval-law", "ceval", True), ("ceval-law", "mmlu", False),
+    ("GPQA_diamond", "gpqa", True), ("gpqa", "gpqa", False), ("math_prm800k_500", "math500", True)])
 def test_task_is_assigned_to_its_dataset(task, name, part):
     assert is_part(task, name) is part
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_the_path_of_a_preset_is_one_of_its_required_files(name):
+def test_path_of_a_preset_is_one_of_its_required_files(name):
     assert PRESETS[name].path in ("", *PRESETS[name].files)

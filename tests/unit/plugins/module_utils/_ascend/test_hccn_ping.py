@@ -61,7 +61,7 @@ def test_pings_with_partial_loss_are_retried():
     assert len(sent) == 4
 
 
-def test_a_ping_without_reply_is_retried_once():
+def test_ping_without_reply_is_retried_once():
     result, _sent = run_part(lambda npu, address, attempt: 100 if address == "10.0.1.2" else 0, [NODE2])
     assert result["matrix"]["0"]["node2"] == [0, 100]
     assert result["retried"] == 1
@@ -95,7 +95,7 @@ def test_remaining_pings_to_a_dead_node_are_skipped_and_the_next_node_is_pinged(
 
 
 @pytest.mark.parametrize("loss", [100, (None, "", "")])
-def test_an_npu_that_never_receives_a_reply_gives_up(loss):
+def test_npu_that_never_receives_a_reply_gives_up(loss):
     """The port is dead or the tool hangs: after six timeouts, the remaining pings are skipped."""
     result, sent = run_part(lambda *_: loss, [partner(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
     assert len(sent) == 6
@@ -110,7 +110,7 @@ def test_pings_after_the_time_limit_are_not_sent():
     assert result["matrix"]["0"]["node3"] == [0, None]
 
 
-def test_an_npu_without_an_address_is_not_pinged():
+def test_npu_without_an_address_is_not_pinged():
     result, sent = run_part(lambda *_: 0, [{"host": "node2", "npus": {"1": "10.0.1.2"}}])
     assert [one[1] for one in sent] == ["10.0.1.2"]
     assert result["matrix"] == {"0": {"node2": [None, 0]}}

@@ -116,7 +116,7 @@ def test_complete_rows_of_an_incomplete_table_are_read(text, complete, chips):
     assert parsed["chips"] == chips
 
 
-def test_an_inner_divider_at_the_end_means_that_chips_are_missing():
+def test_inner_divider_at_the_end_means_that_chips_are_missing():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[:9]))
     assert len(parsed["chips"]) == 1
     assert parsed["complete"] is False
@@ -141,7 +141,7 @@ def test_blank_cell_is_identified_by_the_position_of_its_header():
     assert parsed["chips"][0] == dict(A2_CHIPS[0], name=None)
 
 
-def test_a_truncated_process_row_is_omitted():
+def test_truncated_process_row_is_omitted():
     truncated = A2[:A2.index("48377") + 3]
     assert parse_info(truncated)["processes"] == [process(3, 48213, "VLLMEngineCor", 57611)]
 

@@ -124,7 +124,7 @@ def test_missing_lines_never_mix_two_chips(text):
 
 
 @pytest.mark.parametrize("text", TABLES, ids=["910B", "A3", "310P Duo", "950", "first 910A"])
-def test_a_repeated_line_adds_nothing(text):
+def test_repeated_line_adds_nothing(text):
     whole, lines = parse_info(text), text.splitlines()
     for number, line in enumerate(lines):
         try:

@@ -95,7 +95,7 @@ def mutated(text, rng):
 
 
 @pytest.mark.parametrize("sample", sorted(path.name for path in SAMPLES.glob("*.txt")))
-def test_odd_output_causes_no_crash(sample):
+def test_damaged_output_causes_no_crash(sample):
     rng, table = random.Random(sample), (SAMPLES / sample).read_text()
     for text in ("", "\0", "\ufffd" * 1000, "|" * 100000, "\n" * 100000, table * 20):
         npu_observation.query(runner(text, {}), "npu-smi")

@@ -54,7 +54,7 @@ def test_kind_and_fields_of_a_file_are_read(text, kind, fields):
     assert {name: parsed["fields"].get(name) for name in fields} == fields
 
 
-def test_a_key_with_two_values_is_omitted():
+def test_key_with_two_values_is_omitted():
     assert "Version" not in version_files.parse(DRIVER + "Version=25.5.1\n")["fields"]
 
 

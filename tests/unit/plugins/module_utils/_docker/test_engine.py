@@ -55,15 +55,15 @@ def test_get_returns_json_or_none_for_a_missing_resource(docker):
 
 
 @pytest.mark.parametrize("response", [
-    [b"H"] * 50,                                                                  # a slow header
-    [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", *[b"1"] * 50],             # a slow body
-    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n1\r\n"] * 50],
+    [b"H"] * 500,                                                                 # a slow header
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", *[b"1"] * 500],            # a slow body
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n1\r\n"] * 500],
 ])
 def test_timeout_applies_to_the_whole_response(serve, response):
     started = time.monotonic()
     with pytest.raises(DockerError, match="does not respond: timed out"):
         DockerEngine(serve(response, 0.05), timeout_s=0.3).get("/x")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 15
 
 
 def test_timeout_applies_to_the_whole_log(serve):
@@ -117,14 +117,14 @@ def test_another_engine_is_recognized_by_its_docker_command(tmp_path, files, lin
 
 def test_error_names_the_other_engine_if_nothing_responds(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
-    with pytest.raises(DockerError, match=r"not respond: .*; iSulad takes the place of Docker as the docker command"):
+    with pytest.raises(DockerError, match=r"not respond: .*; iSulad provides the docker command"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 
 def test_podman_is_refused_at_every_request(serve):
     """The response has the Server header of podman 4.3.1 from Debian 12."""
     response = b"HTTP/1.1 200 OK\r\nServer: Libpod/4.3.1 (linux)\r\nContent-Length: 2\r\n\r\n{}"
-    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 takes the place of Docker at .*; install the Docker engine"):
+    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 provides .*; install the Docker engine"):
         DockerEngine(serve([response])).get("/containers/json")
 
 
@@ -144,10 +144,10 @@ def test_containers_are_started_and_stopped(docker):
         client.post("/containers/none/start")
 
 
-def test_restart_policy_is_changed_and_container_is_removed(docker):
+def test_body_is_sent_and_container_is_removed(docker):
     docker.add("c")
     client = DockerEngine(docker.path)
-    client.set_restart_policy("c", "no")
+    client.post("/containers/c/update", body={"RestartPolicy": {"Name": "no"}})
     assert docker.containers["c"]["HostConfig"]["RestartPolicy"] == {"Name": "no"}
     client.remove("c")
     client.remove("c")

@@ -27,13 +27,9 @@ def query(docker, root="/", **info):
 
 def test_engine_facts_are_read(docker):
     assert query(docker) == {
-        "version": "20.10.24", "architecture": "x86_64", "data_root": "/", "image_root": "/",
-        "storage_driver": "overlay2", "default_runtime": "runc", "runtimes": ["ascend", "runc"],
-        "security_options": [], "live_restore": False, "cgroup_version": ""}
-    found = query(docker, SecurityOptions=["name=seccomp,profile=builtin", "name=selinux", "name=userns"],
-                  LiveRestoreEnabled=True, CgroupVersion="2")
-    assert (found["security_options"], found["live_restore"], found["cgroup_version"]) == (
-        ["seccomp", "selinux", "userns"], True, "2")
+        "version": "20.10.24", "architecture": "x86_64", "image_root": "/", "security_options": []}
+    found = query(docker, SecurityOptions=["name=seccomp,profile=builtin", "name=selinux", "name=userns"])
+    assert found["security_options"] == ["seccomp", "selinux", "userns"]
     docker.responses["/info"] = 200, {"ServerVersion": "20.10.24"}
     with pytest.raises(DockerError, match="unknown format"):
         engine_facts.query(DockerEngine(docker.path))
@@ -67,5 +63,5 @@ def test_another_engine_is_recognized_by_its_version(version, engine):
 
 def test_podman_is_refused(docker):
     docker.responses["/version"], docker.responses["/info"] = (200, PODMAN["version"]), (200, PODMAN["info"])
-    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 takes the place of Docker at .*sock and is not supported"):
+    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 provides .*sock and is not supported"):
         engine_facts.query(DockerEngine(docker.path))

@@ -47,9 +47,7 @@ def test_time_for_all_sources_is_limited(forever):
 def test_program_that_hung_is_not_started_again(tmp_path):
     commands = collecting.Commands(0.3)
     assert "no answer within 0.3 s" in commands.run(["sleep", "60"])[""].problem
-    started = time.monotonic()
     assert commands.run(["sleep", "61"])[""] == Collected("", None, "not run, since `sleep 60` hung")
-    assert time.monotonic() - started < 0.2
     assert commands.run(["sh", "-c", "echo out; echo error >&2; exit 3"])[""] == Collected(
         "out\nerror\n", 3, "exit code 3")
     assert commands.run(["echo", "a"])[""] == Collected("a\n", 0, None)

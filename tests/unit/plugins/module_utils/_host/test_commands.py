@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -17,18 +18,18 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands 
 
 
 def test_commands_run_in_parallel_with_a_time_limit():
-    commands = {number: ["sleep", "0.4"] for number in range(4)}
+    commands = {number: ["sleep", "1"] for number in range(4)}
     commands["hangs"] = ["sh", "-c", "echo begun; sleep 60 & wait"]
     commands["fails"] = ["sh", "-c", "echo on stdout; echo on stderr >&2; exit 3"]
     commands["missing"] = ["/nonexistent/npu-smi", "info"]
     started = time.monotonic()
-    outcomes = tools.run_all(commands, timeout_s=1, workers=8)
-    assert time.monotonic() - started < 1.6
+    outcomes = tools.run_all(commands, timeout_s=3, workers=8)
+    assert time.monotonic() - started < 6  # 7 s if they ran in sequence
     assert [outcomes[number].rc for number in range(4)] == [0, 0, 0, 0]
     assert outcomes["hangs"].timed_out
     assert outcomes["hangs"].rc is None
     assert outcomes["hangs"].stdout == "begun\n"
-    assert outcomes["hangs"].error == "no answer within 1 s"
+    assert outcomes["hangs"].error == "no answer within 3 s"
     assert (outcomes["fails"].rc, outcomes["fails"].output) == (3, "on stdout\non stderr\n")
     assert outcomes["missing"].rc is None
     assert not outcomes["missing"].timed_out
@@ -55,10 +56,9 @@ def unkillable(monkeypatch):
             kill(group, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("merge", [False, True])
-def test_run_does_not_wait_for_a_command_that_cannot_be_killed(unkillable, merge):
+def test_run_does_not_wait_for_a_command_that_cannot_be_killed(unkillable):
     started = time.monotonic()
-    outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 2, merge)
+    outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 2)
     assert time.monotonic() - started < 10
     assert unkillable, "the process was not killed"
     assert (outcome.rc, outcome.timed_out, outcome.hung, outcome.stdout) == (None, True, True, "begun\n")
@@ -78,8 +78,20 @@ def test_run_does_not_wait_for_a_program_that_cannot_be_started_in_time(monkeypa
         outcome = tools.run(["npu-smi"], 0.3)
     finally:
         blocked.set()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     assert outcome.hung
+
+
+def test_call_is_abandoned_after_the_time_limit():
+    released = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(socket.timeout, match=r"within 0\.3 s"):
+        tools.within(0.3, lambda: released.wait(30))
+    released.set()
+    assert time.monotonic() - started < 20
+    assert tools.within(30, lambda: 5) == 5
+    with pytest.raises(KeyError, match="x"):
+        tools.within(30, lambda: {}["x"])
 
 
 def test_output_is_read_up_to_a_limit():
@@ -99,13 +111,9 @@ def test_grandchild_that_keeps_the_output_open_does_not_exceed_the_time_limit():
 @pytest.mark.parametrize(("script", "stdout", "rc"), [
     ("exec >&- 2>&-; sleep 0.2; exit 4", "", 4), (r"printf '\377\376'", "\ufffd\ufffd", 0), ("true", "", 0),
     ("kill -9 $$", "", -9), ("head -c 300000 /dev/zero | tr '\\0' x; echo >&2 y", "x" * 300000, 0)])
-def test_odd_output_is_returned(script, stdout, rc):
+def test_unusual_output_is_returned(script, stdout, rc):
     outcome = tools.run(["sh", "-c", script], 20)
     assert (outcome.stdout, outcome.rc, outcome.error) == (stdout, rc, None)
-
-
-def test_streams_can_be_merged():
-    assert tools.run(["sh", "-c", "echo a; echo b >&2; echo c"], 20, merge=True).stdout == "a\nb\nc\n"
 
 
 def test_path_on_a_hung_file_system_is_reported(monkeypatch, tmp_path):

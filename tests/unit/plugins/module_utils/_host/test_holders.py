@@ -49,7 +49,7 @@ def test_processes_that_have_an_npu_open_are_found(root):
     assert holders.open_files(root=str(root)) == ({}, {})
 
 
-def test_an_npu_in_a_container_is_identified_by_its_device_number(tmp_path):
+def test_npu_in_a_container_is_identified_by_its_device_number(tmp_path):
     """The name of the device in the container does not matter."""
     (tmp_path / "dev").mkdir()
     try:

@@ -103,7 +103,7 @@ def test_request_can_omit_the_key(serve, key, header):
     assert got[0][1] == header
 
 
-def test_the_wrong_key_differs_from_the_configured_key(serve):
+def test_wrong_key_differs_from_the_configured_key(serve):
     url, got = serve(401, {"error": "Unauthorized"})
     response = Server(url, "secret").send(dict(REQUEST, key="wrong"))
     assert got[0][1] not in (None, "Bearer secret")
@@ -155,7 +155,7 @@ def choice(message):
     ({"choices": [], "usage": {"prompt_tokens": 10**30}}, None), (b'{"choices": ' + b"9" * 5000 + b"}", None)])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [200, 500])
-def test_odd_response_is_recorded(serve, body, text, stream, status):
+def test_unexpected_response_is_recorded(serve, body, text, stream, status):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     url, _got = serve(status, b"data: " + raw + b"\n\ndata: [DONE]\n\n" if stream else raw)
     response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
@@ -169,7 +169,7 @@ def test_odd_response_is_recorded(serve, body, text, stream, status):
 
 
 @pytest.mark.parametrize("limit", [10**15, 10**400, -5, 0, "32", 1.5, True, [32], None])
-def test_odd_max_model_len_is_not_used(serve, limit):
+def test_invalid_max_model_len_is_not_used(serve, limit):
     url, got = serve(200, {"data": [{"id": "m", "max_model_len": limit}, {"id": 5}, 5, {"id": ["x"]}]})
     server = Server(url)
     found = server.models()
@@ -222,7 +222,7 @@ def test_dead_server_is_recorded():
     assert "refused" in response["error"]
 
 
-def test_a_silent_server_causes_a_timeout():
+def test_silent_server_causes_a_timeout():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -265,7 +265,7 @@ def test_no_more_requests_are_sent_to_a_dead_server():
     assert found["answers"]["question"]["sent"] is False
 
 
-def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
+def test_request_that_was_not_sent_does_not_stop_the_others(serve):
     url, got = serve(200, {"data": [{"id": "m"}]})
     beyond = {"id": "beyond", "endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1}
     found = send_all("node1", Server(url), [beyond, dict(REQUEST, id="question")])

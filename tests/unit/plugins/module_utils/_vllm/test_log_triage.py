@@ -438,7 +438,7 @@ def test_cause_has_its_line_time_and_process(text, line, time, process):
     assert (first["line"], (first["time"] or "")[:len(time or "")] or None, first["process"]) == (line, time, process)
 
 
-def test_a_log_that_is_read_in_parts_has_the_same_causes(monkeypatch):
+def test_log_that_is_read_in_parts_has_the_same_causes(monkeypatch):
     monkeypatch.setattr(log_triage, "CHUNK_CHARACTERS", 2000)
     text = "\n".join(["x" * 90] * 50 + [LINK] + ["y" * 90] * 50 + [OUT_OF_MEMORY] + ["z" * 90] * 50)
     whole = diagnose(text)
@@ -447,11 +447,11 @@ def test_a_log_that_is_read_in_parts_has_the_same_causes(monkeypatch):
     assert diagnose(iter([text[place:place + 700] for place in range(0, len(text), 700)])) == whole
 
 
-def test_a_link_timeout_outranks_exhausted_streams():
+def test_link_timeout_outranks_exhausted_streams():
     assert causes("error code is 207005", LINK)[:2] == ["link_timeout", "graph_streams_exhausted"]
 
 
-def test_a_message_in_a_very_long_line_is_found():
+def test_message_in_a_very_long_line_is_found():
     assert causes("x" * 100_000 + " " + OUT_OF_MEMORY + " " + "y" * 100_000)[0] == "out_of_memory"
 
 

@@ -19,9 +19,9 @@ PARAMS = {"instances": [], "image": "vllm:v1", "served_name": "q", "api_key": ""
 
 @pytest.fixture
 def observe(docker):
-    """Return a function (addresses=, **options) that returns the return values of the module."""
-    def run(addresses="", **options):
-        return prerequisites.observe(DockerEngine(docker.path), dict(PARAMS, **options), addresses)
+    """Return a function (interfaces=, **options) that returns the return values of the module."""
+    def run(interfaces=(), **options):
+        return prerequisites.observe(DockerEngine(docker.path), dict(PARAMS, **options), interfaces)
     return run
 
 
@@ -73,11 +73,13 @@ def test_other_npus_of_containers_of_this_collection(docker, observe, monkeypatc
 
 
 def test_addresses_of_the_host_are_returned(observe):
-    shown = "2: eth0    inet 10.0.0.1/24 brd 10.0.0.255 scope global eth0\n"
-    assert observe(shown)["addresses"] == [{"interface": "eth0", "address": "10.0.0.1"}]
+    interfaces = [{"name": "eth0", "addresses": [{"address": "10.0.0.1", "prefix": 24}]},
+                  {"name": "eth1", "addresses": []}]
+    assert observe(interfaces)["addresses"] == [{"interface": "eth0", "address": "10.0.0.1"}]
 
 
 def test_host_facts_are_returned_even_without_docker(tmp_path):
-    found = prerequisites.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, devices=["/dev/davinci99"]))
+    docker = DockerEngine(str(tmp_path / "none.sock"))
+    found = prerequisites.observe(docker, dict(PARAMS, devices=["/dev/davinci99"]))
     assert "does not respond" in found["docker_engine_error"]
     assert found["missing_devices"] == ["/dev/davinci99"]

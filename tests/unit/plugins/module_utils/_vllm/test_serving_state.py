@@ -110,8 +110,8 @@ def test_exited_container_has_failed_and_its_log_shows_the_cause(observe, change
 @pytest.mark.parametrize(("replies", "state", "reason"), [
     ({HEALTH: (503, None)}, "starting", "/health"),
     ({MODELS: (200, {"data": [{"id": "other"}]})}, "failed", "does not list qwen25_vl"),
-    ({MODELS: (401, {"error": "no"})}, "failed", "refuses our API key (401)"),
-    ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
+    ({MODELS: (401, {"error": "no"})}, "failed", "rejects the API key (401)"),
+    ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "request failed"),
 ])
 def test_state_follows_from_the_responses_of_the_server(observe, server, replies, state, reason):
     server.replies.update(replies)
@@ -124,12 +124,17 @@ def test_hung_engine_is_not_ready(observe, server):
     del server.replies[COMPLETION]
     found = observe()
     assert found["state"] == "starting"
-    assert "not answered within 0.5 s" in found["reason"]
+    assert "timed out after 0.5 s" in found["reason"]
 
 
 def test_starting_instance_has_the_progress_from_its_log(observe, server):
     server.replies[HEALTH] = (503, None)
     assert observe(log="Loading weights took 3 seconds")["progress"] == "weights loaded"
+
+
+def test_ready_instance_has_the_size_of_its_kv_cache_from_its_log(observe):
+    assert observe(log="GPU KV cache size: 458,752 tokens")["kv_cache_tokens"] == 458752
+    assert observe()["kv_cache_tokens"] is None
 
 
 @pytest.mark.parametrize(("restarts", "known", "health", "state"), [
@@ -255,7 +260,7 @@ def test_state_of_a_node_is_observed(docker, server):
     instances = [{"name": "vllm", "port": server.server_address[1], "bind": "127.0.0.1"}]
     state = serving_state.observe(DockerEngine(docker.path), dict(PARAMS, instances=instances))
     assert (state["docker_engine_error"], state["image"], state["settled"]) == (None, "sha256:i1", True)
-    assert state["ours"] == ["vllm", "vllm-previous"]
+    assert [each["name"] for each in state["containers"]] == ["vllm", "vllm-previous"]
     assert [instance["state"] for instance in state["instances"]] == ["ready"]
     assert abs(state["now_s"] - time.time()) < 60
 

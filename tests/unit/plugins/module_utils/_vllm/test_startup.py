@@ -29,3 +29,11 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import startup
 ])
 def test_progress_is_the_last_step_in_the_log(log, step):
     assert startup.progress(log) == step
+
+
+@pytest.mark.parametrize(("log", "tokens"), [
+    ("INFO 08-16 12:59:08 [kv_cache_utils.py:2203] GPU KV cache size: 42,368 tokens", 42368),
+    ("NPU KV cache size: 1,024 tokens\n(EngineCore_DP1) GPU KV cache size: 896 tokens", 896),
+    ("To maintain the same effective KV cache size as before, increase", None), ("", None)])
+def test_size_of_the_kv_cache_is_read_from_the_log(log, tokens):
+    assert startup.kv_cache_tokens(log) == tokens

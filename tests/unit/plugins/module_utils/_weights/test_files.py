@@ -68,7 +68,7 @@ def test_digests_are_sha256_and_hashed_bytes_are_counted(model, tmp_path):
     assert found.hashed_bytes == 5 + (3 << 20)
 
 
-def test_an_unchanged_file_is_hashed_once(model, tmp_path):
+def test_unchanged_file_is_hashed_once(model, tmp_path):
     first = digests(model, cache_of(tmp_path))
     second = digests(model, cache_of(tmp_path))
     assert second.sha256 == first.sha256
@@ -77,7 +77,7 @@ def test_an_unchanged_file_is_hashed_once(model, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["content", "copy", "timestamps restored"])
-def test_a_changed_file_is_hashed_again(model, tmp_path, change):
+def test_changed_file_is_hashed_again(model, tmp_path, change):
     digests(model, cache_of(tmp_path))
     before = (model / "a").stat()
     if change == "copy":
@@ -113,14 +113,14 @@ def test_keys_written_by_earlier_versions_are_removed_from_the_cache(model, tmp_
     assert {key.count(":") for key in weights.read_json(str(path))} == {4}
 
 
-def test_a_damaged_cache_is_replaced(model, tmp_path):
+def test_damaged_cache_is_replaced(model, tmp_path):
     first = digests(model, cache_of(tmp_path))
     next((tmp_path / "cache").iterdir()).write_bytes(b"{")
     assert digests(model, cache_of(tmp_path))[:2] == (first.sha256, first.hashed_bytes)
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 0
 
 
-def test_a_cache_that_cannot_be_written_is_ignored(model, tmp_path):
+def test_cache_that_cannot_be_written_is_ignored(model, tmp_path):
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
 
@@ -151,12 +151,12 @@ def test_only_hashing_all_files_finds_silent_corruption(model, tmp_path):
     assert digests(model, cache_of(tmp_path), full=True).sha256 == before.sha256
 
 
-def test_a_read_only_cache_is_not_written(model, tmp_path):
+def test_read_only_cache_is_not_written(model, tmp_path):
     digests(model, weights.DigestCache.of(str(model), str(tmp_path / "cache"), write=False))
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_digest_of_a_model_is_computed_from_its_sorted_sha256sums():
+def test_digest_of_a_model_is_computed_from_its_sorted_sha256sums():
     sums = {"b": "2" * 64, "a": "1" * 64}
     text = "%s  a\n%s  b\n" % ("1" * 64, "2" * 64)
     assert weights.model_digest(sums) == hashlib.sha256(text.encode()).hexdigest()
@@ -180,7 +180,7 @@ def test_compare_reports_every_fault(model, tmp_path):
     ]
 
 
-def test_the_git_blob_id_is_computed_as_git_does(tmp_path):
+def test_git_blob_id_is_computed_as_git_does(tmp_path):
     (tmp_path / "f").write_bytes(b"hello\n")
     with open_existing(str(tmp_path)) as folder:
         assert weights.git_blob_sha1("f", folder) == "ce013625030ba8dba906f756967f9e9ca394464a"

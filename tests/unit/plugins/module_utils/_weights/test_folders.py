@@ -138,7 +138,7 @@ def node(no_hang, monkeypatch):
     shutil.rmtree(root)
 
 
-def evil_manifest(**change):
+def forged_manifest(**change):
     """Return an earlier version's manifest that claims that the role wrote a file outside the folder."""
     entries = [{"path": path, "size": 2, "sha256": "0" * 64, "sha256_from": "hub", "written": True}
                for path in ("../../host/secret", "config.json")]
@@ -192,7 +192,7 @@ WRITABLE_BY_OTHERS = "can be written by users other than root"
     (lock_pipe, WRITABLE_BY_OTHERS),
     (work_link, "is not a folder; remove it"),
     (model_link, "is a link that belongs to the user id 65534"),
-    (manifest(evil_manifest()), WRITABLE_BY_OTHERS),
+    (manifest(forged_manifest()), WRITABLE_BY_OTHERS),
     (manifest_pipe, WRITABLE_BY_OTHERS),
 ])
 def test_files_that_another_user_prepared_before_the_first_run_are_refused(node, prepare, reason):
@@ -204,7 +204,7 @@ def test_files_that_another_user_prepared_before_the_first_run_are_refused(node,
 
 
 @pytest.mark.parametrize("prepare", [
-    own_work_folder, lock_link, lock_pipe, work_link, manifest(evil_manifest()), manifest("{"), manifest_pipe])
+    own_work_folder, lock_link, lock_pipe, work_link, manifest(forged_manifest()), manifest("{"), manifest_pipe])
 def test_local_model_does_not_use_files_that_another_user_prepared(node, prepare):
     (node.model / "sub").mkdir(parents=True)
     for path, content in CONTENT.items():

@@ -118,14 +118,14 @@ NAMES = "control character, a backslash or a wildcard"
     ([("a", 2, ""), ("b", -1, "ok")], "2 files are not valid"),
 ])
 @pytest.mark.parametrize("source", ["modelscope", "huggingface"])
-def test_a_file_that_cannot_be_verified_is_refused(source, entries, reason):
+def test_file_that_cannot_be_verified_is_refused(source, entries, reason):
     entries = [(path, size, DIGESTS[source] if digest == "ok" else digest) for path, size, digest in entries]
     with pytest.raises(hub.HubError, match=reason):
         query(source, listing(source, entries))
 
 
 @pytest.mark.parametrize("lfs", [{}, {"sha256": None}, {"sha256": ""}, {"sha256": "12"}, {"size": 3}, ["sha256"], "x"])
-def test_a_file_in_lfs_needs_a_sha256(lfs):
+def test_file_in_lfs_needs_a_sha256(lfs):
     """The listed blob ID belongs to the LFS pointer, so it cannot verify the content."""
     entry = {"rfilename": "model.safetensors", "size": 12, "blobId": "11" * 20, "lfs": lfs}
     if lfs == {}:  # It is not in LFS.
@@ -136,7 +136,7 @@ def test_a_file_in_lfs_needs_a_sha256(lfs):
 
 
 @pytest.mark.parametrize("commit", ["--token", "", None, 5, "a b", "x\n"])
-def test_an_invalid_commit_is_refused(commit):
+def test_invalid_commit_is_refused(commit):
     with pytest.raises(hub.HubError, match="states the commit"):
         query("huggingface", dict(HUGGINGFACE, sha=commit))
 
@@ -148,7 +148,7 @@ def test_invalid_line_of_sha256sums_is_refused(line):
         query("http", line, endpoint="http://h/m")
 
 
-def test_a_negative_length_is_refused():
+def test_negative_length_is_refused():
     with pytest.raises(hub.HubError, match="'a', with the size -5"):
         hub.parse_sums(SHA + "  a", lambda _path: -5)
 
@@ -175,7 +175,7 @@ def test_files_are_downloaded_from_the_hub_itself_without_a_mirror():
 
 
 @pytest.mark.parametrize("source", ["modelscope", "huggingface", "http"])
-def test_the_token_is_not_in_argv_or_environment_of_the_client(source):
+def test_token_is_not_in_argv_or_environment_of_the_client(source):
     command = hub.download_command(source, "http://mirror:8090", "o/m", "r", ["a", "b"], "/data/x", 3)
     environment = hub.download_environment(source, "http://mirror:8090")
     assert "--token" not in command

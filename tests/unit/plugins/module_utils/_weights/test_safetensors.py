@@ -22,7 +22,7 @@ def entry(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def test_a_whole_file_is_described(tmp_path):
+def test_whole_file_is_described(tmp_path):
     path = write(tmp_path / "m.safetensors", {
         "__metadata__": {"format": "pt"},
         "b": entry("I8", [3], 12, 15),
@@ -58,7 +58,7 @@ def test_damage_is_reported(tmp_path, entries, data, header, reason):
     (struct.pack("<Q", 100) + b"{}", "header claims 100 bytes, but the file has 10"),
     (struct.pack("<Q", 2**63) + b"{}", "header claims"),
 ])
-def test_a_file_truncated_in_its_header_is_reported(tmp_path, content, reason):
+def test_file_truncated_in_its_header_is_reported(tmp_path, content, reason):
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
     with pytest.raises(SafetensorsError, match=reason):

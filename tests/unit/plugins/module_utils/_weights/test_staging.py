@@ -108,7 +108,7 @@ def site(tmp_path):
     return Site(tmp_path)
 
 
-def test_a_model_is_published_with_its_manifest(site):
+def test_model_is_published_with_its_manifest(site):
     work = site.stage()
     assert work["download"] == sorted(FILES)
     assert work["bytes"] == 9
@@ -121,7 +121,7 @@ def test_a_model_is_published_with_its_manifest(site):
     assert stat.S_IMODE(site.model.stat().st_mode) == 0o755
 
 
-def test_a_second_run_sends_no_request_and_changes_nothing(site):
+def test_second_run_sends_no_request_and_changes_nothing(site):
     site.stage()
     requests = site.hub.requests
     assert site.stage()["changed"] is False
@@ -139,7 +139,7 @@ def test_files_of_the_client_that_do_not_belong_to_the_model_are_not_published(s
     assert site.content() == FILES
 
 
-def test_an_incomplete_download_is_not_published(site):
+def test_incomplete_download_is_not_published(site):
     staging = site.staging()
     prepare(staging, staging.plan(site.hub))
     site.fetch("config.json")
@@ -150,7 +150,7 @@ def test_an_incomplete_download_is_not_published(site):
     assert site.content() == FILES
 
 
-def test_a_damaged_download_is_an_error_and_is_removed(site):
+def test_damaged_download_is_an_error_and_is_removed(site):
     staging = site.staging()
     prepare(staging, staging.plan(site.hub))
     site.fetch("config.json")
@@ -178,7 +178,7 @@ def test_only_wrong_files_are_repaired(site, damage):
     assert other.stat().st_ino == before
 
 
-def test_a_repair_without_a_download_is_an_error(site):
+def test_repair_without_a_download_is_an_error(site):
     site.stage()
     (site.model / "config.json").write_bytes(b"[]")
     staging = site.staging()
@@ -187,7 +187,7 @@ def test_a_repair_without_a_download_is_an_error(site):
         publish(staging)
 
 
-def test_an_existing_model_is_adopted(site):
+def test_existing_model_is_adopted(site):
     for path, content in FILES.items():
         (site.model / path).parent.mkdir(parents=True, exist_ok=True)
         (site.model / path).write_bytes(content)
@@ -220,7 +220,7 @@ def test_huggingface_blob_ids_are_verified(site, monkeypatch):
     assert manifest["files"][0]["sha256_from"] == "staging"
 
 
-def test_a_local_model_gets_its_own_manifest(site):
+def test_local_model_gets_its_own_manifest(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
     staging = site.staging("local", "")
@@ -230,17 +230,17 @@ def test_a_local_model_gets_its_own_manifest(site):
     assert staging.plan(None)["changed"] is False
 
 
-def test_a_missing_local_model_is_an_error(site):
+def test_missing_local_model_is_an_error(site):
     with pytest.raises(StagingError, match=r"weights_source is local and there is no model in .*/data/model; copy"):
         site.staging("local", "").plan(None)
 
 
-def test_a_hub_without_a_repository_is_refused(site):
+def test_hub_without_a_repository_is_refused(site):
     with pytest.raises(StagingError, match="set weights_repository"):
         site.staging(repository="").plan(site.hub)
 
 
-def test_a_password_in_the_address_is_refused_without_repeating_it(site):
+def test_password_in_the_address_is_refused_without_repeating_it(site):
     staging = site.staging("http")
     staging.source = staging.source._replace(endpoint="https://me:s3cret@web.example/model")
     with pytest.raises(StagingError, match="put a token in weights_hub_token") as caught:
@@ -256,7 +256,7 @@ def test_too_little_space_is_reported_before_anything_is_written(site):
     assert not site.work.exists()
 
 
-def test_the_token_is_only_readable_by_root_and_is_removed(site):
+def test_token_is_only_readable_by_root_and_is_removed(site):
     staging = site.staging(token="it's secret")
     work = staging.plan(site.hub)
     assert "secret" not in json.dumps(work)
@@ -291,7 +291,7 @@ def test_only_hashing_all_files_finds_a_damaged_model(site, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["modelscope", "local"])
-def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
+def test_model_from_another_node_needs_no_token(site, tmp_path, kind):
     site.stage()
     manifest = site.manifest()
     other = Site(tmp_path / "other")
@@ -326,7 +326,7 @@ def quantize(site, files=None):
     return work
 
 
-def test_the_files_that_the_quantization_wrote_become_the_model(site):
+def test_files_that_the_quantization_wrote_become_the_model(site):
     assert quantize(site)["pending"] is True
     assert site.content() == QUANTIZED_FILES
     manifest = site.manifest()
@@ -335,13 +335,13 @@ def test_the_files_that_the_quantization_wrote_become_the_model(site):
 
 
 @pytest.mark.parametrize("missing", sorted(set(QUANTIZED_FILES) - {"config.json"}))
-def test_an_incomplete_quantization_is_not_published(site, missing):
+def test_incomplete_quantization_is_not_published(site, missing):
     with pytest.raises(StagingError, match="The quantization did not write a whole model"):
         quantize(site, {path: content for path, content in QUANTIZED_FILES.items() if path != missing})
     assert not site.model.exists()
 
 
-def test_a_damaged_model_is_quantized_again_without_stray_shards(site):
+def test_damaged_model_is_quantized_again_without_stray_shards(site):
     quantize(site)
     (site.model / "quant_model_weight_w8a8.safetensors").write_bytes(b"SHARD")
     (site.model / "notes.txt").write_bytes(b"not ours")
@@ -350,14 +350,14 @@ def test_a_damaged_model_is_quantized_again_without_stray_shards(site):
     assert site.content() == dict(again, **{"notes.txt": b"not ours"})
 
 
-def test_a_foreign_model_is_not_replaced_by_a_quantized_one(site):
+def test_foreign_model_is_not_replaced_by_a_quantized_one(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
     with pytest.raises(StagingError, match="has a model that this role did not quantize"):
         quantize(site)
 
 
-def test_a_model_is_copied_from_another_node(site, tmp_path):
+def test_model_is_copied_from_another_node(site, tmp_path):
     site.stage()
     manifest = site.manifest()
     other = Site(tmp_path / "other")
@@ -372,7 +372,7 @@ def test_a_model_is_copied_from_another_node(site, tmp_path):
     assert staging.held()["holds"] is True
 
 
-def test_a_node_holds_a_model_if_it_is_complete_and_from_this_source(site):
+def test_node_holds_a_model_if_it_is_complete_and_from_this_source(site):
     def incomplete(files, identity):
         return {"holds": False, "files": files, "manifest": None, "identity": identity, "state": str(site.state),
                 "folder": str(site.work)}
@@ -387,7 +387,7 @@ def test_a_node_holds_a_model_if_it_is_complete_and_from_this_source(site):
     assert site.staging().held() == incomplete(1, f"{found.st_dev}:{found.st_ino}")
 
 
-def test_a_foreign_file_is_not_replaced(site):
+def test_foreign_file_is_not_replaced(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"[1]")
     with pytest.raises(StagingError, match=r"files from another source: config.json has 3 bytes, expected 2; move"):
@@ -395,7 +395,7 @@ def test_a_foreign_file_is_not_replaced(site):
     assert site.content() == {"config.json": b"[1]"}
 
 
-def test_an_adopted_file_is_restored_but_not_removed(site):
+def test_adopted_file_is_restored_but_not_removed(site):
     for path, content in FILES.items():
         (site.model / path).parent.mkdir(parents=True, exist_ok=True)
         (site.model / path).write_bytes(content)
@@ -427,7 +427,7 @@ def test_files_of_another_revision_are_removed_if_the_role_wrote_them(site):
     assert site.content() == {"config.json": b"{}"}
 
 
-def test_a_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
+def test_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
     disk = tmp_path / "disk"
     (disk / "target").mkdir(parents=True)
     site.model.parent.mkdir()
@@ -461,7 +461,7 @@ def read_only(site, monkeypatch, tmp_path):
     return site
 
 
-def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_path):
+def test_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_path):
     staging = read_only.staging("local", "")
     prepare(staging, staging.plan(None))
     publish(staging)
@@ -478,7 +478,7 @@ def test_nothing_is_downloaded_to_a_read_only_mount(read_only):
         prepare(staging, work)
 
 
-def test_a_model_folder_that_is_a_mount_point_is_refused(site, monkeypatch):
+def test_model_folder_that_is_a_mount_point_is_refused(site, monkeypatch):
     staging = site.staging()
     monkeypatch.setattr("os.path.ismount", lambda path: path == str(site.model))
     with pytest.raises(StagingError, match="is a mount point"):
@@ -495,7 +495,7 @@ def test_each_run_has_its_own_marker_in_the_work_folder(site):
 
 
 @pytest.mark.parametrize("content", [b"", b"{\"files\": [", b"[]", b"{}", b"\xff"])
-def test_a_damaged_manifest_counts_as_missing_and_causes_a_warning(site, content):
+def test_damaged_manifest_counts_as_missing_and_causes_a_warning(site, content):
     site.stage()
     (site.state / "manifest.json").write_bytes(content)
     staging = site.staging()
@@ -506,7 +506,7 @@ def test_a_damaged_manifest_counts_as_missing_and_causes_a_warning(site, content
     assert site.staging().warning is None
 
 
-def test_a_damaged_manifest_is_reported_as_a_fault_of_the_model(site):
+def test_damaged_manifest_is_reported_as_a_fault_of_the_model(site):
     site.stage()
     (site.state / "manifest.json").write_bytes(b"")
     with site.on_this_node():
@@ -695,12 +695,12 @@ def test_file_that_is_changed_during_publication_is_an_error(site, monkeypatch):
     assert not (site.state / "manifest.json").exists()
 
 
-def test_a_web_server_without_an_address_is_refused(site):
+def test_web_server_without_an_address_is_refused(site):
     with pytest.raises(StagingError, match="weights_source is http and weights_hub_endpoint is empty; set it"):
         site.staging("http", "").plan(site.hub)
 
 
-def test_a_local_model_with_an_invalid_file_name_is_refused(site):
+def test_local_model_with_an_invalid_file_name_is_refused(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
     (site.model / "a\nb.json").write_bytes(b"{}")

@@ -25,7 +25,8 @@ CATALOGUE = load_catalogue()
 DEFAULTS = {}
 for role in ("plan", "image", "weights", "serving"):
     DEFAULTS.update(_load(f"roles/{role}/defaults/main.yml"))
-DEFAULTS.update(serving_address="192.0.2.11", serving_group_address="192.0.2.11", serving_hosts=[])
+DEFAULTS.update(serving_address="192.0.2.11", serving_group_address="192.0.2.11", serving_hosts=[],
+                serving_state_path="/var/lib/ascend-vllm")
 
 
 W8A8, BF16 = "qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct"

@@ -17,6 +17,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import digest
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     BF16,
+    CATALOGUE,
     COMMAND_W8A8,
     DEFAULTS,
     options,
@@ -25,7 +26,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 )
 
 
-@pytest.mark.parametrize(("hardware", "devices"), [("atlas_800_a2", 8), ("atlas_800i_a2_32g", 8), ("atlas_800_a3", 16)])
+@pytest.mark.parametrize(("hardware", "devices"), [
+    ("atlas_800_a2", 8), ("atlas_800i_a2_32g", 8), ("atlas_800_a3", 16), ("a2_16_npus", 16)])
 def test_replicas_auto_uses_every_device_of_the_hardware(hardware, devices):
     resolved = valid(plan_release="v0.18.0", plan_hardware=hardware, serving_replicas="auto")
     assert sorted(itertools.chain(*(instance["npus"] for instance in resolved["instances"]))) == list(range(devices))
@@ -251,3 +253,13 @@ def test_hccl_port_ranges_on_the_npus_start_at_their_base():
 
     assert ranges() == [None, "20016-20031"]
     assert ranges(serving_hccl_port_base=30000) == ["20000-20015", "20016-20031"]
+
+
+def test_npus_have_the_numbers_of_their_device_files():
+    overlay = {"hardware": {"site": {**CATALOGUE["hardware"]["atlas_800_a2"], "npus": 4,
+                                     "device_numbers": [10, 12, 14, 16]}}}
+    (instance,) = valid(overlay, plan_hardware="site")["instances"]
+    assert instance["npus"] == [10, 12]
+    assert "/dev/davinci12" in instance["devices"]
+    assert valid(overlay, plan_hardware="site", serving_npus=[14, 16])["instances"][0]["npus"] == [14, 16]
+    assert "numbers from 10 to 16, but is 0." in refusal(overlay, plan_hardware="site", serving_npus=[0])

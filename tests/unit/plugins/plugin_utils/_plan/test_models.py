@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -113,6 +115,36 @@ def test_patches_and_bugs_concern_the_models_that_they_name():
         assert ("known_bug.qwen3_30b_tpot" in found) == expected
 
 
+@pytest.mark.parametrize(("source", "endpoint", "staged", "from_there"), [
+    ("modelscope", "", "modelscope", ""), ("modelscope", "https://mirror", "modelscope", "https://mirror"),
+    ("huggingface", "https://mirror", "modelscope", ""), ("local", "", "local", ""),
+    ("http", "http://site/weights/m/", "http", "http://site/weights/MiniMax-M2.5-eagle-model-0318")])
+def test_draft_model_is_mounted_and_named_in_the_arguments(source, endpoint, staged, from_there):
+    resolved = valid(plan_model="minimax_m2_5_w8a8", plan_release="v0.23.0", weights_source=source,
+                     weights_hub_endpoint=endpoint)
+    path = "/data/MiniMax-M2.5-eagle-model-0318"
+    draft = resolved["model"]["draft"]
+    assert (draft["path"], draft["source"], draft["endpoint"]) == (path, staged, from_there)
+    assert draft["repository"] == ("vllm-ascend/MiniMax-M2.5-eagle-model-0318" if staged == "modelscope" else "")
+    (config,) = options(resolved)["--speculative-config"]
+    assert json.loads(config) == {"method": "eagle3", "num_speculative_tokens": 3, "model": path}
+    (instance,) = resolved["instances"]
+    assert [mount["source"] for mount in instance["mounts"] if mount["origin"] == "weights"] == [
+        "/data/MiniMax-M2.5-w8a8-QuaRot", path]
+
+
+@pytest.mark.parametrize("config", [None, {"method": "ngram", "num_speculative_tokens": 2},
+                                    {"method": "eagle3", "model": "/mine", "num_speculative_tokens": 1}])
+def test_plan_has_no_draft_model_if_the_arguments_do_not_use_it(config):
+    resolved = valid(plan_model="minimax_m2_5_w8a8", plan_release="v0.23.0",
+                     serving_args={"speculative-config": config})
+    assert "draft" not in resolved["model"]
+    assert resolved["model"]["arguments"].get("speculative-config") == config
+    (instance,) = resolved["instances"]
+    assert len([mount for mount in instance["mounts"] if mount["origin"] == "weights"]) == 1
+    assert "draft" in MODELS["minimax_m2_5_w8a8"]
+
+
 @pytest.mark.parametrize(("inputs", "name"), [
     ({}, "vllm-ascend-qwen25-vl"), ({"plan_model": "qwen3_5_27b_w8a8", "plan_release": "v0.18.0"},
                                     "vllm-ascend-qwen3.5-27b"), ({"serving_container_name": "mine"}, "mine")])
@@ -132,7 +164,8 @@ def weights_bytes(model, shape):
     attention += (heads + 2 * kv_heads) * size if shape.get("bias") else 0
     feed_forward = 3 * hidden * shape["intermediate"] * max(1, experts) + experts * hidden
     norms = 2 * hidden + (2 * size if shape.get("qk_norm") else 0)
-    return 2 * (layers * (attention + feed_forward + norms) + 2 * shape["vocabulary"] * hidden + hidden)
+    embeddings = shape.get("embeddings", 2) * shape["vocabulary"] * hidden
+    return 2 * (layers * (attention + feed_forward + norms) + embeddings + hidden)
 
 
 @pytest.mark.parametrize("model", PUBLISHED["weights"])
@@ -153,6 +186,14 @@ def test_heads_and_context_are_the_published_ones(model):
     assert [entry["attention_heads"], entry.get("kv_heads"), entry["context_length"]] == PUBLISHED["heads"][model]
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_pictures_and_embeddings_have_the_published_sizes(model):
+    entry, picture = MODELS[model], PUBLISHED["images"].get(model.removesuffix("_w8a8"), PUBLISHED["images"].get(model))
+    side = picture and picture["patch"] * picture["merge"]
+    assert (entry.get("image_token_px"), entry.get("image_tokens")) == (side, picture and picture["pixels"] // side**2)
+    assert entry.get("embedding_size") == PUBLISHED["embeddings"].get(model)
+
+
 def test_every_model_with_its_own_shape_has_published_heads():
     forms = {"qwen2_5_vl_32b_instruct_w8a8", "qwen3_8b_w8a8", "qwen3_32b_w8a8", "qwen3_32b_w4a4", "qwen3_30b_a3b_w8a8",
              "qwen3_235b_a22b_w8a8", "qwen3_vl_8b_w8a8", "qwen3_vl_32b_w8a8", "qwen3_vl_235b_a22b_w8a8"}
@@ -164,8 +205,8 @@ def test_scores_and_throughput_are_the_published_ones(model):
     entry = MODELS[model]
     scores = [[each["dataset"], each["score"], each.get("tolerance")] for each in entry["references"]]
     assert scores == PUBLISHED["scores"].get(model, [])
-    throughput = [[each["series"], each["output_tokens_per_s"], each.get("concurrency")]
-                  for each in entry["throughput"]]
+    keys = ("series", "output_tokens_per_s", "concurrency", "prompts", "input_tokens", "output_tokens", "request_rate")
+    throughput = [[each.get(key) for key in keys] for each in entry["throughput"]]
     assert throughput == PUBLISHED["throughput"].get(model, [])
     assert all(each["source"] for each in entry["references"] + entry["throughput"] + entry["ci"])
 

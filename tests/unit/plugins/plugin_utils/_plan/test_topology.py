@@ -235,5 +235,5 @@ def test_replicas_do_not_depend_on_serving_hosts():
     inputs = inputs_of("replicas")
     alone = resolve(CATALOGUE, inputs["node1"])
     assert alone["group"] is None
-    assert resolve(CATALOGUE, inputs["node1"], "node1", inputs) == alone
+    assert resolve(CATALOGUE, inputs["node1"], "node1", inputs) == {**alone, "node": "node1"}
     assert "address" not in alone["instances"][0]

@@ -28,7 +28,8 @@ def keys(kind):
 def test_plan_types_have_the_keys_of_a_plan():
     plan = valid(serving_replicas=2)
     (instance, second), health = plan["instances"], plan["health_check"]
-    found = {types.Plan: plan, types.Hardware: plan["hardware"], types.Memory: plan["memory"] | {"unsupported": ""},
+    found = {types.Plan: plan, types.Hardware: plan["hardware"] | {"device_numbers": []},
+             types.Memory: plan["memory"] | {"unsupported": ""},
              types.Image: plan["image"],
              types.Patch: plan["patch"], types.HealthCheck: health, types.Mount: instance["mounts"][0],
              types.DockerHealthCheck: instance["health"], types.HcclPorts: second["hccl_ports"],

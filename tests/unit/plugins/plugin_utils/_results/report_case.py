@@ -27,9 +27,9 @@ def serving(host, state="ready", started="2026-11-23T10:00:00.123Z"):
         "instances": [{"name": "a", "state": state, "container": {"started_at": started}}]})
 
 
-def accuracy(host, delta=-0.5, within=True):
+def accuracy(host, delta=-0.5, verdict="passed"):
     row = {"dataset": "textvqa", "metric": "accuracy", "before": 76.0, "after": 76.0 + delta, "delta": delta,
-           "within": within}
+           "verdict": verdict, "paired": {"low": delta - 1, "high": delta + 1}}
     observed = {"comparison": [row], "compared_with": {"model": "bf16"}}
     return {**result("accuracy", host, observed=observed), "model": "w8a8"}
 

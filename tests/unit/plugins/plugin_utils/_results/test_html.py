@@ -205,15 +205,19 @@ def test_benchmark_shows_load_and_objective(page):
               {"value": 1.0, "run": {"metrics": {"p99_ttft_ms": 10.0, "output_throughput": 5.0}}}]
     found = benchmark("node1")
     found["observed"]["measurements"] = [measured(sweep={
-        "variable": "request_rate", "objective": {"p99_ttft_ms": 20.0}, "points": points, "best": 1.0})]
+        "variable": "request_rate", "objective": {"p99_ttft_ms": 20.0}, "points": points, "best": 1.0,
+        "knee": 2.0, "earlier": [[1.0, {"p99_ttft_ms": 5.0, "output_throughput": 7.0}]], "earlier_name": "m, v1"})]
     _text, data = page(found)
     assert table(data, "benchmark", "Medians")["rows"][0][:5] == ["node1", "a", 1, None, 100.0]
     charts = {each["title"]: each["series"] for each in blocks(data, "benchmark") if each["kind"] == "lines"}
     assert charts["Time to first token of a by load"] == [
         {"name": "p99", "points": [[1.0, 10.0], [2.0, 30.0]], "limit": False},
+        {"name": "p99 of m, v1", "points": [[1.0, 5.0]], "limit": False},
         {"name": "objective, p99", "points": [[1.0, 20.0], [2.0, 20.0]], "limit": True}]
-    assert charts["Output throughput of a by load"][0]["points"] == [[1.0, 5.0], [2.0, 9.0]]
-    assert "node1, a: a load of up to 1 requests/s meets the objective." in [
+    assert [(each["name"], each["points"]) for each in charts["Output throughput of a by load"]] == [
+        ("output tokens", [[1.0, 5.0], [2.0, 9.0]]), ("of m, v1", [[1.0, 7.0]]), ("knee", [[2.0, 9.0]]),
+        ("highest load within the objective", [[1.0, 5.0]])]
+    assert "node1, a: a load of up to 1 requests/s meets the objective, and the knee of the curve is at 2." in [
         each.get("text") for each in blocks(data, "benchmark")]
 
 

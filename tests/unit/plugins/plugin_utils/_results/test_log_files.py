@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleActionFail
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import LogFilesError, find_causes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import find_causes
 
 MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB"
 LINK = "EI0006: [PID: 7] Getting socket times out"
@@ -57,7 +58,7 @@ def test_single_file_is_read(logs):
 
 
 def test_path_that_does_not_exist_is_named(logs):
-    with pytest.raises(LogFilesError, match=r"missing does not exist; set diagnostics_from"):
+    with pytest.raises(AnsibleActionFail, match=r"missing does not exist; set diagnostics_from"):
         find_causes(logs / "missing")
 
 

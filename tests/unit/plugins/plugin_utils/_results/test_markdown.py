@@ -51,13 +51,16 @@ def test_pins_can_be_copied_to_the_inventory():
     assert f'image_digest: "{IMAGE}"  # all 2 hosts\nweights_digest: "{MODEL}"  # node1\n' in text
 
 
-@pytest.mark.parametrize(("delta", "within", "verdict"), [(-0.5, True, "within the limit"), (-3.0, False, "TOO LOW")])
-def test_scores_of_two_models_are_compared_in_a_table(delta, within, verdict):
-    found = summary(accuracy("node1", delta, within))
+@pytest.mark.parametrize(("delta", "verdict", "shown"), [
+    (-0.5, "passed", "within the limit"), (-3.0, "failed", "TOO LOW"), (-3.0, "inconclusive", "inconclusive")])
+def test_scores_of_two_models_are_compared_in_a_table(delta, verdict, shown):
+    found = summary(accuracy("node1", delta, verdict))
     (row,) = found["comparisons"]
     assert row == {"host": "node1", "dataset": "textvqa", "metric": "accuracy", "compared_with": "bf16", "before": 76.0,
-                   "model": "w8a8", "after": 76.0 + delta, "delta": delta, "within": within}
-    assert f"| node1 | textvqa, accuracy | bf16 | 76 | w8a8 | {76 + delta:.4g} | {delta:+.4g} | {verdict} |" in (
+                   "model": "w8a8", "after": 76.0 + delta, "delta": delta, "verdict": verdict,
+                   "interval": [delta - 1, delta + 1]}
+    assert (f"| node1 | textvqa, accuracy | bf16 | 76 | w8a8 | {76 + delta:.4g} | {delta:+.4g} | "
+            f"{delta - 1:+.3g} to {delta + 1:+.3g} | {shown} |") in (
         markdown.to_markdown(found))
 
 

@@ -116,3 +116,9 @@ def test_finding_names_the_file_with_the_evidence():
     (finding,) = summary(result("hccl", "node1", ok=False))["findings"]
     assert (finding["stage"], finding["evidence"], finding["finished_at"]) == (
         "hccl", "node1/hccl.json", "2026-11-23T12:00:00Z")
+
+
+def test_deployments_of_a_node_follow_each_other():
+    found = summary(hosts=("node1", "node2", "text", "alone"), nodes={"node1": "node1", "text": "node1", "alone": "x"})
+    assert list(found["hosts"]) == ["node1", "text", "node2", "alone"]
+    assert found["nodes"] == {"node1": "node1", "text": "node1", "alone": "x"}

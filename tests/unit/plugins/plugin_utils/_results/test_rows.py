@@ -82,3 +82,13 @@ def test_comparison_in_an_unknown_format_is_reported():
     (finding,) = [each for each in found["findings"] if each["status"] == "not_run"]
     assert (finding["id"], finding["host"]) == ("accuracy.observation", "node1")
     assert "'76' is not a number" in finding["message"]
+
+
+@pytest.mark.parametrize(("planned", "names"), [
+    (450000, {"KV cache of a": 458752, "planned KV cache of a": 450000}), (None, {"KV cache of a": 458752})])
+def test_kv_cache_of_the_engine_is_listed_with_the_planned_one(planned, names):
+    found = serving("node2")
+    found["observed"]["planned_kv_cache_tokens"] = planned
+    assert summary(found)["figures"] == []
+    found["observed"]["instances"][0]["kv_cache_tokens"] = 458752
+    assert {row["name"]: row["value"] for row in summary(found)["figures"]} == names

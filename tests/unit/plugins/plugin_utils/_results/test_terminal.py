@@ -50,7 +50,7 @@ def test_subjects_are_named_per_host_if_they_differ():
     assert "FAILED npu_driver.health on node1 (npu 0), node2 (npu 1): expected OK, found Alarm" in lines_of(*pair)
 
 
-def test_check_with_many_different_findings_is_cut():
+def test_list_of_many_different_findings_is_truncated():
     each = [{**unique(host), "checks": [{**unique(host)["checks"][0], "message": f"error {number}"}]}
             for number, host in enumerate(HOSTS[:10])]
     lines = lines_of(*each, hosts=HOSTS[:10])

@@ -65,3 +65,8 @@ def test_headline_counts_stale_results():
     results = [result("hccl", "node1"), result("image", "node1")]
     found = summary(*results, hosts=("node1",), current={"node1": current("ba9876543210")})
     assert wording.headline(found) == "0 of 8 stages passed on node1, 2 results are stale"
+
+
+def test_deployment_is_named_after_its_node():
+    found = summary(hosts=("node1", "node2", "text"), nodes={"node1": "node1", "text": "node1"})
+    assert [wording.place(found, host) for host in found["hosts"]] == ["node1 / node1", "node1 / text", "node2"]

@@ -39,8 +39,8 @@ SCHEMA = jsonschema.Draft202012Validator(
 model = weights.model
 
 # Values of unexpected types; some cannot be written as JSON or UTF-8.
-ODD = (None, True, 0, -1, 5, 10**400, 0.5, float("nan"), float("inf"), "", "x", "\ud800", "a\0b\x1b[2J", "9" * 5000, [],
-       [None], [5], [[]], {}, {"x": None}, {"": {}}, b"bytes", object)
+VALUES = (None, True, 0, -1, 5, 10**400, 0.5, float("nan"), float("inf"), "", "x", "\ud800", "a\0b\x1b[2J", "9" * 5000,
+          [], [None], [5], [[]], {}, {"x": None}, {"": {}}, b"bytes", object)
 
 
 def deep(levels):
@@ -74,7 +74,7 @@ def mutate(value, chance):
                 at = chance.randrange(len(place[key]) + 1)
                 place[key] = place[key][:at] + chance.choice("\ud800\0\n|%{") + place[key][at:]
             else:
-                place[key] = copy.deepcopy(chance.choice(ODD))
+                place[key] = copy.deepcopy(chance.choice(VALUES))
             break
     return found
 
@@ -122,7 +122,8 @@ def new_action(recorded, tmp_path, monkeypatch):
         healthy, plan, inputs, measured = recorded[stage]
         action = ActionModule.__new__(ActionModule)
         action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
-        action.task_vars, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, 0.0
+        action.task_vars, action.play_hosts, action.clock = {}, ["n1", "n2"], 0.0
+        action.observer, action.plans = "n1", SimpleNamespace(observer=lambda host, *_others: host)
         action._task, action.secrets, action.need_python = SimpleNamespace(_uuid="t"), [], lambda: None
         action.context = context(plan, measured, inputs, "n1")
         action.records = SurveyOfTwo(tmp_path)
@@ -269,7 +270,7 @@ def test_host_that_cannot_be_surveyed_is_left_out(new_action, recorded, tmp_path
 
 
 @pytest.fixture
-def asking(tmp_path):
+def action_with_shell(tmp_path):
     """Return a function (output of the shell, delegate) -> (action on n1, commands that it sent)."""
     def make(output, delegate=None, **variables):
         sent = []
@@ -290,38 +291,39 @@ def asking(tmp_path):
     return make
 
 
-def test_python_is_asked_for_once_per_host_and_run(asking):
-    action, sent = asking("Welcome!\n<ascend-vllm-python /opt/python 3.11.2>\nBye")
+def test_python_is_checked_once_per_host_and_run(action_with_shell):
+    action, sent = action_with_shell("Welcome!\n<ascend-vllm-python /opt/python 3.11.2>\nBye")
     for _call in range(3):
         action.call("ascend.vllm.npu_info")
     assert len(sent) == 1
     assert "/opt/python" in sent[0]
-    asking("<ascend-vllm-python /opt/python 3.11.2>")[0].need_python()
-    action, sent = asking("<ascend-vllm-python /opt/python3 3.11.2>", "localhost",
-                          ansible_delegated_vars={"localhost": {"ansible_python_interpreter": "/opt/python3"}})
+    action_with_shell("<ascend-vllm-python /opt/python 3.11.2>")[0].need_python()
+    delegated = {"localhost": {"ansible_python_interpreter": "/opt/python3"}}
+    action, sent = action_with_shell("<ascend-vllm-python /opt/python3 3.11.2>", "localhost",
+                                     ansible_delegated_vars=delegated)
     action.need_python()
     assert "/opt/python3" in sent[0]
 
 
-def test_no_module_is_sent_to_a_python_that_is_too_old(asking):
-    action, sent = asking("<ascend-vllm-python /opt/python 3.6.8>")
+def test_no_module_is_sent_to_a_python_that_is_too_old(action_with_shell):
+    action, sent = action_with_shell("<ascend-vllm-python /opt/python 3.6.8>")
     for _call in range(2):
         with pytest.raises(AnsibleActionFail, match=r"n1 has Python 3\.6\.8 \(/opt/python\)"):
             action.call("ascend.vllm.npu_info")
     assert len(sent) == 1
 
 
-def test_unreachable_host_is_not_a_python_that_is_too_old(asking):
-    action, _sent = asking(AnsibleConnectionFailure("no route"))
+def test_unreachable_host_is_not_a_python_that_is_too_old(action_with_shell):
+    action, _sent = action_with_shell(AnsibleConnectionFailure("no route"))
     with pytest.raises(AnsibleConnectionFailure):
         action.call("ascend.vllm.npu_info")
 
 
-def test_interpreter_is_discovered_as_ansible_does(asking, monkeypatch):
-    asked = []
+def test_interpreter_is_discovered_as_ansible_does(action_with_shell, monkeypatch):
+    discovered = []
     monkeypatch.setattr(stage_action, "discover_interpreter",
-                        lambda action, name, mode, variables: asked.append((name, mode)) or "/usr/bin/python3.9")
-    action, sent = asking("<ascend-vllm-python /usr/bin/python3.9 3.9.2>", ansible_python_interpreter="auto")
+                        lambda action, name, mode, variables: discovered.append((name, mode)) or "/usr/bin/python3.9")
+    action, sent = action_with_shell("<ascend-vllm-python /usr/bin/python3.9 3.9.2>", ansible_python_interpreter="auto")
     action.need_python()
-    assert asked == [("python", "auto_silent")]
+    assert discovered == [("python", "auto_silent")]
     assert "/usr/bin/python3.9" in sent[0]

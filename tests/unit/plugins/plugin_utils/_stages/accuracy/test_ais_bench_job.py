@@ -16,7 +16,7 @@ ARGUMENTS = {"api_key": "hunter22", "executable": "/bin/ais_bench",
              "datasets": [{"name": "own", "path": "/own.jsonl"}],
              "server": {"url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}}
 RESULTS = {"exit_code": 0, "rows": [{"dataset": "own"}], "answers": {"own": {"answered": 10, "failed": 0}},
-           "performance": {"totals": None, "latencies": None}, "log": ["the end"]}
+           "outcomes": {"own": "1111111100"}, "performance": {"totals": None, "latencies": None}, "log": ["the end"]}
 FINISHED = {"running": False, "changed": False, **RESULTS}
 
 

@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 INPUTS = {"accuracy_enabled": True, "accuracy_datasets": [{"name": "own", "path": "/own.jsonl", "minimum": 70}],
           "accuracy_references": [], "accuracy_maximum_drop": 1}
 SCORE = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": 80.0, "printed": "80.00", "answered": 10,
-         "failed": 0}
+         "failed": 0, "interval": None}
 OBSERVED = {"problem": None, "scores": [SCORE], "answers": {"own": {"answered": 10, "failed": 0}}, "log": ["the end"],
             "comparison": [], "compared_with": None}
 
@@ -74,12 +74,32 @@ def test_answers_to_the_parts_of_a_dataset_are_counted():
     assert found["score"]["status"] == "passed"
 
 
-@pytest.mark.parametrize(("delta", "status"), [(0.5, "passed"), (-1.0, "passed"), (-1.1, "failed")])
-def test_difference_from_another_model_is_judged(delta, status):
-    row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta,
-           "within": status == "passed"}
-    found = statuses(comparison=[row], compared_with={"model": "bf16", "release": "v1", "host": "node1"})
-    assert found["delta"] == status
+def comparison(verdict, answers):
+    return [{"dataset": "own", "metric": "accuracy", "before": 90.0, "after": 80.0, "delta": -10.0, "paired": answers,
+             "verdict": verdict}]
+
+
+PAIRED = {"questions": 100, "lost": 12, "gained": 2, "delta": -10.0, "low": -17.0, "high": -3.0, "p": 0.013}
+COMPARED = {"model": "bf16", "release": "v1", "host": "node1"}
+
+
+@pytest.mark.parametrize(("verdict", "status"), [
+    ("passed", "passed"), ("failed", "failed"), ("inconclusive", "not_run")])
+def test_difference_from_another_model_is_judged(verdict, status):
+    found = judge(comparison=comparison(verdict, PAIRED), compared_with=COMPARED)["delta"]
+    assert found["status"] == status
+    assert "12 answers lost and 2 gained in 100 questions" in str(found["actual"]) + str(found["message"])
+
+
+def test_bare_scores_are_not_compared():
+    found = judge(comparison=comparison("inconclusive", None), compared_with=COMPARED)["delta"]
+    assert found["status"] == "not_run"
+    assert "The outcomes of the single questions" in found["message"]
+
+
+def test_score_is_shown_with_its_interval():
+    assert judge(scores=[dict(SCORE, interval=(44.4, 97.5))])["score"]["actual"] == (
+        "80 (accuracy, 95 % interval 44.4 to 97.5)")
 
 
 def test_scores_on_different_data_are_not_compared():

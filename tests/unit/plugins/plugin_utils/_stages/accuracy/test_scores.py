@@ -42,9 +42,25 @@ def test_file_that_is_not_a_measurement_is_a_mistake(tmp_path):
 
 
 def test_server_is_the_planned_instance():
-    assert scores.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
+    model = {"served_name": "m", "context_length": 40960, "arguments": {}}
+    assert scores.server({"model": model}, {"url": "http://10.0.0.1:8888"},
                          {"accuracy_concurrency": 4, "accuracy_maximum_tokens": 16}) == {
         "url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}
+
+
+@pytest.mark.parametrize(("arguments", "tokens"), [
+    ({}, 2048), ({"reasoning-parser": "qwen3"}, 32768), ({"max-model-len": 2000}, 1000),
+    ({"reasoning-parser": "qwen3", "max-model-len": 16384}, 12288)])
+def test_answers_of_reasoning_models_may_be_longer(arguments, tokens):
+    model = {"served_name": "m", "context_length": 40960, "arguments": arguments}
+    inputs = {"accuracy_concurrency": 4, "accuracy_maximum_tokens": 0}
+    assert scores.server({"model": model}, {"url": ""}, inputs)["maximum_tokens"] == tokens
+
+
+def test_score_has_the_name_of_the_dataset_not_of_the_task():
+    found = scores.scores([row("GPQA_diamond", "60.10")], {"GPQA_diamond": {"answered": 198, "failed": 0}},
+                          [{"name": "gpqa"}], {}, {})
+    assert [(each["dataset"], each["score"], each["answered"]) for each in found] == [("gpqa", 60.1, 198)]
 
 
 def row(dataset, score, version="1a"):
@@ -54,9 +70,10 @@ def row(dataset, score, version="1a"):
 def test_scores_contain_the_request_counts_and_the_data_digest():
     datasets = [{"name": "own"}, {"name": "missing"}]
     found = scores.scores([row("own", "50.00"), row("missing", "-")], {"own": {"answered": 2, "failed": 0}}, datasets,
-                          {"own": "5ha"})
+                          {"own": "5ha"}, {"own": "10"})
     assert [(score["dataset"], score["score"], score["answered"], score["data"]) for score in found] == [
         ("own", 50.0, 2, "5ha"), ("missing", None, 0, None)]
+    assert [(score["outcomes"], score["interval"]) for score in found] == [("10", (9.45, 90.55)), (None, None)]
     assert scores.figures(found, datasets) == [{"name": "own, accuracy", "value": 50.0, "unit": "points"}]
 
 
@@ -73,7 +90,9 @@ def test_dataset_with_many_parts_has_one_score(printed, score):
     rows += [total("mmlu-weighted", printed, metric) for metric in ("accuracy", "weighted_average")][:2 if score else 1]
     answers = {"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
                "lukaemon_mmlu_virology": {"answered": 4, "failed": 1}}
-    found = scores.scores(rows, answers, [{"name": "mmlu"}], {"mmlu": "5ha"})
+    found = scores.scores(rows, answers, [{"name": "mmlu"}], {"mmlu": "5ha"},
+                          {"lukaemon_mmlu_law": "101", "lukaemon_mmlu_virology": "0101"})
+    assert [each["outcomes"] for each in found] == ["1010101", "101", "0101"]
     assert [each["dataset"] for each in found] == ["mmlu", "lukaemon_mmlu_law", "lukaemon_mmlu_virology"]
     assert (found[0]["score"], found[0]["answered"], found[0]["failed"]) == (score, 7, 1)
     assert len(scores.figures(found, [{"name": "mmlu"}])) == (1 if score else 0)
@@ -105,12 +124,25 @@ def test_reference_of_the_catalogue_is_the_gate_if_it_has_a_tolerance():
 
 def score(value, **more):
     return dict({"dataset": "own", "metric": "accuracy", "version": "1a", "score": value, "answered": 10,
-                 "data": "5ha"}, **more)
+                 "data": "5ha", "outcomes": None}, **more)
 
 
 def test_two_models_are_compared_on_the_same_data():
-    assert scores.compare([score(80.0)], [score(79.25)]) == [
-        {"dataset": "own", "metric": "accuracy", "before": 80.0, "after": 79.25, "delta": -0.75}]
+    (row,) = scores.compare([score(50.0, outcomes="1100")], [score(25.0, outcomes="1000")])
+    assert (row["before"], row["after"], row["delta"]) == (50.0, 25.0, -25.0)
+    assert (row["paired"]["questions"], row["paired"]["lost"], row["paired"]["gained"]) == (4, 1, 0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("1", None), ("11", "1")])
+def test_without_the_outcomes_of_both_models_there_are_no_pairs(before, after):
+    (row,) = scores.verdicts(scores.compare([score(80.0, outcomes=before)], [score(80.0, outcomes=after)]), 1)
+    assert (row["paired"], row["verdict"]) == (None, "inconclusive")
+
+
+def test_interval_needs_a_score_that_is_the_share_of_right_answers():
+    (found,) = scores.scores([row("textvqa", "61.00")], {"textvqa": {"answered": 2, "failed": 0}},
+                             [{"name": "textvqa"}], {}, {"textvqa": "10"})
+    assert (found["outcomes"], found["interval"]) == ("10", None)
 
 
 @pytest.mark.parametrize("other", [{"dataset": "x"}, {"metric": "pass@1"}, {"version": "2b"}, {"answered": 9},
@@ -119,16 +151,18 @@ def test_scores_on_different_data_are_not_compared(other):
     assert scores.compare([score(80.0)], [dict(score(79.0), **other)]) == []
 
 
-@pytest.mark.parametrize(("after", "within"), [(80.5, True), (79.0, True), (78.9, False)])
-def test_drop_up_to_the_limit_is_accepted(after, within):
-    (row,) = scores.verdicts(scores.compare([score(80.0)], [score(after)]), 1)
-    assert row["within"] is within
+@pytest.mark.parametrize(("lost", "verdict"), [(0, "passed"), (30, "failed"), (3, "inconclusive")])
+def test_drop_is_judged_on_the_answers(lost, verdict):
+    before = score(100.0, outcomes="1" * 1000)
+    after = score(100 - lost / 10, outcomes="0" * lost + "1" * (1000 - lost))
+    (row,) = scores.verdicts(scores.compare([before], [after]), 0.4)
+    assert row["verdict"] == verdict
 
 
 def test_ceval_totals_do_not_count_as_parts():
     rows = [row("ceval-law", "60.00"), dict(row("ceval-stem", "1.00", "-"), metric="naive_average"),
             dict(row("ceval-weighted", "60.00", "-"), metric="accuracy"),
             dict(row("ceval-weighted", "60.00", "-"), metric="weighted_average")]
-    found = scores.scores(rows, {"ceval-law": {"answered": 3, "failed": 0}}, [{"name": "ceval"}], {})
+    found = scores.scores(rows, {"ceval-law": {"answered": 3, "failed": 0}}, [{"name": "ceval"}], {}, {})
     assert [(each["dataset"], each["metric"]) for each in found] == [
         ("ceval", "weighted_average"), ("ceval-law", "accuracy")]

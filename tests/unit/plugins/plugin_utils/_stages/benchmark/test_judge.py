@@ -16,7 +16,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targ
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
-INPUTS = {"benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8, "benchmark_slo": {},
+INPUTS = {"benchmark_reference": False, "benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8,
+          "benchmark_slo": {},
           "benchmark_max_cv_percent": 5, "benchmark_minimum_ratio": 0.97, "benchmark_baseline_save": False,
           "benchmark_baseline_required": False}
 SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
@@ -29,7 +30,7 @@ RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serv
 WARM_UP = {"models": ["qwen25_vl"], "sent": 2, "answered": 2, "errors": [], "good": True}
 INSTANCE = {"name": "vllm", "url": "http://a:1", "serves": True, "hash": "abc", "service": SERVICE, "warm_up": WARM_UP}
 MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["node1"], "num_prompts": 10,
-            "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
+            "output_tokens": 80, "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
 
 
 def checks_of(change=lambda measured: None, instance=None, peers=None, snapshots=2, **inputs):
@@ -324,7 +325,8 @@ def test_metrics_of_a_failed_run_are_not_judged():
                                                        (4, None, "not_run")])
 def test_sweep_passes_if_a_point_meets_the_objective(best, kind, verdict):
     point = {"value": 4, "missed": {} if best else {"p99_ttft_ms": 90.0}, "run": dict(RUN, kind=kind)}
-    sweep = {"variable": "request_rate", "objective": {"p99_ttft_ms": 60}, "points": [point], "best": best}
+    sweep = {"variable": "request_rate", "objective": {"p99_ttft_ms": 60}, "points": [point], "best": best,
+             "knee": None}
     assert status(judge(lambda measured: measured.update(sweep=sweep)), "sweep") == verdict
 
 

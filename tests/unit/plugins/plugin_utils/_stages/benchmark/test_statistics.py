@@ -3,14 +3,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import Sweep, bracket, next_point
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import (
+    Sweep,
+    bracket,
+    knee,
+    next_load,
+    next_point,
+    power,
+)
 
 
 def run(**metrics):
@@ -47,7 +57,7 @@ def test_metric_without_a_value_does_not_meet_the_objective():
 
 PLAN = {"model": {"id": "m"}, "release": {"id": "v1"}, "hardware": {"id": "a2"}, "instances": [{"npus": [0, 1]}]}
 MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "instances": 1}
-INPUTS = dict.fromkeys(statistics.WORKLOAD, 1)
+INPUTS = {**dict.fromkeys(statistics.WORKLOAD, 1), **statistics.SPECIAL}
 
 
 @pytest.mark.parametrize("change", [
@@ -130,6 +140,92 @@ def test_interrupted_search_continues():
 
 def test_passing_value_above_a_failing_value_does_not_count():
     assert bracket({4: True, 8: False, 16: True, 32: False}) == (4, 8)
+
+
+def closed(load, capacity, latency=1.0, noise=0.0, draw=None):
+    """Return the power of a closed system: up to its capacity, the throughput rises with the load, and then latency."""
+    def around(value):
+        return value * draw.uniform(1 - noise, 1 + noise) if draw else value
+    return power({"output_throughput": around(min(load, capacity) / latency),
+                  "median_e2el_ms": around(latency * max(1, load / capacity))})
+
+
+def curve(sweep, powers_of, limit=math.inf):
+    points, powers = {}, {}
+    while True:
+        value = next_load(sweep, points, powers)
+        if value is None:
+            return powers
+        assert value not in points, "measured twice"
+        points[value], powers[value] = value <= limit, powers_of(value)
+
+
+@pytest.mark.parametrize("capacity", [3, 8, 20, 55])
+@pytest.mark.parametrize("noise", [0, 0.05])
+def test_knee_of_a_closed_system_is_its_capacity(capacity, noise):
+    draw = random.Random(capacity)
+    powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: closed(load, capacity, 0.7, noise, draw))
+    assert len(powers) == 8
+    assert capacity / 1.5 <= knee(powers) <= capacity * 1.5
+
+
+def test_knee_of_a_queue_is_at_half_its_capacity():
+    """The latency of an M/M/1 queue is 1 / (capacity - rate)."""
+    powers = curve(Sweep(0.1, 9.9, 0.05, False, 14), lambda rate: rate * (10 - rate))
+    assert knee(powers) == pytest.approx(5, rel=0.1)
+
+
+@pytest.mark.parametrize("capacity", [0.5, 1, 128, 1000])
+def test_curve_without_a_knee_in_the_range_has_none(capacity):
+    powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: closed(load, capacity))
+    assert (knee(powers), len(powers)) == (None, 5)
+
+
+def test_noise_has_no_knee():
+    for seed in range(200):
+        draw = random.Random(seed)
+        assert knee({load: draw.gauss(1, 0.05) for load in range(8)}) is None
+
+
+@given(st.floats(0.01, 50), st.floats(1.01, 1000), st.integers(1, 12), st.booleans(), st.floats(0.001, 1e5))
+def test_sweep_is_bounded(minimum, span, runs, objective, limit):
+    sweep = Sweep(minimum, minimum * span, 0.1, False, runs, objective)
+    powers = curve(sweep, lambda load: closed(load, minimum * span / 2), limit)
+    assert 1 <= len(powers) <= runs
+    assert min(powers) >= minimum
+    assert max(powers) == sweep.maximum
+
+
+def test_power_needs_throughput_and_latency():
+    assert power({"output_throughput": 8.0, "median_e2el_ms": 2.0}) == 4
+    assert power({"output_throughput": 8.0}) is None
+
+
+def earlier(path, *names, variable="request_rate"):
+    points = [{"value": 1, "run": {"metrics": {"output_throughput": 5}}}]
+    measurements = [{"name": name, "sweep": {"variable": variable, "points": points}} for name in names]
+    path.write_text(json.dumps({"model": "m", "release": "v1", "finished_at": "2026-11-30T12:00:21Z", "observed": {
+        "measurements": [*measurements, {"name": "none", "sweep": None}]}}))
+    return {"benchmark_sweep_compare_with": str(path), "benchmark_sweep": "request_rate"}
+
+
+def test_earlier_sweep_is_found_by_name_or_is_the_only_one(tmp_path):
+    found = {"earlier": [(1, {"output_throughput": 5})], "earlier_name": "m, v1, 2026-11-30"}
+    assert statistics.earlier_sweep(earlier(tmp_path / "f", "a"), "other") == found
+    assert statistics.earlier_sweep(earlier(tmp_path / "f", "a", "b"), "b") == found
+    for inputs, name in ((earlier(tmp_path / "f", "a", "b"), "c"), (earlier(tmp_path / "f", "a", variable="x"), "a")):
+        with pytest.raises(BadInput, match=r"with a sweep of request_rate, but .*/f has none"):
+            statistics.earlier_sweep(inputs, name)
+
+
+def test_special_loads_have_other_baselines_and_random_ones_have_not_changed(tmp_path):
+    trace = tmp_path / "t"
+    trace.write_text("1")
+    assert set(statistics.workload(INPUTS)) == {name[len("benchmark_"):] for name in statistics.WORKLOAD}
+    first = statistics.workload({**INPUTS, "benchmark_trace_path": str(trace), "benchmark_burstiness": 0.5})
+    assert first["burstiness"] == 0.5
+    trace.write_text("2")
+    assert statistics.workload({**INPUTS, "benchmark_trace_path": str(trace)})["trace_path"] != first["trace_path"]
 
 
 @given(st.floats(0.01, 50), st.floats(1.01, 1000), st.floats(0, 1), st.booleans(), st.floats(0.001, 1e5))

@@ -34,8 +34,9 @@ def test_balancer_needs_a_url(wanted, url):
 @pytest.mark.parametrize(("rate", "expected"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
 def test_load_is_multiplied_by_the_number_of_instances(rate, expected):
     inputs = targets.multiply_load({"benchmark_num_prompts": 10, "benchmark_request_rate": rate,
-                                    "benchmark_max_concurrency": 2}, 4)
-    assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": expected, "benchmark_max_concurrency": 8}
+                                    "benchmark_max_concurrency": 2, "benchmark_trace_speed": 0.5}, 4)
+    assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": expected, "benchmark_max_concurrency": 8,
+                      "benchmark_trace_speed": 2}
 
 
 def client(ended_at, duration, **metrics):

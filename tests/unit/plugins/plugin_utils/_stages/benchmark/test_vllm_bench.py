@@ -102,6 +102,24 @@ def test_images_are_sent_to_the_chat_endpoint():
     assert found["--max-concurrency"] == "4"
 
 
+def test_list_of_requests_is_replayed_by_the_client(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp_s": 0, "input_tokens": 3, "output_tokens": 2}\n'
+                    '{"timestamp_s": 1, "input_tokens": 4, "output_tokens": 5, "images": 1}\n')
+    inputs = {"benchmark_dataset": "trace", "benchmark_trace_path": str(path), "benchmark_num_prompts": 1}
+    found = options(**inputs)
+    assert (found["--dataset-name"], found["--request-rate"], found["--backend"]) == ("random", "inf", "openai")
+    inputs["benchmark_num_prompts"] = 2
+    assert options(**inputs)["--endpoint"] == "/v1/chat/completions"
+    client = vllm_bench.client(PLAN, INSTANCE, ["vllm", "bench"], dict(INPUTS, **inputs), replays=True)
+    assert (client["command"][:2], client["command"][-2:]) == (["python3", "-c"], ["vllm", "bench"])
+    assert client["env"]["ASCEND_VLLM_PICTURE_WIDTH"] == "1280"
+    assert vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(INPUTS, **inputs))["command"] == ["vllm"]
+    first, second = vllm_bench.warm_up(PLAN, dict(INPUTS, **inputs, benchmark_warmup_prompts=2))
+    assert (len(first["body"]["prompt"]), first["body"]["max_tokens"]) == (3, 2)
+    assert (second["endpoint"], second["body"]["max_tokens"]) == ("/v1/chat/completions", 5)
+
+
 def test_no_option_is_repeated():
     names = [word for word in vllm_bench.command(KNOWN, PLAN, "http://a:1", dict(INPUTS,
                                                                                  benchmark_dataset="random-mm"), RUN)
@@ -148,11 +166,11 @@ def test_secrets_file_is_the_only_source_of_the_api_key():
 
 @pytest.mark.parametrize(("name", "value"), [
     ("dataset_path", "/d/p.jsonl"), ("dataset_path", "p.jsonl"), ("request_rate", "fast"), ("request_rate", 0),
-    ("request_rate", "-1"), ("request_rate", "nan"), ("slo", {"p42_ttft_ms": 1}), ("sweep", "request_rate"),
+    ("request_rate", "-1"), ("request_rate", "nan"), ("slo", {"p42_ttft_ms": 1}), ("sweep_compare_with", "/nowhere"),
     ("sweep_minimum", 16)])
 def test_message_names_the_invalid_input(name, value):
     inputs = dict(INPUTS, **{"benchmark_" + name: value})
-    if name == "sweep_minimum":
+    if name.startswith("sweep"):
         inputs.update(benchmark_sweep="request_rate", benchmark_slo={"p99_ttft_ms": 1})
     if value == "p.jsonl":
         inputs.update(benchmark_dataset="custom")
@@ -196,9 +214,11 @@ def test_figures_are_medians_per_instance():
 
 
 def test_result_of_a_sweep_is_reported_as_a_figure():
-    sweep = {"variable": "request_rate", "best": 4.5}
-    assert vllm_bench.figures([{"name": "a", "summary": {}, "sweep": sweep}]) == [
-        {"name": "Highest request rate within the objective", "value": 4.5, "unit": "req/s"}]
+    sweep = {"variable": "request_rate", "best": 4.5, "objective": {"p99_ttft_ms": 1}, "knee": 2}
+    best, knee = ({"name": name, "value": value, "unit": "req/s"} for name, value in (
+        ("Highest request rate within the objective", 4.5), ("Knee of the curve", 2)))
+    assert vllm_bench.figures([{"name": "a", "summary": {}, "sweep": sweep}]) == [best, knee]
+    assert vllm_bench.figures([{"name": "a", "summary": {}, "sweep": {**sweep, "objective": {}}}]) == [knee]
 
 
 def test_concurrency_sweep_sends_all_requests_at_once():
@@ -210,6 +230,7 @@ def test_concurrency_sweep_sends_all_requests_at_once():
 @pytest.mark.parametrize(("name", "value", "option", "expected"), [
     ("ready_timeout_s", 7, "ready-check-timeout-sec", "7"), ("num_prompts", 3, "num-prompts", "3"),
     ("percentiles", [50, 99.9], "metric-percentiles", "50,99.9"), ("max_concurrency", 2, "max-concurrency", "2"),
+    ("burstiness", 0.2, "burstiness", "0.2"),
 ])
 def test_inputs_become_options(name, value, option, expected):
     assert options().get("--" + option) != expected

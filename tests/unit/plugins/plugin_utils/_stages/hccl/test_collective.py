@@ -25,12 +25,6 @@ LARGE = {**ROW, "size_bytes": 268435456, "alg_bandwidth_gbs": 20.0, "bus_bandwid
 GOOD = "[W923] some noise\n" + START + line(type="row", **ROW) + line(type="row", **LARGE) + line(type="end")
 
 
-def test_bus_bandwidth_is_computed_from_the_algorithm_bandwidth():
-    assert collective.bus_bandwidth(10.0, 2) == 10.0
-    assert collective.bus_bandwidth(10.0, 16) == pytest.approx(18.75)
-    assert collective.bus_bandwidth(10.0, 1) == 0
-
-
 def test_output_of_a_successful_run_is_parsed():
     result = collective.parse(GOOD)
     assert result == {"rows": [ROW, LARGE], "failed": False, "reason": None, "backend": "hccl", "ranks": 16,

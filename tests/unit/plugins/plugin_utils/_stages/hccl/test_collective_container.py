@@ -26,7 +26,7 @@ PLAN = {
         {"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True, "origin": "host"},
         {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
-SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
+SOURCES = {collective_container.PROBE: "SRC", collective_container.LAUNCHER: "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
 
 

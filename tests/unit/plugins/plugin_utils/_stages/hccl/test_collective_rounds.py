@@ -39,7 +39,7 @@ def test_run_is_planned_if_there_is_no_obstacle():
     (cluster(image_present=False), {}, 5, "n2 does not have the image yet"),
     (cluster(image_present=None), {}, 5, "Docker on n2 does not report"),
     (cluster(processes=None), {}, 5, "npu-smi on n2 does not show whether the NPUs are free"),
-    (cluster(processes=[{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]), {}, 5,
+    (cluster(processes=[{"npu": 3, "pid": 77, "name": "vllm"}]), {}, 5,
      "NPU 3 of n2 is in use by vllm (pid 77)"),
     (cluster(host_network={"interfaces": [], "error": None}), {}, 5,
      "The interface of n2 for HCCL is unknown: n2 has no interface that is up"),

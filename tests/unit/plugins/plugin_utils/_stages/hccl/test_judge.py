@@ -83,7 +83,7 @@ def test_node_without_cables_fails_only_if_nodes_serve_together(plan, policy, ex
 @pytest.mark.parametrize(("plan", "expected"), [(ALONE, "warned"), (GROUP, "failed")])
 def test_missing_hccn_tool_fails_only_if_nodes_serve_together(plan, expected):
     peers = cluster()
-    peers["n2"]["npus"] = hccn_query.unanswered(range(NPUS), hccn_query.QUERIES, "hccn_tool was not found")
+    peers["n2"]["npus"] = hccn_query.unanswered(range(NPUS), "hccn_tool was not found")
     checks = judged(peers, plan)
     assert status(checks) == expected
     assert "hccn_tool was not found" in next(

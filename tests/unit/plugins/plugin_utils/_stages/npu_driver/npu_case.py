@@ -41,10 +41,8 @@ def healthy():
                          + ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]],
         "pci": [{"address": "0000:c%d:00.0" % number, "device": "0xd802", "virtual": False, "ports": []}
                 for number in range(8)],
-        "docker_engine": {"version": "26.1.4", "architecture": "aarch64", "data_root": "/var/lib/docker",
-                          "image_root": "/var/lib/docker", "storage_driver": "overlay2", "default_runtime": "runc",
-                          "runtimes": ["runc"], "security_options": ["seccomp"], "live_restore": False,
-                          "cgroup_version": "1", "image": None, "containers": []},
+        "docker_engine": {"version": "26.1.4", "architecture": "aarch64", "image_root": "/var/lib/docker",
+                          "security_options": ["seccomp"], "image": None, "containers": []},
         "holders": [],
         "system": {"architecture": "aarch64", "kernel": "5.10.0-182.0.0.95.oe2203sp3.aarch64",
                    "os": {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP3)"},

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
@@ -83,3 +85,11 @@ def test_inputs_change_the_limits(name, value, changes, check, default, expected
 def test_inputs_are_passed_to_the_module(name, value, argument):
     inputs = dict(INPUTS, **{"npu_driver_" + name: value})
     assert judge.request(context(PLAN, inputs=inputs)).arguments[argument] == value
+
+
+def test_request_contains_the_paths_of_all_deployments_on_the_node():
+    other = valid(plan_model="qwen3_8b", serving_state_path="/srv/text")
+    arguments = judge.request(replace(context(PLAN, inputs=INPUTS), node_plans=[PLAN, other])).arguments
+    assert arguments["disk_paths"] == [PLAN["model"]["path"], "/data/Qwen3-8B"]
+    assert {mount["source"] for mount in other["instances"][0]["mounts"]} <= set(arguments["paths"])
+    assert {mount["source"] for mount in PLAN["instances"][0]["mounts"]} <= set(arguments["paths"])

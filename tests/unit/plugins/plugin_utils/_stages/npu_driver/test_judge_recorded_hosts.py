@@ -175,7 +175,7 @@ def ports(name):
     def run(argv, _timeout_s):
         return recorded_output(host, argv)
     conf = hccn_tool.parse_conf(host["conf"]) if "conf" in host else None
-    return {"npus": hccn_query.query_npus(run, "hccn_tool", host["devices"], hccn_query.QUERIES, 15), "conf": conf,
+    return {"npus": hccn_query.query_npus(run, "hccn_tool", host["devices"], 15), "conf": conf,
             "conf_error": None if conf else "No such file or directory: '/etc/hccn.conf'",
             "host_network": {"error": None, "interfaces": []}, "image_present": None,
             "processes": hccn_query.npu_processes(run, "npu-smi", 15)}

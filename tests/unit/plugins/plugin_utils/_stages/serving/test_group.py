@@ -7,22 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host import network
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
 
-SHOWN = """1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
-7: eth0    inet 192.0.2.12/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever
-7: eth0    inet 192.0.2.99/24 scope global secondary eth0:1\\       valid_lft forever preferred_lft forever
-9: bond1.7    inet 198.51.100.12/16 brd 198.51.255.255 scope global bond1.7\\       valid_lft forever
-"""
-ADDRESSES = network.addresses(SHOWN)
-
-
-def test_addresses_are_read_from_the_output_of_ip():
-    assert [tuple(entry.values()) for entry in ADDRESSES] == [
-        ("lo", "127.0.0.1"), ("eth0", "192.0.2.12"), ("eth0", "192.0.2.99"), ("bond1.7", "198.51.100.12")]
-    assert network.addresses("") == []
+ADDRESSES = [{"interface": name, "address": address} for name, address in (
+    ("eth0", "192.0.2.12"), ("eth0", "192.0.2.99"), ("bond1.7", "198.51.100.12"))]
 
 
 @pytest.mark.parametrize(("address", "wanted", "found", "message"), [
@@ -30,8 +19,8 @@ def test_addresses_are_read_from_the_output_of_ip():
     ("192.0.2.99", None, "eth0", None),
     ("198.51.100.12", None, "bond1.7", None),
     ("198.51.100.12", "bond1.7", "bond1.7", None),
-    ("203.0.113.5", None, None, "no interface has 203.0.113.5; the node has lo (127.0.0.1), eth0 (192.0.2.12), "),
-    ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; the node has lo"),
+    ("203.0.113.5", None, None, "no interface has 203.0.113.5; the node has eth0 (192.0.2.12), "),
+    ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; the node has eth0"),
 ])
 def test_interface_with_the_address_is_found_or_all_interfaces_are_listed(address, wanted, found, message):
     name, missing = group.interface(address, wanted, ADDRESSES)
@@ -45,7 +34,7 @@ PLAN = valid_group("data_parallel", serving_api_key="set")
 def observed(host, **container):
     """Return the observation of a node that runs as planned, with changes to its container."""
     (instance,) = PLAN[host]["instances"]
-    running = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
+    running = {"command": [], "hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
                "secrets": "key-1", **container}
     return {"image": "sha256:1", "instances": [{"container": running if container.get("hash", True) else None}],
             "addresses": [{"interface": "eth0", "address": instance["address"]}]}
@@ -54,19 +43,20 @@ def observed(host, **container):
 @pytest.mark.parametrize("host", ["node1", "node2"])
 @pytest.mark.parametrize(("container", "reason"), [
     ({}, None),
-    ({"hash": ""}, "has no container"),
-    ({"hash": "older"}, "has a container from another plan"),
-    ({"status": "exited"}, "has a container with the status exited"),
-    ({"image": "sha256:2"}, "has a container from another image with this name"),
-    ({"interface": "eth1"}, "has a container that uses the interface eth1"),
+    ({"hash": ""}, "does not exist"),
+    ({"hash": "older"}, "has plan older instead of "),
+    ({"status": "exited"}, "is exited"),
+    ({"image": "sha256:2"}, "runs image sha256:2 instead of sha256:1"),
+    ({"interface": "eth1"}, "uses the interface eth1 instead of eth0"),
 ])
 def test_difference_from_the_plan_is_a_reason_to_restart(host, container, reason):
-    assert group.restart_reason(PLAN[host], observed(host, **container), "key-1") == reason
+    found = group.restart_reason(PLAN[host], observed(host, **container), "key-1")
+    assert found is reason is None or found.startswith(f"{PLAN[host]['instances'][0]['name']} {reason}")
 
 
 def test_changed_api_key_restarts_only_the_head():
-    assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == (
-        "has a container with another API key or certificate")
+    assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2").endswith(
+        " was started with other API keys or another certificate")
     assert group.restart_reason(PLAN["node2"], observed("node2", secrets=None), "new") is None
 
 
@@ -117,4 +107,4 @@ def test_member_that_left_the_run_counts_as_failed():
     notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
     assert group.outcome(GROUP, notes, ["node2"]) == (True, [
         {"host": "node1", "state": "failed", "reason": "exit code 1"},
-        {"host": "node2", "state": "failed", "reason": "it left the run before it was started"}])
+        {"host": "node2", "state": "failed", "reason": "it was removed from the run before it was started"}])

@@ -40,7 +40,7 @@ def test_member_in_another_state_is_missing(notes):
     notes["node1"].write("started")
     notes["node2"].write("prepared")
     assert notes["node1"].read(["started"])[1] == ["node2"]
-    with pytest.raises(AnsibleActionFail, match=r" these hosts left the run before their part was started: node2;"):
+    with pytest.raises(AnsibleActionFail, match=r" hosts were removed from the run before they were started: node2;"):
         notes["node1"].require("started")
 
 

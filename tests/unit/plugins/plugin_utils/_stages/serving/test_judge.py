@@ -158,12 +158,13 @@ EXITED = {"state": "failed", "reason": "the container exited with exit code 1", 
      "the end"),
     ({"state": "starting", "health": {"status": None, "error": "refused"}, "models": None, "completion": None,
       "progress": "loading weights, 40 %"}, "health", "loading weights, 40 %"),
-    ({"state": "failed", "reason": "the server refuses our API key (401)", "models": {"status": 401, "models": []},
-      "completion": None}, "key_accepted", "refuses our API key"),
+    ({"state": "failed", "reason": "the server rejects the API key (401)", "models": {"status": 401, "models": []},
+      "completion": None}, "key_accepted", "rejects the API key"),
     ({"state": "failed", "models": {"status": 200, "models": ["other"]}, "completion": None}, "served_name", None),
-    ({"state": "failed", "reason": "a completion is refused", "completion": {"status": 500}}, "completion", "refused"),
-    ({"state": "starting", "reason": "a completion is not answered", "completion": {"status": None}}, "completion",
-     "not answered"),
+    ({"state": "failed", "reason": "the completion request failed", "completion": {"status": 500}}, "completion",
+     "failed"),
+    ({"state": "starting", "reason": "the completion request timed out", "completion": {"status": None}}, "completion",
+     "timed out"),
 ])
 def test_first_unsuccessful_step_fails_and_later_steps_are_not_run(plan, changes, failing, message):
     found = judge(plan, **changes)
@@ -290,6 +291,14 @@ def test_another_deployment_on_the_npus_can_be_replaced(plan, label, remedy):
     assert remedy in check["remedy"]
 
 
+def test_deployment_on_the_same_node_that_has_the_npus_is_named(plan):
+    container = dict(OTHER["container"], labels={labels.INSTANCE: "1"}, name="other-1-previous")
+    found = found_checks({**plan, "neighbors": {"node1-text": "other"}}, {
+        "phase": "before", "device_holders": [dict(OTHER, device=0, container=container)]})
+    [check] = [each for each in found if each["id"] == "devices_free"]
+    assert check["remedy"].startswith("This container is of node1-text on the same node")
+
+
 @pytest.mark.parametrize(("outgoing", "status", "message"), [
     ({"first": 32768, "last": 60999, "reserved": []}, "warned", "HCCL of vllm-ascend-qwen25-vl (60000-60015)"),
     ({"first": 32768, "last": 60010, "reserved": []}, "warned", "(60000-60010)"),
@@ -313,7 +322,7 @@ def test_ports_of_all_replicas_are_checked():
 
 def test_hung_engine_is_detected_by_the_health_check(plan):
     container = {"hash": plan["instances"][0]["hash"], "status": "running", "restarts": 0, "health": UNHEALTHY}
-    hung = {"state": "failed", "reason": "a completion is not answered", "completion": {"status": None}}
+    hung = {"state": "failed", "reason": "the completion request timed out", "completion": {"status": None}}
     found = judge(plan, container=container, **hung)
     assert found["engine_progress"] == (
         "failed", "10 consecutive health checks failed, the last one: engine 0 has 3 requests and made no progress")
@@ -424,8 +433,8 @@ def test_unreachable_balancer_is_named(plan):
 @pytest.mark.parametrize(("instances", "message"), [
     ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) is serving again; the new one was not "
      "verified: 2 checks failed"),
-    ([{"state": "failed", "reason": "a completion is refused"}],
-     "the previous service does not respond either (vllm-ascend-qwen25-vl: a completion is refused)"),
+    ([{"state": "failed", "reason": "the completion request failed"}],
+     "the previous service does not respond either (vllm-ascend-qwen25-vl: the completion request failed)"),
     ([], "there was no previous service"),
 ])
 def test_result_of_a_rollback_is_reported(plan, instances, message):
@@ -541,5 +550,5 @@ def test_group_that_is_not_ready_in_time_is_not_reported_as_stopped():
 
 def test_group_check_is_not_run_if_the_role_did_not_wait_for_the_group():
     assert group_checks("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
-    waited = {"failed_instances": [], "failed_members": []}
+    waited = {"seconds": 0, "failed_instances": [], "failed_members": []}
     assert group_checks("node1", node("node1", {"check_mode": True, "waited": waited}))["group"][0] == "not_run"

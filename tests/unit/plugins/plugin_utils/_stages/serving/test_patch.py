@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.patch import PatchError, patched
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.patch import patched
 
 SOURCE, EDITED = "a\n    x = 1\nb\n", "a\n    # x = 1\nb\n"
 
@@ -34,6 +35,6 @@ def test_patch_is_applied_to_the_expected_file():
     (SOURCE, dict(PATCH, replacement="y"), "the result has SHA-256"),
 ])
 def test_patch_is_refused_if_the_file_the_pattern_or_the_result_differs(text, patch, message):
-    with pytest.raises(PatchError, match="demo") as failure:
+    with pytest.raises(AnsibleFilterError, match="demo") as failure:
         patched(text, patch)
     assert message in str(failure.value)

@@ -68,7 +68,8 @@ def test_difference_from_the_plan_is_a_reason_to_replace_the_service(plan, chang
     (lambda command: (command.__setitem__(command.index("--max-num-seqs") + 1, "60"), command.append("--enable-x")),
      "(--enable-x is set instead of not set, --max-num-seqs is 60 instead of 30)"),
     (lambda command: command.pop(), "(--no-enable-prefix-caching is not set instead of set)"),
-    (lambda command: command.insert(command.index("vllm"), "sh"), " is /bin/bash -c "),
+    (lambda command: command.insert(command.index("vllm"), "sh"), "(it has another launcher)"),
+    (lambda command: command.__setitem__(command.index("serve") + 1, "/b"), "(the model is /b instead of /"),
     (lambda command: None, "(other settings than the options of the command)"),
 ])
 def test_reason_names_what_differs(change, difference):
@@ -267,3 +268,10 @@ def test_plan_of_running_containers_has_their_names_and_ports():
     assert secure["url"] == "https://[fd00::1]:8888"
     assert (found["model"], found["image"]) == ({"served_name": "old"}, {"reference": "sha256:i"})
     assert replacement.plan_of_running([], [], "10.0.0.1") == {"instances": []}
+
+
+def test_containers_of_neighbors_are_excluded():
+    ours = ["vision", "vision-1-kept", "text", "text-1", "text-kept", "text-1-previous", "text-2024a", "lost"]
+    plan = {**valid(), "neighbors": {"node1-text": "text"}}
+    assert replacement.without_neighbors(ours, plan) == ["vision", "vision-1-kept", "text-2024a", "lost"]
+    assert replacement.without_neighbors(ours, valid()) == ours

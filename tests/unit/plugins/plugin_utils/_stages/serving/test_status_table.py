@@ -37,7 +37,7 @@ def test_every_planned_or_existing_instance_has_a_row(plan):
 
 
 @pytest.mark.parametrize(("state", "health", "reason", "shown"), [
-    ("failed", "unhealthy", "a completion is refused", "hung"), ("ready", "unhealthy", None, "ready"),
+    ("failed", "unhealthy", "the completion request failed", "hung"), ("ready", "unhealthy", None, "ready"),
     ("starting", "starting", "no response", "starting"), ("failed", None, "no response", "failed"),
     ("failed", None, "the certificate of the server is not accepted: certificate has expired",
      "certificate not accepted")])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -113,8 +115,35 @@ def not_passed(checks):
 def test_complete_model_passes_all_checks(model):
     checks = judge(context(model, peers={"node2": {"manifest": {"digest": digest(model)}}}))
     assert not_passed(checks) == []
-    conditional = {"staged", "digest", "shared_folder"}
+    conditional = {"staged", "digest", "shared_folder", "draft"}
     assert {check["id"] for check in checks} == {check.id for check in CHECKS} - conditional
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda _folder: None, None),
+    (lambda folder: (folder / "config.json").unlink(), "config.json"),
+    (lambda folder: next(folder.glob("*.safetensors")).write_bytes(b"cut"), "safetensors"),
+    (lambda folder: weights.os.unlink(weights.model_paths(str(folder)).manifest), "there is no manifest"),
+])
+def test_draft_model_must_be_complete(model, tmp_path, damage, message):
+    draft = tmp_path / "draft"
+    shutil.copytree(model, draft)
+    write_manifest(draft)
+    damage(draft)
+    seen = observe(str(draft), False, 2, digest_cache(draft))
+    found = judge(context(model, model={"draft": {"path": str(draft)}}, extra={"draft": seen}))
+    (check,) = [check for check in found if check["id"] == "draft"]
+    assert check["status"] == ("failed" if message else "passed")
+    assert (message or "the same") in check["actual"]
+
+
+def test_draft_model_that_check_mode_would_stage_is_not_judged(model, tmp_path):
+    (tmp_path / "draft").mkdir()
+    seen = observe(str(tmp_path / "draft"), False, 2, digest_cache(tmp_path / "draft"))
+    planned = context(model, model={"draft": {"path": "/data/draft"}}, extra={"draft": seen})
+    (check,) = [check for check in judge(replace(planned, check_mode=True)) if check["id"] == "draft"]
+    assert (check["status"], check["message"]) == (
+        "not_run", "Without --check, the run would stage the draft model in /data/draft.")
 
 
 def test_empty_folder_fails_only_one_check(tmp_path):

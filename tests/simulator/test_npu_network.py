@@ -24,7 +24,7 @@ MINE, PEER, UNUSED = "10.78.3.11", "10.78.3.12", "10.78.3.77"
 def measure() -> dict[str, list]:
     """Return the ping times of each case; runs only inside the namespace."""
     sys.path.insert(0, str(SIMULATOR))
-    from ascend_simulator import faults, plane
+    from ascend_simulator import faults, npu_network
     from ascend_simulator import state as node_state
 
     for command in ("link set lo up", "link add npu0 type veth peer name far", "link set npu0 up", "link set far up",
@@ -34,19 +34,19 @@ def measure() -> dict[str, list]:
     def under(fault: str, value: str, *pings: tuple[str, str]) -> list:
         state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
         faults.FAULTS[fault].apply(faults.Context("/", state, state["chips"][3]), value)
-        times = [plane.ping(source, target, 64) for source, target in pings]
+        times = [npu_network.ping(source, target, 64) for source, target in pings]
         for step in reversed(state["undo"]):
             faults._undo(step)
         return times
 
     return {
-        "healthy": [plane.ping(MINE, PEER, 4096)],
-        "unused address": [plane.ping(MINE, UNUSED, 64)],
-        "foreign address": [plane.ping("10.78.9.9", PEER, 64)],
+        "healthy": [npu_network.ping(MINE, PEER, 4096)],
+        "unused address": [npu_network.ping(MINE, UNUSED, 64)],
+        "foreign address": [npu_network.ping("10.78.9.9", PEER, 64)],
         "link down": under("link", "down", (MINE, PEER), (PEER, MINE)),
         "one direction": under("drop", PEER, (MINE, PEER), (PEER, MINE)),
         "moved": under("ip", "10.78.3.99", ("10.78.3.99", PEER), (PEER, "10.78.3.99"), (PEER, MINE)),
-        "afterwards": [plane.ping(MINE, PEER, 64), plane.ping(PEER, MINE, 64), plane.ping(PEER, "10.78.3.99", 64)],
+        "afterwards": [npu_network.ping(*pair, 64) for pair in ((MINE, PEER), (PEER, MINE), (PEER, "10.78.3.99"))],
     }
 
 
