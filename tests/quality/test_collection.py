@@ -170,6 +170,16 @@ def test_check_tables_are_valid(stage):
         assert check.remedy.endswith(".")
 
 
+@pytest.mark.parametrize("workflow", [path.name for path in sorted((ROOT / ".github/workflows").glob("*.yml"))])
+def test_actions_of_the_workflow_are_pinned(workflow):
+    """A tag can be moved to other code. Renovate updates the digest and the version in the comment."""
+    text = (ROOT / ".github/workflows" / workflow).read_text("utf-8")
+    used = [step["uses"] for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert [each for each in used if not re.search(rf"uses: {re.escape(each)} # v\d+\.\d+\.\d+$", text, re.MULTILINE)
+            or not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", each)] == []
+
+
 PAGES = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", *sorted(
     path.relative_to(ROOT).as_posix() for folder in ("docs", "inventories", "molecule", "roles")
     for path in (ROOT / folder).rglob("*.md") if ".results" not in path.parts)]
