@@ -84,8 +84,7 @@ EXAMPLES = r"""
     state: started
     executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
-    datasets:
-      - {name: gsm8k, path: /data/datasets/gsm8k}
+    datasets: [{name: gsm8k, path: /data/datasets/gsm8k}]
   register: started
 
 - name: Wait for the results

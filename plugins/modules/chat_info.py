@@ -53,8 +53,7 @@ attributes:
 EXAMPLES = r"""
 - name: Send a question to the model
   ascend.vllm.chat_info:
-    servers:
-      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
+    servers: [{name: vllm-ascend, url: "http://10.0.0.1:8888"}]
     requests:
       - id: hello
         endpoint: /v1/chat/completions
@@ -67,8 +66,7 @@ EXAMPLES = r"""
 
 - name: Check that a prompt beyond the limit is refused
   ascend.vllm.chat_info:
-    servers:
-      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
+    servers: [{name: vllm-ascend, url: "http://10.0.0.1:8888"}]
     requests:
       - id: too_long
         endpoint: /v1/completions

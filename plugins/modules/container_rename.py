@@ -31,8 +31,7 @@ seealso: [{module: community.docker.docker_container}]
 EXAMPLES = r"""
 - name: Keep the previous container
   ascend.vllm.container_rename:
-    renames:
-      - {from: vllm-ascend-qwen25-vl, to: vllm-ascend-qwen25-vl-previous}
+    renames: [{from: vllm-ascend-qwen25-vl, to: vllm-ascend-qwen25-vl-previous}]
 """
 
 RETURN = r"""

@@ -64,8 +64,7 @@ EXAMPLES = r"""
     npus: []
     partners: []
     shifts: []
-    hosts:
-      - {host: node2, address: 10.0.0.2, port: 22}
+    hosts: [{host: node2, address: 10.0.0.2, port: 22}]
 """
 
 RETURN = r"""

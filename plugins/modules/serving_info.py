@@ -45,8 +45,7 @@ seealso: [{module: ascend.vllm.serving_prerequisites_info}]
 EXAMPLES = r"""
 - name: Check whether the service responds
   ascend.vllm.serving_info:
-    instances:
-      - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
+    instances: [{name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}]
     image: quay.io/ascend/vllm-ascend:v0.11.0rc1
     served_name: qwen25_vl
 """

@@ -45,13 +45,11 @@ seealso: [{module: ascend.vllm.serving_info}]
 EXAMPLES = r"""
 - name: Check whether the service can be started
   ascend.vllm.serving_prerequisites_info:
-    instances:
-      - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
+    instances: [{name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}]
     image: quay.io/ascend/vllm-ascend:v0.11.0rc1
     served_name: qwen25_vl
     weights: /data/Qwen2.5-VL-32B-Instruct-w8a8
-    mounts:
-      - {source: /usr/local/dcmi, type: directory}
+    mounts: [{source: /usr/local/dcmi, type: directory}]
     devices: [/dev/davinci0, /dev/davinci1, /dev/davinci_manager]
     ports: [8888]
 """

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the examples of every module on a bed that serves the default model behind a balancer.
 
-Each module has a play of its own, whose tasks are its examples. Only what a reader replaces is different: addresses,
+Each module has a separate play, whose tasks are its examples. Only what a reader replaces is different: addresses,
 the architecture, and the names of a model and of files that the bed does not have.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bed_case import IMAGE, ROOT, SERVICE, Bed, execute
+from bed_case import IMAGE, MODEL, ROOT, SERVICE, Bed, execute
 
 pytestmark = [pytest.mark.bed, pytest.mark.slow, pytest.mark.long]
 
@@ -29,12 +30,17 @@ NOT_RUN = {
     "ais_bench": "AISBench is not installed on this bed; the benchmark scenario runs the module",
 }
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-# The service is stopped by these, or before them.
-LAST = ("benchmark_pause", "container_rename", "serving_wait")
+# The service is stopped by these, or before them, and the last one renames its container.
+LAST = ("benchmark_pause", "serving_wait", "container_rename")
 REPLACED = {"10.0.0.1": "10.77.0.11", "10.0.0.2": "10.77.0.12", "192.0.2.2": "10.78.0.12",
             "aarch64": os.uname().machine}
+# The model that the bed has staged from its hub.
+STAGED = {"/data/Qwen2.5-VL-32B-Instruct": MODEL, "free_space_gib: 50": "free_space_gib: 1",
+          " Qwen/Qwen2.5-VL-32B-Instruct": f" testbed/{Path(MODEL).name}\n    endpoint: http://10.77.0.1:8090"}
 # Modules that compare nodes run on both.
-BOTH = ("hccl_collective", "hccl_mesh", "report", "weights_chain")
+BOTH = ("hccl_collective", "hccl_mesh", "report", "serving_group", "weights_chain")
+# Inputs without which the examples make no sense.
+INPUTS = {"serving_group": {"serving_topology": "data_parallel", "serving_hosts": ["node1", "node2"]}}
 
 
 def container(name, script="true"):
@@ -43,6 +49,9 @@ def container(name, script="true"):
 
 STAGING = "mkdir -p /data/.ascend-vllm/model/staging; " + container("ascend-vllm-download")
 CLIENT = container(f"{SERVICE}-benchmark", "echo {} > /tmp/ascend-vllm-benchmark.json")
+ACCURACY = {"stage": "accuracy", "observed": {"scores": [
+    {"dataset": "gsm8k", "metric": "accuracy", "version": "1a", "score": 80.0, "answered": 10, "data": "5ha",
+     "outcomes": "1" * 8 + "0" * 2}]}}
 #: What a module finds on node1.
 PREPARED = {
     "benchmark_info": CLIENT, "benchmark_pause": CLIENT, "serving_wait": f"docker stop {SERVICE}",
@@ -68,7 +77,8 @@ def files(tmp_path):
     """Create the files on the control node that examples name. Return the folder."""
     for name in ("results", "results-1120", "results-bf16"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "atlas-01").symlink_to(ROOT / "tests" / "data" / "results")
+        shutil.copytree(ROOT / "tests" / "data" / "results", tmp_path / name / "atlas-01")
+        (tmp_path / name / "atlas-01" / "accuracy.json").write_text(json.dumps(ACCURACY), "utf-8")
     with tarfile.open(tmp_path / "logs.tar.gz", "w:gz") as archive:
         archive.add(ROOT / "README.md", "logs/README.md")
     return tmp_path
@@ -83,16 +93,17 @@ def examples(module, replaced):
     return yaml.safe_load(found)
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - set(NOT_RUN), key=lambda name: (name in LAST, name)))
+@pytest.mark.parametrize("module", [
+    *sorted(set(MODULES) - set(NOT_RUN) - set(LAST)), *LAST])
 def test_examples_run(module, cluster, files):
-    replaced = REPLACED
+    replaced = {**REPLACED, **STAGED} if module == "weights_staging" else REPLACED
     if module == "image_archive_info":
         archive = execute([ROOT / "molecule" / "testbed" / "engine" / "build", "light"]).stdout.strip()
         replaced = {**replaced, "/srv/images/vllm-ascend-v0.11.0rc1.tar": archive}
     if module in PREPARED:
         bed.shell("node1", PREPARED[module])
     play = {"hosts": "npu_nodes" if module in BOTH else "node1", "gather_facts": False,
-            "vars": {"vault_api_key": "", "testbed_name": bed.name, **cluster},
+            "vars": {"vault_api_key": "", "testbed_name": bed.name, **cluster, **INPUTS.get(module, {})},
             "tasks": examples(module, replaced)}
     (files / "play.yml").write_text(json.dumps([play]), "utf-8")
     done = subprocess.run([Path(sys.executable).with_name("ansible-playbook"), "-i", ROOT / "inventories" / "simulated",
