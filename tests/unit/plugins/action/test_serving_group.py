@@ -78,7 +78,7 @@ def test_member_that_left_the_run_prevents_the_decision(act):
 
 def test_node_without_a_group_is_refused(tmp_path):
     action = new_action(serving_group, {"plan": valid(), "state": "decided"})
-    with pytest.raises(AnsibleActionFail, match="^The plan of node1 has no group; set serving_topology"):
+    with pytest.raises(AnsibleActionFail, match=r"^The plan of node1 has no group; set serving_topology"):
         action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": str(tmp_path)})
 
 
