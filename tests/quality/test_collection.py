@@ -85,6 +85,16 @@ def test_recorded_version_matches_the_artifact():
     assert COLLECTION_VERSION in load("changelogs/changelog.yaml")["releases"]
 
 
+@pytest.mark.parametrize(("folder", "suffix"), [("modules", ".py"), ("filter", ".yml")])
+def test_changelog_lists_every_plugin_of_its_releases(folder, suffix):
+    releases = load("changelogs/changelog.yaml")["releases"]
+    listed = {each["name"] for release in releases.values()
+              for each in (release.get("modules", []) if folder == "modules" else release["plugins"][folder])}
+    released = {path.stem for path in (ROOT / "plugins" / folder).glob(f"*{suffix}")
+                if re.search(r"^ *version_added: (\S+)$", path.read_text("utf-8"), re.MULTILINE)[1] in releases}
+    assert released == listed
+
+
 def test_action_group_has_the_modules_with_its_option():
     modules = {path.stem: path.read_text("utf-8") for path in (ROOT / "plugins/modules").glob("*.py")}
     assert load("meta/runtime.yml")["action_groups"] == {
