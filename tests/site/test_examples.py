@@ -49,6 +49,8 @@ def container(name, script="true"):
 
 STAGING = "mkdir -p /data/.ascend-vllm/model/staging; " + container("ascend-vllm-download")
 CLIENT = container(f"{SERVICE}-benchmark", "echo {} > /tmp/ascend-vllm-benchmark.json")
+# Every playbook ends with this task. Without it, the next play would be refused.
+RELEASE = {"name": "Release the lease of this run", "ascend.vllm.lease": {"state": "absent"}}
 ACCURACY = {"stage": "accuracy", "observed": {"scores": [
     {"dataset": "gsm8k", "metric": "accuracy", "version": "1a", "score": 80.0, "answered": 10, "data": "5ha",
      "outcomes": "1" * 8 + "0" * 2}]}}
@@ -106,7 +108,7 @@ def test_examples_run(module, cluster, files):
         bed.shell(node, PREPARED[module])
     play = {"hosts": list(nodes), "gather_facts": False,
             "vars": {"vault_api_key": "", "testbed_name": bed.name, **cluster, **INPUTS.get(module, {})},
-            "tasks": examples(module, replaced)}
+            "tasks": [*examples(module, replaced), RELEASE]}
     (files / "play.yml").write_text(json.dumps([play]), "utf-8")
     done = subprocess.run([Path(sys.executable).with_name("ansible-playbook"), "-i", ROOT / "inventories" / "simulated",
                            "-e", f"testbed_name={bed.name}", "play.yml"], cwd=files, stdin=subprocess.DEVNULL,
