@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The arguments of the examples of modules are valid, and their values are registered by an earlier task.
 
-Most examples cannot run in this test, because they need NPUs, a container or a model. The roles run the modules.
+Most examples cannot run in this test, because they need NPUs, a container or a model. tests/site/test_examples.py runs
+them on a bed.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def container(name, script="true"):
 
 STAGING = "mkdir -p /data/.ascend-vllm/model/staging; " + container("ascend-vllm-download")
 CLIENT = container(f"{SERVICE}-benchmark", "echo {} > /tmp/ascend-vllm-benchmark.json")
-# Every playbook ends with this task. Without it, the next play would be refused.
+# Every playbook ends with this task. Otherwise, the next play could be refused.
 RELEASE = {"name": "Release the lease of this run", "ascend.vllm.lease": {"state": "absent"}}
 ACCURACY = {"stage": "accuracy", "observed": {"scores": [
     {"dataset": "gsm8k", "metric": "accuracy", "version": "1a", "score": 80.0, "answered": 10, "data": "5ha",
