@@ -84,6 +84,11 @@ def main():
         print("\n".join(describe(planner, name, model)))
 
 
+def first_to_last(releases):
+    """Return the first and the last of these releases as text, such as ``v0.18.0 to v0.30.0``."""
+    return releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
+
+
 def describe(planner, name, model):
     """Yield the lines of a model."""
     yield f"{model['name']}, {model['architecture']}, at most {model['context_length']} tokens."
@@ -97,15 +102,16 @@ def describe(planner, name, model):
     yield f"- size: {model['weights_bytes'] / 1e9:.1f} GB{estimated}"
     for series in model["series"]:
         plan = planner.plan(name, series)
-        parts = [f"{len(plan['instances'][0]['npus'])} NPUs"]
+        npus = len(plan["instances"][0]["npus"])
+        parts = [f"{npus} NPU{'s' if npus > 1 else ''}"]
         group = plan["group"]
         if group:
             parts.append(f"on each of {len(group['members'])} nodes, {group['size']} data parallel ranks of "
                          f"{group['tensor_parallel_size']} NPUs")
         others = [each for each in planner.releases(model, series) if each not in planner.documented(model, series)]
         documented = planner.documented(model, series)
-        yield (f"- {series}: {' '.join(parts)}; documented for {documented[0]} to {documented[-1]}"
-               + (f"; undocumented for {others[0]} to {others[-1]}" if others else ""))
+        yield (f"- {series}: {' '.join(parts)}; documented for {first_to_last(documented)}"
+               + (f"; undocumented for {first_to_last(others)}" if others else ""))
     for test in model["ci"]:
         bounds = "".join(f", {word} {test[word]}" for word in ("since", "until") if word in test)
         yield f"- in upstream's CI: {test['series']}{bounds} ({test['source']})"

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ROOT / "docs" / "docsite" / "rst"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("README*.md"), *GUIDES.glob("*.rst")))
 # The pages with commands that tests/site/test_guides.py executes, in this order.
-EXECUTED = ("README.md", "docs/docsite/rst/guide_first_cluster.rst", "docs/docsite/rst/guide_troubleshooting.rst")
+EXECUTED = ("README.md", *(f"docs/docsite/rst/guide_{name}.rst" for name in (
+    "first_cluster", "measurements", "troubleshooting", "security", "groups", "operations")))
 SHELL = ("sh", "shell", "bash", "console")
 
 MARKDOWN = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)

@@ -65,6 +65,8 @@ def _read(path: str) -> dict[str, Any]:
         data = json.loads(text)
         if data.get("schema") == statistics.BASELINE_SCHEMA:
             return {"targets": {"": data["repeats"]}, "unusable": {}}
+        if data.get("status") == "not_run":
+            raise AnsibleActionFail(f"{path} has no measurement, because the {data['stage']} stage was not run.")
         if data.get("stage") == "accuracy":
             return {"scores": data["observed"]["scores"]}
         if data.get("stage") == "benchmark":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group
+from ansible.errors import AnsibleActionFail
+
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group as groups
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import BEFORE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
@@ -22,7 +23,9 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="serving",
                    state={"type": "str", "required": True, "choices": [groups.PREPARED, "decided", groups.STARTED]},
                    secrets={"type": "str", "default": "", "no_log": False})
-        plan, group = self.context.plan, cast(Group, self.context.plan["group"])
+        plan, group = self.context.plan, self.context.plan["group"]
+        if group is None:
+            raise AnsibleActionFail(f"The plan of {self.host} has no group; set serving_topology and serving_hosts.")
         notes = groups.GroupNotes(self.records, group)
         if self.args["state"] == groups.PREPARED:
             observed = self.records.read_observations([self.host], "serving", BEFORE)[self.host]

@@ -36,9 +36,11 @@ seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.benchmark_info}]
 """
 
 EXAMPLES = r"""
+- name: Validate the inputs and observe the services
+  ascend.vllm.benchmark: {step: begin}
+
 - name: Measure the served model
-  ascend.vllm.benchmark:
-    step: measure
+  ascend.vllm.benchmark: {step: measure}
 """
 
 RETURN = r"""

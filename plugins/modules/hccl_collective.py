@@ -36,9 +36,14 @@ seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""
-- name: Find the cause of a failed or slow all-reduce
+- name: Query the network ports of the node
+  ascend.vllm.observe: {stage: hccl}
+
+- name: Run an all-reduce over all nodes
   ascend.vllm.hccl_collective:
-    step: diagnosis
+
+- name: Find the cause of a failed or slow all-reduce
+  ascend.vllm.hccl_collective: {step: diagnosis}
 """
 
 RETURN = r"""

@@ -24,6 +24,9 @@ seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.hccn_ping}, {modul
 """
 
 EXAMPLES = r"""
+- name: Query the network ports of the node
+  ascend.vllm.observe: {stage: hccl}
+
 - name: Ping every NPU from every NPU of the other nodes
   ascend.vllm.hccl_mesh:
 """

@@ -19,8 +19,7 @@ options:
 
 EXAMPLES = r"""
 - name: List the images in an archive on the control node
-  ascend.vllm.image_archive_info:
-    path: /srv/images/vllm-ascend-v0.11.0rc1.tar
+  ascend.vllm.image_archive_info: {path: /srv/images/vllm-ascend-v0.11.0rc1.tar}
   delegate_to: localhost
   register: archive
 

@@ -31,8 +31,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look for the image
-  ascend.vllm.image_info:
-    reference: quay.io/ascend/vllm-ascend:v0.11.0rc1
+  ascend.vllm.image_info: {reference: "quay.io/ascend/vllm-ascend:v0.11.0rc1"}
 """
 
 RETURN = r"""

@@ -23,8 +23,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Release the lease of this run
-  ascend.vllm.lease:
-    state: absent
+  ascend.vllm.lease: {state: absent}
 """
 
 RETURN = r"""

@@ -20,8 +20,7 @@ seealso: [{module: ascend.vllm.diagnostics_bundle}]
 
 EXAMPLES = r"""
 - name: Find the causes in the logs of another cluster
-  ascend.vllm.log_triage:
-    path: logs.tar.gz
+  ascend.vllm.log_triage: {path: logs.tar.gz}
 """
 
 RETURN = r"""

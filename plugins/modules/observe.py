@@ -25,8 +25,7 @@ seealso: [{module: ascend.vllm.stage}]
 
 EXAMPLES = r"""
 - name: Observe the NPUs, the driver and the host
-  ascend.vllm.observe:
-    stage: npu_driver
+  ascend.vllm.observe: {stage: npu_driver}
 """
 
 RETURN = r"""

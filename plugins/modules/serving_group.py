@@ -30,9 +30,14 @@ seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.serving_ready}]
 """
 
 EXAMPLES = r"""
+- name: Observe the container of the node
+  ascend.vllm.observe: {stage: serving, phase: before}
+
+- name: Report to the other nodes whether the container is as planned
+  ascend.vllm.serving_group: {state: prepared}
+
 - name: Decide whether the group is restarted
-  ascend.vllm.serving_group:
-    state: decided
+  ascend.vllm.serving_group: {state: decided}
   register: __serving_group
 """
 

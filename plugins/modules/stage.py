@@ -36,13 +36,15 @@ seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]
 
 EXAMPLES = r"""
 - name: Observe the service, judge it and record the result
-  ascend.vllm.stage:
-    stage: serving
+  ascend.vllm.stage: {stage: serving}
 
-- name: Record why the image could not be pulled
-  ascend.vllm.stage:
-    stage: image
-    failure: "{{ ansible_failed_result.msg }}"
+- name: Pull the image, or record why it could not be pulled
+  block:
+    - name: Pull the image
+      community.docker.docker_image_pull: {name: "quay.io/ascend/vllm-ascend:v0.11.0rc1", pull: not_present}
+  rescue:
+    - name: Record the failure
+      ascend.vllm.stage: {stage: image, failure: "{{ ansible_failed_result.msg }}"}
 """
 
 RETURN = r"""

@@ -26,9 +26,7 @@ options:
 EXAMPLES = r"""
 - name: Choose the stager
   ascend.vllm.weights_chain:
-    held:
-      node1: {holds: false, files: 0, manifest: null}
-      node2: {holds: false, files: 3, manifest: null}
+    held: {node1: {holds: false, files: 0, manifest: null}, node2: {holds: false, files: 3, manifest: null}}
   register: __weights_chain
 """
 

@@ -85,6 +85,16 @@ def test_recorded_version_matches_the_artifact():
     assert COLLECTION_VERSION in load("changelogs/changelog.yaml")["releases"]
 
 
+@pytest.mark.parametrize(("folder", "suffix"), [("modules", ".py"), ("filter", ".yml")])
+def test_changelog_lists_every_plugin_of_its_releases(folder, suffix):
+    releases = load("changelogs/changelog.yaml")["releases"]
+    listed = {each["name"] for release in releases.values()
+              for each in (release.get("modules", []) if folder == "modules" else release["plugins"][folder])}
+    released = {path.stem for path in (ROOT / "plugins" / folder).glob(f"*{suffix}")
+                if re.search(r"^ *version_added: (\S+)$", path.read_text("utf-8"), re.MULTILINE)[1] in releases}
+    assert released == listed
+
+
 def test_action_group_has_the_modules_with_its_option():
     modules = {path.stem: path.read_text("utf-8") for path in (ROOT / "plugins/modules").glob("*.py")}
     assert load("meta/runtime.yml")["action_groups"] == {
@@ -168,6 +178,16 @@ def test_check_tables_are_valid(stage):
         assert check.severity in (contract.CRITICAL, contract.WARNING, contract.INFO)
         assert check.title
         assert check.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("workflow", [path.name for path in sorted((ROOT / ".github/workflows").glob("*.yml"))])
+def test_actions_of_the_workflow_are_pinned(workflow):
+    """A tag can be moved to other code. Renovate updates the digest and the version in the comment."""
+    text = (ROOT / ".github/workflows" / workflow).read_text("utf-8")
+    used = [step["uses"] for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert [each for each in used if not re.search(rf"uses: {re.escape(each)} # v\d+\.\d+\.\d+$", text, re.MULTILINE)
+            or not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", each)] == []
 
 
 PAGES = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", *sorted(

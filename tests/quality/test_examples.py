@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The arguments of the examples of modules are valid, and their values are registered by an earlier task.
 
-Most examples cannot run in this test, because they need NPUs, a container or a model. The roles run the modules.
+Most examples cannot run in this test, because they need NPUs, a container or a model. tests/site/test_examples.py runs
+them on a bed.
 """
 
 from __future__ import annotations
@@ -31,10 +32,18 @@ def options(documented):
             for name, option in documented.items()}
 
 
+def tasks(entries):
+    """Yield the tasks, and those of blocks before the block."""
+    for task in entries:
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part, ()))
+        yield task
+
+
 def problems(module, examples, documented, returned):
     """Return one sentence for each argument or value that does not exist, or that has the wrong type."""
     found, registered = [], {}
-    for task in yaml.safe_load(examples):
+    for task in tasks(yaml.safe_load(examples)):
         for name in re.findall(r"(?<![\w.\]])([a-z_]\w*)(?=\.[a-z])", " ".join(re.findall(r"{{(.*?)}}", str(task)))):
             if name not in registered and name not in GIVEN:
                 found.append(f"{task['name']}: no task before it registers {name}")
@@ -53,6 +62,9 @@ def problems(module, examples, documented, returned):
 def test_examples_of_a_module_are_valid(path):
     documentation, examples, returned, _metadata = get_docstring(str(path), fragment_loader, is_module=True)
     assert f"ascend.vllm.{path.stem}:" in examples
+    # Only in a rescue is there a failed task.
+    assert not [task["name"] for task in yaml.safe_load(examples)
+                if "ansible_failed_result" in str(task) and "rescue" not in task]
     assert problems(path.stem, examples, documentation["options"], returned or {}) == []
 
 

@@ -130,6 +130,17 @@ def test_links_resolve(page):
     assert broken == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_readme_has_the_size_of_the_catalogue(page):
+    releases, models = (list(yaml.safe_load((ROOT / f"roles/plan/files/catalogue/{name}.yml").read_text("utf-8"))[name])
+                        for name in ("releases", "models"))
+    text = (ROOT / page).read_text("utf-8")
+    (row,) = re.findall(r"^\| vLLM Ascend \|.*$", text, re.MULTILINE)
+    assert re.match(r"\| vLLM Ascend \| (\S+) – ([^\s，,]+)", row).groups() == (releases[0], releases[-1])
+    assert re.findall(r"(\d+) (?:releases|models|个版本|个模型)", row) == [str(len(releases)), str(len(models))]
+    assert re.findall(r"(\d+) (?:other models|个模型)\]\(docs/models.md", text) == [str(len(models) - 1)]
+
+
 def test_site_contains_every_guide():
     sections = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text("utf-8"))["sections"]
     assert sorted(name for section in sections for name in section["toctree"]) == sorted(

@@ -28,8 +28,8 @@ def info_samples(folder) -> list[tuple[str, list[str], dict]]:
         label = json.loads(path.with_suffix(".expected.json").read_text(encoding="utf-8"))
         simulated = (label.get("tool_version") or SIMULATED_SERIES[0]).startswith(SIMULATED_SERIES)
         lines = table_lines(text)
-        a_series = "HBM-Usage(MB)" in text and "NPU ID" not in text and "..." not in text and "mcdoc" not in path.name
-        if simulated and a_series and label["chips"]:
+        comparable = "HBM-Usage(MB)" in text and "NPU ID" not in text and "..." not in text and "mcdoc" not in path.name
+        if simulated and comparable and label["chips"]:
             found.append((path.name, lines, label))
     return found
 
@@ -112,7 +112,7 @@ def test_blocks_have_the_vendors_format(corpus, make_node, sample, generation, a
     if "alarm" in sample:
         node.fault("set", "npu=0", "health=Alarm", "code=0xA4025021,0x8C03A000,0x8C084E00")
     simulated = block_shape(node.npu_smi("info", "-t", arguments[0], "-i", "0", *arguments[1:]).stdout)
-    if generation is None:  # the sample is of another chip: the simulator prints its keys in order, and others
+    if generation is None:  # another chip: the simulator prints the keys of the sample in their order, and more keys
         assert [row for row in simulated if row[:2] in {other[:2] for other in real}] == real
     else:
         assert simulated == real
@@ -127,7 +127,7 @@ def test_mapping_and_topology_have_the_vendors_columns(corpus, node):
     simulated = node.npu_smi("info", "-m").stdout
     assert columns(simulated)[0] == columns(real)[0]
     assert simulated.splitlines()[0].rstrip() == real.splitlines()[0].rstrip()
-    assert columns(simulated)[1::2] == columns(real)[1:]  # every other line of the simulator's table is an Mcu
+    assert columns(simulated)[1::2] == columns(real)[1:]  # the sample has no lines for microcontrollers (Mcu)
     real = (corpus / "npu-smi-other/47-topo-8x-hccs-swift.txt").read_text(encoding="utf-8").split("\n", 1)[1]
     simulated = node.npu_smi("info", "-t", "topo").stdout
     assert re.sub(r"\d+-\d+", "", simulated).rstrip() == re.sub(r"\d+-\d+", "", real).rstrip()

@@ -30,9 +30,9 @@ DATASETS = [{"name": "own", "path": "/own.jsonl", "minimum": 70}]
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (plan or plans, check_mode, **variables) -> (return value of the action, recorded result).
+    """Return a function that runs the action, and returns what the action returned and the recorded result, or None.
 
-    Its attribute ``calls`` lists the module calls.
+    It takes a plan or ``{host: plan}``, and variables. Its attribute ``calls`` lists the module calls.
     """
     def run(plan, check_mode=False, **variables):
         def execute(name, module_args, task_vars):

@@ -134,6 +134,11 @@ def test_performance_is_not_compared_with_accuracy(compare):
         compare(RAW, scores(textvqa=(76.2, None)))
 
 
+def test_stage_that_was_not_run_is_refused(compare):
+    with pytest.raises(AnsibleActionFail, match="has no measurement, because the accuracy stage was not run"):
+        compare(RAW, '{"stage": "accuracy", "status": "not_run", "observed": {"not_run": "accuracy_enabled is false"}}')
+
+
 def test_measurements_without_a_common_metric_are_refused(compare):
     with pytest.raises(AnsibleActionFail, match="no metric in common"):
         compare(scores(textvqa=(76.2, None)), scores(gsm8k=(88.0, None)))

@@ -12,7 +12,7 @@ from ansible_collections.ascend.vllm.plugins.action import serving_group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import displayed, new_action
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
 PLAN = valid_group("data_parallel", serving_api_key="set")
 NAME = PLAN["node2"]["instances"][0]["name"]
@@ -74,6 +74,12 @@ def test_member_that_left_the_run_prevents_the_decision(act):
     act("node1", "prepared", secrets="key-1")
     with pytest.raises(AnsibleActionFail, match=r" hosts were removed from the run before they were prepared: node2;"):
         act("node1", "decided")
+
+
+def test_node_without_a_group_is_refused(tmp_path):
+    action = new_action(serving_group, {"plan": valid(), "state": "decided"})
+    with pytest.raises(AnsibleActionFail, match=r"^The plan of node1 has no group; set serving_topology"):
+        action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": str(tmp_path)})
 
 
 def test_notes_of_an_earlier_run_are_ignored(act, monkeypatch):

@@ -6,22 +6,51 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.plugins.filter.core import combine
+from jinja2 import Environment, StrictUndefined
 
+from ansible_collections.ascend.vllm.plugins.filter import serving
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving import containers_case
 
 FILTERS = FilterModule().filters()
+PATCH = {"id": "demo", "target": "/f.py", "pattern": "x", "replacement": "y",
+         "sha256": hashlib.sha256(b"x").hexdigest(), "patched_sha256": hashlib.sha256(b"y").hexdigest()}
+PLAN = {**valid(), "patch": PATCH}
+CONTAINERS = containers_case.as_planned(PLAN)
+NAMES = [container["name"] for container in CONTAINERS]
+#: The variables of the examples.
+VARIABLES = {
+    "plan": PLAN, "containers": CONTAINERS, "now": CONTAINERS, "before": containers_case.containers("vllm"),
+    "names": NAMES, "ours": NAMES, "observed": containers_case.observed(CONTAINERS, addresses=[]),
+    "serving_address": "192.0.2.11", "serving_api_key": "a key", "container_output": "x",
+    "ansible_failed_result": {"failed": True, "msg": "no image"},
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_example_of_a_filter_is_evaluated(name):
+    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    environment.filters.update({f"ascend.vllm.{each}": function for each, function in FILTERS.items()}, combine=combine)
+    example = yaml.safe_load(Path(serving.__file__).with_name(f"{name}.yml").read_text("utf-8"))["EXAMPLES"]
+    (expression,) = re.findall("{{ (.*) }}|when: (.*)", example)
+    expression = "".join(expression)
+    assert f" | ascend.vllm.{name}" in expression
+    assert isinstance(environment.compile_expression(expression, undefined_to_none=False)(**VARIABLES),
+                      bool | dict | list | str)
 
 
 def test_patch_is_applied_or_refused():
-    patch = {"id": "demo", "target": "/f.py", "pattern": "x", "replacement": "y",
-             "sha256": hashlib.sha256(b"x").hexdigest(), "patched_sha256": hashlib.sha256(b"y").hexdigest()}
-    assert FILTERS["patched"]("x", patch) == "y"
+    assert FILTERS["patched"]("x", PATCH) == "y"
     with pytest.raises(AnsibleFilterError, match="The patch demo is not applied"):
-        FILTERS["patched"]("z", patch)
+        FILTERS["patched"]("z", PATCH)
 
 
 def test_every_mount_becomes_a_bind_mount():

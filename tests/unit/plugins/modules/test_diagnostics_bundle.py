@@ -45,7 +45,7 @@ def unpacked(result):
 
 @pytest.fixture
 def bundle(docker, tmp_path, monkeypatch):
-    """Return a function (**options) that returns the module's return values and {file in the archive: text}."""
+    """Return a function that runs the module with options, and returns its result and {file in the archive: text}."""
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", {"host/memory.txt": ["echo", "memory"]})
     monkeypatch.setattr(diagnostics_bundle, "DAEMON", str(tmp_path / "daemon.json"))
     (tmp_path / "daemon.json").write_text(json.dumps({"data-root": str(tmp_path / "docker")}))

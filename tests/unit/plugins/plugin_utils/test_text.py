@@ -70,12 +70,12 @@ def test_printed_lines_are_cleaned_individually():
         ("  a\nb c\n\nkey (redacted)",), ("a  b\nc",)]
 
 
-@pytest.mark.parametrize(("callback", "apart"), [("ansible.posix.jsonl", True), ("ansible.builtin.default", False)])
-def test_text_is_not_printed_between_json(callback, apart, monkeypatch):
+@pytest.mark.parametrize(("callback", "stderr"), [("ansible.posix.jsonl", True), ("ansible.builtin.default", False)])
+def test_text_is_printed_to_stderr_if_stdout_is_json(callback, stderr, monkeypatch):
     monkeypatch.setattr(C, "DEFAULT_STDOUT_CALLBACK", callback)
     display = Mock()
     text.say(display, "a")
-    assert display.display.call_args.kwargs == {"stderr": apart}
+    assert display.display.call_args.kwargs == {"stderr": stderr}
 
 
 @pytest.mark.parametrize(("hostile", "escaped"), [

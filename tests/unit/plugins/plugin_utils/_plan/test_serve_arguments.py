@@ -32,6 +32,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 def test_arguments_are_merged_by_name(arguments, expected):
     found = options(valid(serving_args=arguments))
     assert expected.items() <= found.items()
+    # No other option is added. --enable-prefix-caching replaces --no-enable-prefix-caching.
     assert len(found) == len(options(valid())) + len(expected.keys() - options(valid()).keys()) - (
         "--enable-prefix-caching" in expected)
 

@@ -14,8 +14,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.regression import Pair
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS
 
-# {metric: (value, standard deviation of its logarithm over the repeats, share of the speed of the server in it)}. If
-# requests arrive slowly, the throughput depends on the arrivals only.
+# {metric: (value, standard deviation of its logarithm over the repeats, exponent with which the slowness of the server
+# changes it)}. If requests arrive slowly, the throughput depends only on the arrivals, so the exponent is 0.
 SLOW_ARRIVALS = {"output_throughput": (128, 0.001, 0), "median_ttft_ms": (80, 0.03, 1), "p99_ttft_ms": (200, 0.15, 1),
                  "median_tpot_ms": (25, 0.005, 1), "p99_tpot_ms": (30, 0.05, 1), "median_e2el_ms": (3300, 0.01, 1),
                  "p99_e2el_ms": (4000, 0.04, 1)}
@@ -23,13 +23,13 @@ SATURATED = {**SLOW_ARRIVALS, "output_throughput": (2000, 0.006, -1)}
 
 
 def repeats(load, rng, slowdown=1.0, drift=0.01, count=5, only=None):
-    """Return the metrics of repeats, whose speed varies between runs (``drift``) and is correlated in time."""
+    """Return the metrics of repeats. The speed varies between runs (``drift``), and a little between repeats."""
     level, wander, found = rng.gauss(0, drift), 0.0, []
     for _number in range(count):
         wander = 0.5 * wander + rng.gauss(0, 0.005)
-        speed = level + wander + (0 if only else math.log(slowdown))
-        found.append({metric: value * math.exp(share * speed + rng.gauss(0, spread)) * (
-            slowdown if metric == only else 1) for metric, (value, spread, share) in load.items()})
+        slowness = level + wander + (0 if only else math.log(slowdown))
+        found.append({metric: value * math.exp(exponent * slowness + rng.gauss(0, spread)) * (
+            slowdown if metric == only else 1) for metric, (value, spread, exponent) in load.items()})
     return found
 
 
@@ -54,7 +54,7 @@ def test_at_most_one_run_in_a_hundred_is_a_false_alarm(load, hosts, runs):
 
 @LOADS
 def test_slower_server_is_detected(load):
-    """-5 % is the floor, so it is detected in about half of the runs."""
+    """A server that is 5 % slower is exactly at the limit, so it is detected in about half of the runs."""
     assert 0.2 < share(regression.FAILED, load, slowdown=1 / 0.95, runs=30) < 0.8
     assert share(regression.FAILED, load, slowdown=1 / 0.9, runs=30) >= 0.9
     assert share(regression.FAILED, load, slowdown=1 / 0.8, runs=20) == 1
@@ -71,7 +71,7 @@ def test_faster_server_passes(load):
 
 
 def test_noise_that_is_the_same_in_both_runs_is_not_a_regression():
-    """Repeats that vary this much are mostly inconclusive, because an increase by half would not be detected."""
+    """If repeats vary this much, most runs are inconclusive, because an increase by half would not be detected."""
     noisy = {metric: (value, 0.4, part) for metric, (value, _spread, part) in SATURATED.items()}
     assert share(regression.FAILED, noisy) <= 0.01
     assert share(regression.INCONCLUSIVE, noisy, runs=20) > 0.9
