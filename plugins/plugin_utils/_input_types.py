@@ -33,6 +33,8 @@ _TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "li
           "str": "a string", "path": "a path"}
 _ELEMENTS = {"int": "a list of integers", "float": "a list of numbers", "dict": "a list of mappings"}
 _EMPTY: dict[str, Any] = {"str": "", "path": "", "list": [], "dict": {}}
+# The validator of Ansible is slow, and not needed for values of these types.
+_EXACT: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _SPEC_KEYS = ("type", "elements", "choices", "options", "no_log")
 
 
@@ -50,15 +52,16 @@ def converted(name: str, option: Mapping[str, Any], value: Any, secret: bool = F
     # Ansible would convert an empty string to a list of one empty string.
     if not text and (kind in ("path", "raw") or (value == "" and kind == "list")):
         return value, None
-    spec = {key: option[key] for key in _SPEC_KEYS if key in option}
-    result = ArgumentSpecValidator({name: spec}).validate({name: value})
-    wrong = text or value is None or (isinstance(value, bool) and kind in ("int", "float"))
-    if wrong or result.error_messages:
-        found = "" if secret else f", but is {value!r}"
-        if "options" in option and isinstance(value, dict):
-            found = f", but: {'; '.join(result.error_messages)}"
-        return value, f"{name} must be {_expected(option)}{found}."
-    value = result.validated_parameters[name]
+    if type(value) is not _EXACT.get(kind) or choices:
+        spec = {key: option[key] for key in _SPEC_KEYS if key in option}
+        result = ArgumentSpecValidator({name: spec}).validate({name: value})
+        wrong = text or value is None or (isinstance(value, bool) and kind in ("int", "float"))
+        if wrong or result.error_messages:
+            found = "" if secret else f", but is {value!r}"
+            if "options" in option and isinstance(value, dict):
+                found = f", but: {'; '.join(result.error_messages)}"
+            return value, f"{name} must be {_expected(option)}{found}."
+        value = result.validated_parameters[name]
     kind = option.get("elements", kind)
     if kind in ("int", "float"):
         allowed = _range(name, kind == "int")

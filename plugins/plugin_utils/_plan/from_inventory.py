@@ -59,8 +59,9 @@ class Plans:
 
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
         self.inputs = HostInputs(templar, task_vars)
-        self._hostvars = task_vars.get("hostvars", {})
-        self._npu_nodes = task_vars.get("groups", {}).get("npu_nodes") or list(self._hostvars)
+        #: The variables of all hosts of the inventory.
+        self.known_hosts = task_vars.get("hostvars", {})
+        self._npu_nodes = task_vars.get("groups", {}).get("npu_nodes") or list(self.known_hosts)
         self._records = records
         self._neighbors: dict[str, list[str]] | None = None
 
@@ -103,7 +104,7 @@ class Plans:
 
     def node(self, host: str) -> str:
         """Return the name of the node of a host."""
-        variables = self.inputs.variables(host) if host in self._hostvars else {}
+        variables = self.inputs.variables(host) if host in self.known_hosts else {}
         return str(self.inputs.templated(variables, variables.get("plan_node") or "") or host)
 
     def observer(self, host: str, stage: str, hosts: Sequence[str]) -> str:
@@ -213,7 +214,7 @@ class Plans:
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []
-        return [name for name in named if name in self._hostvars]
+        return [name for name in named if name in self.known_hosts]
 
     def _without_secrets(self, host: str) -> dict[str, Any]:
         return {**self.inputs[host], **{secret: "set" for secret in SECRETS if self.inputs[host][secret]}}

@@ -147,7 +147,7 @@ def test_catalogue_overlay_is_merged(act, tmp_path, as_folder):
 
 @pytest.fixture
 def check(tmp_path):
-    """Return a function (variables of each host) -> (warnings, return value) of the phases that check all hosts."""
+    """Return a function (variables of each host) -> (warnings, return value) of the phase that checks all hosts."""
     def run(*hosts, stages=None):
         shown = []
 
@@ -164,11 +164,8 @@ def check(tmp_path):
 
         names = [f"node{number + 1}" for number in range(len(hosts))]
         known = HostVars({key: {"ansible_host": "192.0.2.11", **own} for key, own in zip(names, hosts, strict=True)})
-        for name, variables in zip(names, hosts, strict=True):
-            phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known,
-                   "ansible_play_hosts_all": names, **variables}, phase="check",
-                  **({} if stages is None else {"stages": stages}))
-        result = phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
+        result = phase({"inventory_hostname": "node1", "ansible_host": "192.0.2.11", "hostvars": known, **hosts[0]},
+                       phase="begin", hosts=names, **({} if stages is None else {"stages": stages}))
         run.show = lambda: phase({"inventory_hostname": "node1", "hostvars": known, **hosts[0]}, phase="show",
                                  hosts=names)["msg"]
         return shown, result
@@ -228,7 +225,7 @@ def test_other_names_cause_no_warning(check):
 def test_control_node_is_checked(act, tmp_path, monkeypatch):
     pytest.importorskip("ansible_collections.community.docker", reason="ansible-test installs no community.docker")
     (tmp_path / "file").write_text("")
-    task = Mock(args={"phase": "controller"}, async_val=0, check_mode=False)
+    task = Mock(args={"phase": "begin"}, async_val=0, check_mode=False)
     loader = DataLoader()
     action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
     assert action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path)}) == {"changed": False}
