@@ -86,7 +86,8 @@ class ActionModule(ActionBase):
         hosts, stages = args["hosts"], args["stages"]
         if stages is None:
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
-        notes, secrets = {}, set()
+        notes: dict[str, dict[str, list[str]]] = {}
+        secrets: set[str] = set()
         for host in hosts:
             variables = plans.inputs.variables(host)
             own = _role_inputs.known_secrets(self._templar, variables)
@@ -95,8 +96,8 @@ class ActionModule(ActionBase):
             secrets.update(own)
             try:
                 records.write_note(host, NOTE, notes[host])
-            except BadHostName as refused:
-                raise AnsibleActionFail(str(refused)) from refused
+            except BadHostName as error:
+                raise AnsibleActionFail(str(error)) from error
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
             warn(self._display, sentence, list(secrets))
         refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}

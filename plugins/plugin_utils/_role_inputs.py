@@ -19,6 +19,7 @@ from ansible import template
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import connection_loader, filter_loader, shell_loader, test_loader
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret
 from ansible_collections.ascend.vllm.plugins.plugin_utils._input_types import converted
@@ -81,7 +82,10 @@ def known_secrets(templar: Any, task_vars: Mapping[str, Any]) -> list[str]:
     host_templar = templar.copy_with_new_env(available_variables=task_vars)
     found = []
     for name in (*SECRETS, *_ENVIRONMENTS):
-        value = task_vars.get(name)
+        default = role_defaults(name.partition("_")[0])[name]
+        value = task_vars.get(name, default)
+        if value == default:  # empty, or a reference to another secret
+            continue
         try:
             value = plain(host_templar.template(value) if _may_be_template(value) else value)
         except AnsibleError:  # The task that uses the input reports the error.
@@ -224,7 +228,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-# Read once here, because Ansible forks a worker process per task and host from the process that imports this module.
+# Loaded once here, because Ansible forks a worker process per task and host from the process that imports this module.
+filter_loader.get("bool")  # loads the filters of all files
+test_loader.get("defined")
+connection_loader.get("ssh", class_only=True)
+shell_loader.get("sh", class_only=True)
 for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
     _defaults(_path)
     _specs(_path.parents[1] / "meta" / "argument_specs.yml")

@@ -131,6 +131,16 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
                                       if name not in planned and (live or not name.endswith(PREVIOUS)))]
 
 
+def runs_as_planned(observed: ServingState, plan: Plan, secrets: str | None = None) -> bool:
+    """Return whether no container has to be started, changed or removed. The nodes of a group decide this together.
+
+    :param secrets: see `replacement_reasons`.
+    """
+    policies = {container["name"]: container["restart_policy"] for container in observed["containers"]}
+    return not (plan["group"] or replacement_reasons(observed, plan, secrets) or unplanned_containers(policies, plan)) \
+        and all(policies[instance["name"]] == instance["restart_policy"] for instance in plan["instances"])
+
+
 def replacement_reason(container: ContainerState | None, instance: Instance, image: str | None,
                        secrets: str | None) -> str | None:
     """Return a clause for the reason to replace the container of an instance, or None if it runs as planned.
