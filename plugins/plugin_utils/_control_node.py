@@ -22,8 +22,8 @@ def problems(report_path: Path) -> list[str]:
     found = []
     strategy = str(C.config.get_config_value("DEFAULT_STRATEGY"))
     if not strategy.endswith(("linear", "debug")):
-        found.append(f"The strategy of Ansible is {strategy} (ANSIBLE_STRATEGY or ansible.cfg). Nodes wait for each other "
-                     "in these playbooks, and the report is written after all nodes, so set it to linear.")
+        found.append(f"The strategy of Ansible is {strategy} (ANSIBLE_STRATEGY or ansible.cfg). Nodes wait for each "
+                     "other in these playbooks, and the report is written after all nodes, so set it to linear.")
     for name, wanted in metadata(collection_root()).get("dependencies", {}).items():
         minimum, version = wanted.lstrip(">="), installed(name)
         if version is None or LooseVersion(version) < LooseVersion(minimum):
