@@ -36,6 +36,7 @@ class BadInput(ValueError):
     """An input cannot be used. The message is one sentence that names the variable."""
 
 
+@lru_cache(maxsize=None)
 def collection_root() -> Path:
     """Return the root folder of the running copy of the collection, which contains ``roles`` and ``plugins``."""
     return Path(__file__).resolve().parents[2]
@@ -57,8 +58,9 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
         host_templar = templar.copy_with_new_env(available_variables={
             **defaults, **task_vars, "role_path": str(collection_root() / "roles" / role)})
         for name, default in role_defaults(role).items():
-            try:
-                inputs[name] = plain(host_templar.template(task_vars.get(name, default)))
+            value = task_vars.get(name, default)
+            try:  # Only strings and containers may have templates.
+                inputs[name] = value if isinstance(value, (int, float)) else plain(host_templar.template(value))
             except AnsibleError as error:
                 raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
         inputs.update(typed(role, {name: value for name, value in inputs.items() if isinstance(value, str)})[0])
