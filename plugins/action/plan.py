@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve the plan of a node on the controller once per run, and save it for later tasks.
 
-A playbook begins with a phase that checks the control node, and the plans and the inputs of all nodes, so that all
-mistakes are reported together. One process does this for all nodes, because it compiles the templates only once.
+A playbook begins with a task that checks the control node, and the plans and the inputs of all nodes, so that all
+mistakes are reported together. It is one task for all nodes, because a task on each of them takes longer than its check.
 """
 
 from __future__ import annotations
@@ -56,9 +56,12 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"]
         records = Records(_role_inputs.role_inputs(self._templar, task_vars, "report")["report_path"])
         secrets = _role_inputs.known_secrets(self._templar, task_vars)
-        plans = Plans(self._templar, task_vars, records)
         if args["phase"] == "begin":
-            return self._begin(plans, records, task_vars, args)
+            problems = _control_node.problems(records.root)
+            if problems:
+                raise AnsibleActionFail(f"Nothing was run. {' '.join(problems)}")
+            return self._begin(records, args["hosts"], args["stages"], task_vars, secrets)
+        plans = Plans(self._templar, task_vars, records)
         if args["phase"] == "show":
             heads = {name: note["head"] for name, note in records.read_notes(args["hosts"], NOTE).items()}
             lines = plan_head.head(heads)
@@ -78,47 +81,43 @@ class ActionModule(ActionBase):
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID,
                 "observers": {stage: plans.observer(host, stage, present) for stage in ONCE_PER_NODE}}
 
-    def _begin(self, plans: Plans, records: Records, task_vars: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
-        """Check everything that needs no node; print the warnings, and fail with all refusals of all hosts."""
-        problems = _control_node.problems(records.root)
-        if problems:
-            raise AnsibleActionFail(f"Nothing was run. {' '.join(problems)}")
-        hosts, stages = args["hosts"], args["stages"]
+    def _begin(self, records: Records, hosts: list[str], stages: list[str] | None, task_vars: dict[str, Any],
+               secrets: list[str]) -> dict[str, Any]:
+        """Check and save the plans of all hosts, warn about what was found, and fail if a host has refusals."""
         if stages is None:
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
-        notes: dict[str, dict[str, list[str]]] = {}
-        secrets: set[str] = set()
+        plans = Plans(self._templar, task_vars, records, tuple(dict.fromkeys([*ALWAYS, *stages, "accuracy"])))
+        notes = {}
         for host in hosts:
             variables = plans.inputs.variables(host)
-            own = _role_inputs.known_secrets(self._templar, variables)
-            notes[host] = {name: [mask_known(text, own) for text in texts]
+            hidden = _role_inputs.known_secrets(self._templar, variables)
+            notes[host] = {name: [mask_known(text, hidden) for text in texts]
                            for name, texts in self._check(plans, host, variables, stages, hosts).items()}
-            secrets.update(own)
             try:
                 records.write_note(host, NOTE, notes[host])
-            except BadHostName as error:
-                raise AnsibleActionFail(str(error)) from error
+            except BadHostName as refused:
+                raise AnsibleActionFail(str(refused)) from refused
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
-            warn(self._display, sentence, list(secrets))
-        refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
-        if refused:
+            warn(self._display, sentence, secrets)
+        refused_hosts = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
+        if refused_hosts:
             # Ansible prints the message twice, and the result once.
             raise AnsibleActionFail("The run is refused because of the inventory, and nothing was changed.",
-                                    result={"refusals": grouped(refused, len(hosts))})
+                                    result={"refusals": grouped(refused_hosts, len(hosts))})
         return {"changed": False}
 
     def _check(self, plans: Plans, host: str, variables: Mapping[str, Any], stages: list[str],
                hosts: list[str]) -> dict[str, list[str]]:
-        """Return the refusals and warnings of a host, and the head of its plan."""
+        """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
         note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
         try:
             plan = plans.resolved(host)
             note["warnings"] = [warning["message"] for warning in plan["warnings"]
                                 if warning["id"].startswith(unknown_names.PREFIX)]
-            inputs = _role_inputs.role_inputs(self._templar, variables, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
+            inputs = plans.inputs[host]
             context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
-            found = self._mistakes(context, stages, plans.known_hosts, {
-                name: plans.resolved(name) for name in plans.deployments(host)})
+            found = self._mistakes(context, stages, variables["hostvars"], {
+                name: plan if name == host else plans.resolved(name) for name in plans.deployments(host)})
             found.update((refusal["id"], refusal["message"]) for refusal in plan["refusals"])
             note["refusals"] = list(found.values())
             if not found:

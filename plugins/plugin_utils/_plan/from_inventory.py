@@ -55,13 +55,14 @@ class Plans:
     """The plans of hosts in this run: read if they are saved, otherwise resolved from the inventory and saved.
 
     :param templar: the templar of the action plugin. :param task_vars: the variables of its task.
+    :param roles: the roles whose inputs the caller reads, see `inputs`.
     """
 
-    def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
-        self.inputs = HostInputs(templar, task_vars)
-        #: The variables of all hosts of the inventory.
-        self.known_hosts = task_vars.get("hostvars", {})
-        self._npu_nodes = task_vars.get("groups", {}).get("npu_nodes") or list(self.known_hosts)
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records,
+                 roles: Sequence[str] = ROLES) -> None:
+        self.inputs = HostInputs(templar, task_vars, roles)
+        self._hostvars = task_vars.get("hostvars", {})
+        self._npu_nodes = task_vars.get("groups", {}).get("npu_nodes") or list(self._hostvars)
         self._records = records
         self._neighbors: dict[str, list[str]] | None = None
 
@@ -104,8 +105,9 @@ class Plans:
 
     def node(self, host: str) -> str:
         """Return the name of the node of a host."""
-        variables = self.inputs.variables(host) if host in self.known_hosts else {}
-        return str(self.inputs.templated(variables, variables.get("plan_node") or "") or host)
+        variables = self.inputs.variables(host) if host in self._hostvars else {}
+        named = variables.get("plan_node")
+        return str(self.inputs.templated(variables, named) or host) if named else host
 
     def observer(self, host: str, stage: str, hosts: Sequence[str]) -> str:
         """Return the host of the play that runs a stage for a host: another one, if the stage is run once per node.
@@ -214,7 +216,7 @@ class Plans:
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []
-        return [name for name in named if name in self.known_hosts]
+        return [name for name in named if name in self._hostvars]
 
     def _without_secrets(self, host: str) -> dict[str, Any]:
         return {**self.inputs[host], **{secret: "set" for secret in SECRETS if self.inputs[host][secret]}}
@@ -227,12 +229,13 @@ class HostInputs(dict[str, dict[str, Any]]):
     the play sets for all hosts.
     """
 
-    def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> None:
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: Sequence[str] = ROLES) -> None:
         super().__init__()
         self.templar = templar
         self._task_vars = task_vars
         self._roles = roles
         self._shared: dict[str, Any] | None = None
+        self._variables: dict[str, Mapping[str, Any]] = {task_vars["inventory_hostname"]: task_vars}
 
     def __missing__(self, host: str) -> dict[str, Any]:
         self[host] = _role_inputs.role_inputs(self.templar, self.variables(host), *self._roles)
@@ -244,11 +247,11 @@ class HostInputs(dict[str, dict[str, Any]]):
 
     def variables(self, host: str) -> Mapping[str, Any]:
         """Return the variables of a host, before templating."""
-        if host == self._task_vars["inventory_hostname"]:
-            return self._task_vars
-        if self._shared is None:
-            self._shared = shared_variables(self._task_vars)
-        return {**self._task_vars["hostvars"].raw_get(host), **self._shared}
+        if host not in self._variables:
+            if self._shared is None:
+                self._shared = shared_variables(self._task_vars)
+            self._variables[host] = {**self._task_vars["hostvars"].raw_get(host), **self._shared}
+        return self._variables[host]
 
 
 def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:
