@@ -53,11 +53,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def in_bed(name: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace], int]) -> int:
-    """Start the nodes and run the calling script again in the bed's isolated network, where it calls ``measure``."""
+def in_bed(name: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace], int],
+           *up: str) -> int:
+    """Start the nodes and run the calling script again in the bed's isolated network, where it calls ``measure``.
+
+    :param up: options of ``bed up``, by default those for nodes without an image.
+    """
     if options.inside:
         return measure(options)
-    subprocess.run([BED, "-n", name, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
+    subprocess.run([BED, "-n", name, "up", "--nodes", str(options.nodes), *(up or ("--image", "none"))], check=True)
     try:
         inside = [BED, "-n", name, "run", "--", sys.executable, *sys.argv, "--inside"]
         return subprocess.run(inside, check=False).returncode
