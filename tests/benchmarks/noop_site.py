@@ -7,9 +7,9 @@
 
 The first run deploys the model to nodes of a test bed, which serve it with the real vLLM on the CPU. The stages
 accuracy and benchmark are skipped, and there is no all-reduce while the service uses the NPUs. Every run makes new
-connections. Controller and nodes share the CPUs of one machine, but the CPU time of the nodes is not counted. Tasks that
-are skipped on a node are counted separately: they need a worker, but no connection. Needs root. Exits with 1 if a goal is
-missed.
+connections. Controller and nodes share the CPUs of one machine, but the CPU time of the nodes is not counted. Tasks
+that are skipped on a node are counted separately: they need a worker, but no connection. Needs root. Exits with 1 if a
+goal is missed.
 """
 
 from __future__ import annotations
