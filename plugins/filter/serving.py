@@ -79,7 +79,6 @@ class FilterModule:
                 "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
                 "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
                 "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,
-                "rollback_steps": replacement.rollback_steps, "runs_as_planned": replacement.runs_as_planned,
-                "unplanned_containers": replacement.unplanned_containers,
+                "rollback_steps": replacement.rollback_steps, "unplanned_containers": replacement.unplanned_containers,
                 "without_neighbors": replacement.without_neighbors,
                 "upgrade_steps": replacement.upgrade_steps}

@@ -48,20 +48,19 @@ def test_service_that_runs_as_planned_is_not_replaced(plan):
         f"{NAME}-previous is no longer planned"]
 
 
-@pytest.mark.parametrize(("change", "group", "expected"), [
-    (lambda existing: None, None, True),
-    (lambda existing: existing.extend(containers("other")), None, True),
-    (lambda existing: existing[0].update(hash="older"), None, False),
-    (lambda existing: existing[1].update(restart_policy="no"), None, False),
-    (lambda existing: existing.extend(containers(NAME + "-previous")), None, False),
-    (lambda existing: None, {"rank": 0}, False),
+@pytest.mark.parametrize(("change", "reasons"), [
+    (lambda existing: None, []),
+    (lambda existing: existing.extend(containers("other")), []),
+    (lambda existing: existing[1].update(restart_policy="no"), [f"{NAME}-1 has another restart policy"]),
+    (lambda existing: existing.extend(containers(NAME + "-previous")), [f"{NAME}-previous is left over"]),
 ])
-def test_service_is_not_touched_only_if_nothing_has_to_be_changed(plan, change, group, expected):
+def test_service_is_changed_without_being_replaced(plan, change, reasons):
     existing = as_planned(plan)
     for container, instance in zip(existing, plan["instances"], strict=True):
         container["restart_policy"] = instance["restart_policy"]
     change(existing)
-    assert replacement.runs_as_planned(observed(existing), {**plan, "group": group}) is expected
+    assert replacement.replacement_reasons(observed(existing), plan, every=True) == reasons
+    assert replacement.replacement_reasons(observed(existing), plan) == []
 
 
 @pytest.mark.parametrize(("change", "reason"), [
