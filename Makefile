@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start thousands of Python programs, which must not be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test test-all coverage mutation test-fast lint docs messages recording build venv setup clean
+.PHONY: help demo demo-down test test-all coverage mutation bench test-fast lint docs messages recording build venv setup clean
 
 help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test       set up everything, and run all tests except the long ones'
 	@echo 'make test-all   run all tests and the demo, and print what they have not visited; the same as make coverage'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
+	@echo 'make bench      measure what runs cost, and print the figures beside their goals; half an hour on two cores'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'
 	@echo 'make docs       write docs/checks.md and docs/models.md, and build the site in .cache/site'
 	@echo 'make messages   accept new and changed messages to users, after you have read them'
@@ -103,6 +104,15 @@ coverage: setup
 	$(MAKE) demo || failed=$$?
 	$(MAKE) demo-down
 	COVERAGE_PROCESS_START= tests/visits/table.py "$$ASCEND_VLLM_VISITS"
+	exit "$${failed:-0}"
+
+# The goals are met on an idle machine. Each benchmark brings up its own test bed.
+bench: setup
+	@for name in noop_site growth first_refusal 'npu_driver_stage --skip-loop' weights_fanout weights_verification \
+	  report_page; do
+		echo "$$name:"
+		set -- $$name; python "tests/benchmarks/$$1.py" "$${@:2}" || failed=1
+	done
 	exit "$${failed:-0}"
 
 test-fast: venv

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve the plan of a node on the controller once per run, and save it for later tasks.
 
-A playbook begins with three phases, so that all mistakes of all nodes are reported together: check the control node,
-check the plan and the inputs of every node, and refuse the run if there are mistakes.
+A playbook begins with a task that checks the control node, and the plans and the inputs of all nodes, so that all
+mistakes are reported together. It is one task for all nodes, because a task on each of them takes longer than a check.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "show", "offline", "resolve"],
-                      "default": "resolve"},
+            "phase": {"type": "str", "choices": ["begin", "show", "offline", "resolve"], "default": "resolve"},
             "commands": {"type": "dict", "default": {}},
             "site": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
@@ -57,25 +56,12 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"]
         records = Records(_role_inputs.role_inputs(self._templar, task_vars, "report")["report_path"])
         secrets = _role_inputs.known_secrets(self._templar, task_vars)
-        if args["phase"] == "controller":
+        if args["phase"] == "begin":
             problems = _control_node.problems(records.root)
             if problems:
                 raise AnsibleActionFail(f"Nothing was run. {' '.join(problems)}")
-            return {"changed": False}
-        if args["phase"] == "refuse":
-            return self._refuse(records, args["hosts"], secrets)
+            return self._begin(records, args["hosts"], args["stages"], task_vars, secrets)
         plans = Plans(self._templar, task_vars, records)
-        if args["phase"] == "check":
-            stages = args["stages"]
-            if stages is None:
-                stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
-            note = self._check(plans, host, task_vars, stages)
-            try:
-                records.write_note(host, NOTE, {name: [mask_known(text, secrets) for text in texts]
-                                                for name, texts in note.items()})
-            except BadHostName as refused:
-                raise AnsibleActionFail(str(refused)) from refused
-            return {"changed": False}
         if args["phase"] == "show":
             heads = {name: note["head"] for name, note in records.read_notes(args["hosts"], NOTE).items()}
             lines = plan_head.head(heads)
@@ -95,24 +81,50 @@ class ActionModule(ActionBase):
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID,
                 "observers": {stage: plans.observer(host, stage, present) for stage in ONCE_PER_NODE}}
 
-    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str]) -> dict[str, list[str]]:
+    def _begin(self, records: Records, hosts: list[str], stages: list[str] | None, task_vars: dict[str, Any],
+               secrets: list[str]) -> dict[str, Any]:
+        """Check and save the plans of all hosts, warn about what was found, and fail if a host has refusals."""
+        if stages is None:
+            stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+        plans = Plans(self._templar, task_vars, records, tuple(dict.fromkeys([*ALWAYS, *stages, "accuracy"])))
+        notes = {}
+        for host in hosts:
+            variables = plans.inputs.variables(host)
+            hidden = _role_inputs.known_secrets(self._templar, variables)
+            notes[host] = {name: [mask_known(text, hidden) for text in texts]
+                           for name, texts in self._check(plans, host, variables, stages, hosts).items()}
+            try:
+                records.write_note(host, NOTE, notes[host])
+            except BadHostName as refused:
+                raise AnsibleActionFail(str(refused)) from refused
+        for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
+            warn(self._display, sentence, secrets)
+        refused_hosts = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
+        if refused_hosts:
+            # Ansible prints the message twice, and the result once.
+            raise AnsibleActionFail("The run is refused because of the inventory, and nothing was changed.",
+                                    result={"refusals": grouped(refused_hosts, len(hosts))})
+        return {"changed": False}
+
+    def _check(self, plans: Plans, host: str, variables: Mapping[str, Any], stages: list[str],
+               hosts: list[str]) -> dict[str, list[str]]:
         """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
         note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
         try:
             plan = plans.resolved(host)
             note["warnings"] = [warning["message"] for warning in plan["warnings"]
                                 if warning["id"].startswith(unknown_names.PREFIX)]
-            inputs = _role_inputs.role_inputs(self._templar, task_vars, *dict.fromkeys([*ALWAYS, *stages, "accuracy"]))
+            inputs = plans.inputs[host]
             context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
-            found = self._mistakes(context, stages, task_vars["hostvars"], {
-                name: plans.resolved(name) for name in plans.deployments(host)})
+            found = self._mistakes(context, stages, variables["hostvars"], {
+                name: plan if name == host else plans.resolved(name) for name in plans.deployments(host)})
             found.update((refusal["id"], refusal["message"]) for refusal in plan["refusals"])
             note["refusals"] = list(found.values())
             if not found:
                 balancers = [balancer.url(inputs["balancer_bind"], plans.inputs[name]["serving_address"],
                                           inputs["balancer_port"], bool(inputs["balancer_tls_certificate"]))
                              for name in inputs["balancer_hosts"] if inputs["balancer_enabled"]]
-                note["head"] = plan_head.rows(plan, inputs, stages, balancers, task_vars["ansible_play_hosts_all"])
+                note["head"] = plan_head.rows(plan, inputs, stages, balancers, hosts)
         except AnsibleError as error:
             note["refusals"] = [error_line(error)]
         return note
@@ -137,15 +149,3 @@ class ActionModule(ActionBase):
                 inputs["balancer_bind"], own)
             found.update(zip(sentences, sentences))
         return found
-
-    def _refuse(self, records: Records, hosts: list[str], secrets: list[str]) -> dict[str, Any]:
-        """Warn about what was found on all hosts, and fail if a host has refusals."""
-        notes = records.read_notes(hosts, NOTE)
-        for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
-            warn(self._display, sentence, secrets)
-        refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
-        if refused:
-            # Ansible prints the message twice, and the result once.
-            raise AnsibleActionFail("The run is refused because of the inventory, and nothing was changed.",
-                                    result={"refusals": grouped(refused, len(hosts))})
-        return {"changed": False}

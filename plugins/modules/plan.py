@@ -16,21 +16,21 @@ description:
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
-  - The playbooks begin with other phases, which report the errors of all nodes together.
+  - The playbooks begin with O(phase=begin), which reports the errors of all nodes together.
 extends_documentation_fragment: [ascend.vllm._attributes.action, ascend.vllm._attributes]
 options:
   phase:
     description:
-      - V(controller) fails if the control node lacks a collection or cannot write to C(report_path).
-      - V(check) resolves the plan, checks the inputs of all roles, and saves the errors.
-      - V(refuse) prints the warnings of O(hosts), and fails with their errors.
+      - V(begin) resolves and saves the plans of O(hosts), checks the inputs of all roles, and prints the warnings. It
+        fails with the errors of all hosts, or if the control node lacks a collection or cannot write to
+        C(report_path).
       - V(show) prints the plans of O(hosts). They begin with a head of at most 25 lines. Equal plans are printed once.
       - V(offline) returns what O(hosts) need at a site without internet access, and the inputs with which they use it.
       - V(resolve) returns the plan.
     type: str
-    choices: [controller, check, refuse, show, offline, resolve]
+    choices: [begin, show, offline, resolve]
     default: resolve
-  hosts: {type: list, elements: str, default: [], description: "The hosts of the phases that do not run on each host."}
+  hosts: {type: list, elements: str, default: [], description: "The hosts of the phases other than V(resolve)."}
   commands: {type: dict, default: {}, description: "For O(phase=offline), the commands that collect each kind of part."}
   site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder, and C(ids) of images."}
   stages: {type: list, elements: str, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,

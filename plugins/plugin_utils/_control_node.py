@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.utils.version import LooseVersion
 
@@ -19,6 +20,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import co
 def problems(report_path: Path) -> list[str]:
     """Return a sentence for each requirement that the control node does not meet."""
     found = []
+    strategy = str(C.config.get_config_value("DEFAULT_STRATEGY"))
+    if not strategy.endswith(("linear", "debug")):
+        found.append(f"The strategy of Ansible is {strategy} (ANSIBLE_STRATEGY or ansible.cfg). Nodes wait for each "
+                     "other in these playbooks, and the report is written after all nodes, so set it to linear.")
     for name, wanted in metadata(collection_root()).get("dependencies", {}).items():
         minimum, version = wanted.lstrip(">="), installed(name)
         if version is None or LooseVersion(version) < LooseVersion(minimum):

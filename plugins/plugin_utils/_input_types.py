@@ -33,6 +33,7 @@ _TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "li
           "str": "a string", "path": "a path"}
 _ELEMENTS = {"int": "a list of integers", "float": "a list of numbers", "dict": "a list of mappings"}
 _EMPTY: dict[str, Any] = {"str": "", "path": "", "list": [], "dict": {}}
+_BUILT_IN = {"int": int, "float": float, "bool": bool, "str": str, "dict": dict}
 _SPEC_KEYS = ("type", "elements", "choices", "options", "no_log")
 
 
@@ -50,15 +51,17 @@ def converted(name: str, option: Mapping[str, Any], value: Any, secret: bool = F
     # Ansible would convert an empty string to a list of one empty string.
     if not text and (kind in ("path", "raw") or (value == "" and kind == "list")):
         return value, None
-    spec = {key: option[key] for key in _SPEC_KEYS if key in option}
-    result = ArgumentSpecValidator({name: spec}).validate({name: value})
-    wrong = text or value is None or (isinstance(value, bool) and kind in ("int", "float"))
-    if wrong or result.error_messages:
-        found = "" if secret else f", but is {value!r}"
-        if "options" in option and isinstance(value, dict):
-            found = f", but: {'; '.join(result.error_messages)}"
-        return value, f"{name} must be {_expected(option)}{found}."
-    value = result.validated_parameters[name]
+    as_documented = type(value) is _BUILT_IN.get(kind) and "options" not in option and (not choices or value in choices)
+    if not as_documented and value != []:  # The validator takes 0.1 ms for each of the 300 inputs of a host.
+        spec = {key: option[key] for key in _SPEC_KEYS if key in option}
+        result = ArgumentSpecValidator({name: spec}).validate({name: value})
+        wrong = text or value is None or (isinstance(value, bool) and kind in ("int", "float"))
+        if wrong or result.error_messages:
+            found = "" if secret else f", but is {value!r}"
+            if "options" in option and isinstance(value, dict):
+                found = f", but: {'; '.join(result.error_messages)}"
+            return value, f"{name} must be {_expected(option)}{found}."
+        value = result.validated_parameters[name]
     kind = option.get("elements", kind)
     if kind in ("int", "float"):
         allowed = _range(name, kind == "int")

@@ -19,6 +19,7 @@ from ansible import template
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import connection_loader, filter_loader, shell_loader, test_loader
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret
 from ansible_collections.ascend.vllm.plugins.plugin_utils._input_types import converted
@@ -36,6 +37,7 @@ class BadInput(ValueError):
     """An input cannot be used. The message is one sentence that names the variable."""
 
 
+@lru_cache(maxsize=None)
 def collection_root() -> Path:
     """Return the root folder of the running copy of the collection, which contains ``roles`` and ``plugins``."""
     return Path(__file__).resolve().parents[2]
@@ -57,12 +59,22 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
         host_templar = templar.copy_with_new_env(available_variables={
             **defaults, **task_vars, "role_path": str(collection_root() / "roles" / role)})
         for name, default in role_defaults(role).items():
+            value = task_vars.get(name, default)
             try:
-                inputs[name] = plain(host_templar.template(task_vars.get(name, default)))
+                inputs[name] = plain(host_templar.template(value) if _may_be_template(value) else value)
             except AnsibleError as error:
                 raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
         inputs.update(typed(role, {name: value for name, value in inputs.items() if isinstance(value, str)})[0])
     return inputs
+
+
+def _may_be_template(value: Any) -> bool:
+    """Return whether a value may have to be templated or decrypted, which takes long for hundreds of inputs."""
+    if isinstance(value, Mapping):
+        return any(map(_may_be_template, (*value, *value.values())))
+    if isinstance(value, (list, tuple)):
+        return any(map(_may_be_template, value))
+    return "{" in value if isinstance(value, str) else not (value is None or isinstance(value, (int, float)))
 
 
 def known_secrets(templar: Any, task_vars: Mapping[str, Any]) -> list[str]:
@@ -70,8 +82,12 @@ def known_secrets(templar: Any, task_vars: Mapping[str, Any]) -> list[str]:
     host_templar = templar.copy_with_new_env(available_variables=task_vars)
     found = []
     for name in (*SECRETS, *_ENVIRONMENTS):
+        default = role_defaults(name.partition("_")[0])[name]
+        value = task_vars.get(name, default)
+        if value == default:  # empty, or a reference to another secret
+            continue
         try:
-            value = plain(host_templar.template(task_vars.get(name)))
+            value = plain(host_templar.template(value) if _may_be_template(value) else value)
         except AnsibleError:  # The task that uses the input reports the error.
             continue
         if name in SECRETS:
@@ -212,7 +228,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-# Read once here, because Ansible forks a worker process per task and host from the process that imports this module.
+# Loaded once here, because Ansible forks a worker process per task and host from the process that imports this module.
+filter_loader.get("bool")  # loads the filters of all files
+test_loader.get("defined")
+connection_loader.get("ssh", class_only=True)
+shell_loader.get("sh", class_only=True)
 for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
     _defaults(_path)
     _specs(_path.parents[1] / "meta" / "argument_specs.yml")

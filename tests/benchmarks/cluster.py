@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run benchmarks on the nodes of a test bed over real SSH, directly and with playbooks. Needs root."""
+"""Run benchmarks on the nodes of a test bed over real SSH, directly and with playbooks, and measure what a run costs.
+
+Only the test bed needs root.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -20,6 +24,23 @@ ROOT = Path(__file__).resolve().parents[2]
 BED = str(ROOT / "molecule" / "testbed" / "bed")
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 SSH = f"{CACHE}/ssh/config"
+# Seconds between two measurements of memory.
+SAMPLE_S = 0.5
+
+
+class Cost(NamedTuple):
+    """What a run of ansible-playbook costs the controller."""
+
+    exit_code: int
+    #: Standard output and standard error.
+    output: str
+    seconds: float
+    #: User and system time of the process and of all its workers and ssh clients that have ended, in seconds. The
+    #: persistent connections of ssh are not included, because they outlive the run.
+    cpu_s: float
+    #: The most memory at the same time, in MiB: the sum of PSS of the process, its descendants and its connections.
+    #: None if it was not measured.
+    memory_mib: float | None
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -32,11 +53,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def in_bed(name: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace], int]) -> int:
-    """Start the nodes and run the calling script again in the bed's isolated network, where it calls ``measure``."""
+def in_bed(name: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace], int],
+           *up: str) -> int:
+    """Start the nodes and run the calling script again in the bed's isolated network, where it calls ``measure``.
+
+    :param up: options of ``bed up``, by default those for nodes without an image.
+    """
     if options.inside:
         return measure(options)
-    subprocess.run([BED, "-n", name, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
+    subprocess.run([BED, "-n", name, "up", "--nodes", str(options.nodes), *(up or ("--image", "none"))], check=True)
     try:
         inside = [BED, "-n", name, "run", "--", sys.executable, *sys.argv, "--inside"]
         return subprocess.run(inside, check=False).returncode
@@ -56,6 +81,59 @@ def ssh(node: str, command: str) -> str:
 def wait_until_idle(node: str) -> None:
     """Wait until the node has started all its services, so that their start is not measured."""
     ssh(node, "systemctl is-system-running --wait || true")
+
+
+def cost(arguments: list, work: Path, environment: dict[str, str] | None = None, memory: bool = False) -> Cost:
+    """Run ansible-playbook, and return what it costs. The output is also in ``work / "output"``.
+
+    :param memory: whether to measure memory. The connections of ssh are found by their control path below ``work``.
+    """
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), *map(str, arguments)]
+    most = 0.0
+    with (work / "output").open("w+", encoding="utf-8") as output:
+        started = time.monotonic()
+        run = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+                               stdout=output, stderr=subprocess.STDOUT)
+        ended = 0
+        while not ended:
+            if memory:
+                most = max(most, memory_mib(run.pid, str(work)))
+                time.sleep(SAMPLE_S)
+            ended, status, used = os.wait4(run.pid, os.WNOHANG if memory else 0)
+        seconds = time.monotonic() - started
+        run.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        return Cost(run.returncode, output.read(), seconds, used.ru_utime + used.ru_stime, most if memory else None)
+
+
+def memory_mib(root: int, mark: str) -> float:
+    """Return the PSS of a process, its descendants, and the processes with a text in their command line, in MiB."""
+    parents, found = {}, {root}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if mark in (entry / "cmdline").read_text():
+                found.add(int(entry.name))
+        except OSError:  # it has ended
+            continue
+    for process in sorted(parents):  # a parent usually has a lower number than its children
+        if parents[process] in found:
+            found.add(process)
+    total = 0
+    for process in found - {os.getpid()}:
+        try:
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        except (OSError, StopIteration):
+            continue
+    return total / 1024
+
+
+def verdict(figure: str, found: float, goal: float, unit: str = "") -> bool:
+    """Print a figure beside its goal, and return whether it is at most the goal."""
+    print(f"  {figure:<58}{found:8.2f}{unit} (goal: at most {goal:g}{unit}){'' if found <= goal else '  MISSED'}",
+          flush=True)
+    return found <= goal
 
 
 def playbook(work: Path, hosts: list[str], path: Path, tuned: bool = True, **variables) -> float:

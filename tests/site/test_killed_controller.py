@@ -132,7 +132,7 @@ SITE = {
                                  when="find /var/lib/ascend-vllm/archive-* -type f | grep -q ."),
     "download": Site("download | Wait for the download", "weights", REMOVE_MODEL,
                      weights_environment={"A_TOKEN": "s3cret"}),
-    "published": Site("each | Publish the model and record its manifest", "weights", REMOVE_MODEL),
+    "published": Site("missing | Publish the model and record its manifest", "weights", REMOVE_MODEL),
     "swarm": Site("swarm | Wait until the node has the model", "weights", REMOVE_MODEL,
                   weights_distribution="fanout"),
     "marker": Site("shared | Check that the node has the whole model, and read its manifest", "weights", limit="node1",

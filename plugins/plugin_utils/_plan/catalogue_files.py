@@ -34,16 +34,14 @@ def load_catalogue(overlays: str | Sequence[str] = ()) -> Catalogue:
     """
     overlays = [overlays] if isinstance(overlays, str) else overlays
     files = [path for overlay in overlays if overlay for path in _overlay_files(overlay)]
-    return cast(Catalogue, _merged(files) if files else _own())
+    return cast(Catalogue, _merged(*((path, path.stat().st_mtime_ns) for path in files)))
 
 
 @lru_cache(maxsize=None)
-def _own() -> dict[str, Any]:
-    return _merged([])  # The tests validate the files of the collection.
-
-
-def _merged(files: list[Path]) -> dict[str, Any]:
+def _merged(*overlays: tuple[Path, int]) -> dict[str, Any]:
+    """Return the catalogue with overlay files, each with the time of its modification."""
     catalogue: dict[str, Any] = {}
+    files = [path for path, _modified in overlays]
     for path in sorted(CATALOGUE.glob("*.yml")) + files:
         catalogue = merge(catalogue, _read(path), extend=True)
     schema = json.loads((CATALOGUE / "schema.json").read_text("utf-8"))
@@ -52,7 +50,7 @@ def _merged(files: list[Path]) -> dict[str, Any]:
         if isinstance(entries, dict):
             rules = schema["$defs"][kind]["properties"]
             catalogue[section] = {name: _complete(section, name, entries, rules) for name in entries}
-    if files:
+    if files:  # The tests validate the files of the collection.
         _validate(catalogue, schema, files)
     return catalogue
 
@@ -121,4 +119,4 @@ def _validate(catalogue: dict[str, Any], schema: dict[str, Any], files: list[Pat
         raise AnsibleError(f"plan_catalogue ({names}) does not match the schema of the catalogue: {'; '.join(wrong)}.")
 
 
-_own()  # Read once here, because Ansible forks the worker processes of all hosts from this process.
+_merged()  # Read once here, because Ansible forks the worker processes of all hosts from this process.

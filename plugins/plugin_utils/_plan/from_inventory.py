@@ -55,10 +55,12 @@ class Plans:
     """The plans of hosts in this run: read if they are saved, otherwise resolved from the inventory and saved.
 
     :param templar: the templar of the action plugin. :param task_vars: the variables of its task.
+    :param roles: the roles whose inputs the caller reads, see `inputs`.
     """
 
-    def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
-        self.inputs = HostInputs(templar, task_vars)
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records,
+                 roles: Sequence[str] = ROLES) -> None:
+        self.inputs = HostInputs(templar, task_vars, roles)
         self._hostvars = task_vars.get("hostvars", {})
         self._npu_nodes = task_vars.get("groups", {}).get("npu_nodes") or list(self._hostvars)
         self._records = records
@@ -104,7 +106,8 @@ class Plans:
     def node(self, host: str) -> str:
         """Return the name of the node of a host."""
         variables = self.inputs.variables(host) if host in self._hostvars else {}
-        return str(self.inputs.templated(variables, variables.get("plan_node") or "") or host)
+        named = variables.get("plan_node")
+        return str(self.inputs.templated(variables, named) or host) if named else host
 
     def observer(self, host: str, stage: str, hosts: Sequence[str]) -> str:
         """Return the host of the play that runs a stage for a host: another one, if the stage is run once per node.
@@ -226,12 +229,13 @@ class HostInputs(dict[str, dict[str, Any]]):
     the play sets for all hosts.
     """
 
-    def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> None:
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: Sequence[str] = ROLES) -> None:
         super().__init__()
         self.templar = templar
         self._task_vars = task_vars
         self._roles = roles
         self._shared: dict[str, Any] | None = None
+        self._variables: dict[str, Mapping[str, Any]] = {task_vars["inventory_hostname"]: task_vars}
 
     def __missing__(self, host: str) -> dict[str, Any]:
         self[host] = _role_inputs.role_inputs(self.templar, self.variables(host), *self._roles)
@@ -243,11 +247,11 @@ class HostInputs(dict[str, dict[str, Any]]):
 
     def variables(self, host: str) -> Mapping[str, Any]:
         """Return the variables of a host, before templating."""
-        if host == self._task_vars["inventory_hostname"]:
-            return self._task_vars
-        if self._shared is None:
-            self._shared = shared_variables(self._task_vars)
-        return {**self._task_vars["hostvars"].raw_get(host), **self._shared}
+        if host not in self._variables:
+            if self._shared is None:
+                self._shared = shared_variables(self._task_vars)
+            self._variables[host] = {**self._task_vars["hostvars"].raw_get(host), **self._shared}
+        return self._variables[host]
 
 
 def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:

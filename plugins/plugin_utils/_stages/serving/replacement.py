@@ -113,17 +113,22 @@ def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = Fal
 
 
 def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None,
-                        live: bool = False) -> list[str]:
+                        live: bool = False, every: bool = False) -> list[str]:
     """Return a clause for each reason to replace the service. The list is empty if it runs as planned.
 
     :param secrets: the value of the label `SECRETS` of a container that has the planned API keys and certificate.
     :param live: whether to return only the reasons to replace or remove running containers.
+    :param every: whether to also return the reasons to change or remove containers without replacing the service.
     """
     found = {container["name"]: container for container in deployment(observed["containers"], plan)
              if not live or container["status"] == "running"}
     planned = [instance["name"] for instance in plan["instances"]]
     reasons = [replacement_reason(found.get(instance["name"]), instance, observed["image"], secrets)
                for instance in plan["instances"] if not live or instance["name"] in found]
+    if every:
+        reasons += ["%s has another restart policy" % each["name"] for each in plan["instances"]
+                    if each["name"] in found and found[each["name"]]["restart_policy"] != each["restart_policy"]]
+        reasons += ["%s is left over" % name for name in unplanned_containers(found, plan)]
     return [*filter(None, reasons), *("%s is no longer planned" % name for name in found
                                       if name not in planned and (live or not name.endswith(PREVIOUS)))]
 

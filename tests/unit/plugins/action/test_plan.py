@@ -16,6 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.plan import ActionModule
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
@@ -146,31 +147,31 @@ def test_catalogue_overlay_is_merged(act, tmp_path, as_folder):
 
 
 @pytest.fixture
-def check(tmp_path):
-    """Return a function (variables of each host) -> (warnings, return value) of the phases that check all hosts."""
+def check(tmp_path, monkeypatch):
+    """Return a function (variables of each host) -> (warnings, return value) of the phase that checks all hosts."""
+    monkeypatch.setattr(_control_node, "problems", lambda root: [])  # ansible-test installs no community.docker
+
     def run(*hosts, stages=None):
         shown = []
 
-        def phase(variables, **args):
+        def phase(**args):
             task = Mock(args=args, async_val=0, check_mode=False)
             task.action = "ascend.vllm.plan"
             loader = DataLoader()
             action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
             action._display = Mock()
-            result = action.run(task_vars={"report_path": str(tmp_path), "inventory_dir": str(tmp_path), **variables})
-            shown.extend(call.args[0] for call in action._display.warning.call_args_list)
-            run.printed = "".join(call.args[0] for call in action._display.display.call_args_list)
-            return result
+            try:
+                return action.run(task_vars={"hostvars": known, **known["node1"]})
+            finally:
+                shown.extend(call.args[0] for call in action._display.warning.call_args_list)
+                run.printed = "".join(call.args[0] for call in action._display.display.call_args_list)
 
         names = [f"node{number + 1}" for number in range(len(hosts))]
-        known = HostVars({key: {"ansible_host": "192.0.2.11", **own} for key, own in zip(names, hosts, strict=True)})
-        for name, variables in zip(names, hosts, strict=True):
-            phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known,
-                   "ansible_play_hosts_all": names, **variables}, phase="check",
-                  **({} if stages is None else {"stages": stages}))
-        result = phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
-        run.show = lambda: phase({"inventory_hostname": "node1", "hostvars": known, **hosts[0]}, phase="show",
-                                 hosts=names)["msg"]
+        known = HostVars({name: {
+            "inventory_hostname": name, "ansible_host": "192.0.2.11", "report_path": str(tmp_path),
+            "inventory_dir": str(tmp_path), **own} for name, own in zip(names, hosts, strict=True)})
+        result = phase(phase="begin", hosts=names, **({} if stages is None else {"stages": stages}))
+        run.show = lambda: phase(phase="show", hosts=names)["msg"]
         return shown, result
     return run
 
@@ -206,6 +207,17 @@ def test_all_mistakes_of_all_hosts_are_reported_together(check):
     assert message.count("serving_port") == 1
 
 
+def test_host_with_a_mistake_does_not_hide_those_of_later_hosts(check):
+    message = refusal(check, {}, {"report_query": trusted("{{ missing }}")}, {"serving_port": "x"})
+    assert "report_query" in message
+    assert "but is 'x' (on node3)." in message
+
+
+def test_secret_of_another_host_is_not_in_a_message(check):
+    other = {"serving_api_key": "sesame", "weights_distribution": "sesame"}
+    assert "sesame" not in refusal(check, {"serving_api_key": "other"}, other)
+
+
 def test_only_the_inputs_of_the_stages_that_run_are_checked(check):
     assert check({"benchmark_repeats": 0}, stages=["hccl"])[1] == {"changed": False}
     assert "accuracy_timeout_s" in refusal(check, {"accuracy_timeout_s": 0}, stages=["accuracy"])
@@ -228,7 +240,7 @@ def test_other_names_cause_no_warning(check):
 def test_control_node_is_checked(act, tmp_path, monkeypatch):
     pytest.importorskip("ansible_collections.community.docker", reason="ansible-test installs no community.docker")
     (tmp_path / "file").write_text("")
-    task = Mock(args={"phase": "controller"}, async_val=0, check_mode=False)
+    task = Mock(args={"phase": "begin", "hosts": []}, async_val=0, check_mode=False)
     loader = DataLoader()
     action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
     assert action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path)}) == {"changed": False}

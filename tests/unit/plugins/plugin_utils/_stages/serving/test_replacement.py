@@ -48,6 +48,21 @@ def test_service_that_runs_as_planned_is_not_replaced(plan):
         f"{NAME}-previous is no longer planned"]
 
 
+@pytest.mark.parametrize(("change", "reasons"), [
+    (lambda existing: None, []),
+    (lambda existing: existing.extend(containers("other")), []),
+    (lambda existing: existing[1].update(restart_policy="no"), [f"{NAME}-1 has another restart policy"]),
+    (lambda existing: existing.extend(containers(NAME + "-previous")), [f"{NAME}-previous is left over"]),
+])
+def test_service_is_changed_without_being_replaced(plan, change, reasons):
+    existing = as_planned(plan)
+    for container, instance in zip(existing, plan["instances"], strict=True):
+        container["restart_policy"] = instance["restart_policy"]
+    change(existing)
+    assert replacement.replacement_reasons(observed(existing), plan, every=True) == reasons
+    assert replacement.replacement_reasons(observed(existing), plan) == []
+
+
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda existing: existing.pop(), f"{NAME}-1 does not exist"),
     (lambda existing: existing[0].update(hash="older"), f"{NAME} has plan older instead of"),
