@@ -208,8 +208,8 @@ def test_all_mistakes_of_all_hosts_are_reported_together(check):
 
 
 def test_host_with_a_mistake_does_not_hide_those_of_later_hosts(check):
-    message = refusal(check, {"report_query": trusted("{{ missing }}")}, {}, {"serving_port": "x"})
-    assert "report_query" in message
+    message = refusal(check, {"hccl_interface": trusted("{{ missing }}")}, {}, {"serving_port": "x"})
+    assert "The variable hccl_interface cannot be resolved" in message
     assert "but is 'x' (on node3)." in message
 
 
