@@ -4,7 +4,8 @@
 """Resolve the plan of a node on the controller once per run, and save it for later tasks.
 
 A playbook begins with a task that checks the control node, and the plans and the inputs of all nodes, so that all
-mistakes are reported together. It is one task for all nodes, because a task on each of them takes longer than its check.
+mistakes are reported together. It is one task for all nodes, because a task on each of them would take longer than its
+check.
 """
 
 from __future__ import annotations
