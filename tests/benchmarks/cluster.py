@@ -39,8 +39,10 @@ class Cost(NamedTuple):
     #: persistent connections of ssh are not included, because they outlive the run.
     cpu_s: float
     #: The most memory at the same time, in MiB: the sum of PSS of the process, its descendants and its connections.
-    #: None if it was not measured.
-    memory_mib: float | None
+    #: 0 if it was not measured.
+    memory_mib: float
+    #: The part of it that the persistent connections of ssh use.
+    connections_mib: float
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -89,7 +91,7 @@ def cost(arguments: list, work: Path, environment: dict[str, str] | None = None,
     :param memory: whether to measure memory. The connections of ssh are found by their control path below ``work``.
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook")), *map(str, arguments)]
-    most = 0.0
+    most = (0.0, 0.0)
     with (work / "output").open("w+", encoding="utf-8") as output:
         started = time.monotonic()
         run = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
@@ -103,30 +105,38 @@ def cost(arguments: list, work: Path, environment: dict[str, str] | None = None,
         seconds = time.monotonic() - started
         run.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return Cost(run.returncode, output.read(), seconds, used.ru_utime + used.ru_stime, most if memory else None)
+        return Cost(run.returncode, output.read(), seconds, used.ru_utime + used.ru_stime, *most)
 
 
-def memory_mib(root: int, mark: str) -> float:
-    """Return the PSS of a process, its descendants, and the processes with a text in their command line, in MiB."""
-    parents, found = {}, {root}
+def memory_mib(root: int, mark: str) -> tuple[float, float]:
+    """Return the PSS in MiB of a process with its descendants and connections, and that of the connections alone.
+
+    :param mark: a text in the command lines of the connections.
+    """
+    parents, connections = {}, set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if mark in (entry / "cmdline").read_text():
-                found.add(int(entry.name))
+            if entry.name != str(os.getpid()) and (entry / "cmdline").read_text().startswith("ssh: ") and (
+                    mark in (entry / "cmdline").read_text()):
+                connections.add(int(entry.name))
         except OSError:  # it has ended
             continue
+    descendants = {root}
     for process in sorted(parents):  # a parent usually has a lower number than its children
-        if parents[process] in found:
-            found.add(process)
-    total = 0
-    for process in found - {os.getpid()}:
-        try:
-            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            continue
-    return total / 1024
+        if parents[process] in descendants:
+            descendants.add(process)
+    connections -= descendants
+    alone = sum(map(pss_mib, connections))
+    return alone + sum(map(pss_mib, descendants)), alone
+
+
+def pss_mib(process: int) -> float:
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
+    except (OSError, StopIteration):  # it has ended
+        return 0.0
 
 
 def verdict(figure: str, found: float, goal: float, unit: str = "") -> bool:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def main() -> int:
     options = parser(__doc__)
     options.set_defaults(nodes=4, delay=0)
     options.add_argument("--hosts", type=int, nargs="+", default=[16, 64, 256])
-    options.add_argument("--repeat", type=int, default=2, help="number of measurements of a size, of which the best counts")
+    options.add_argument("--repeat", type=int, default=2, help="measurements of a size, of which the best counts")
     return in_bed("bench-growth", options.parse_args(), measure)
 
 
@@ -56,11 +57,13 @@ def measure(options) -> int:
         for hosts in options.hosts:
             runs = [run(work, hosts, options.nodes) for _repeat in range(options.repeat)]
             seconds, cpu_s = min(each.seconds for each in runs), min(each.cpu_s for each in runs)
-            memory = max(each.memory_mib for each in runs)
+            memory, connections = max((each.memory_mib, each.connections_mib) for each in runs)
+            tasks = int(re.search(r"atlas-001 +: ok=(\d+)", runs[0].output).group(1))
             print(f"{hosts} hosts: {seconds:.1f} s, CPU {cpu_s:.1f} s, per host {seconds / hosts:.3f} s and "
-                  f"{cpu_s / hosts:.3f} s, memory {memory:.0f} MiB", flush=True)
+                  f"{cpu_s / hosts:.3f} s, {tasks} tasks per host, memory {memory:.0f} MiB, of which connections "
+                  f"of ssh {connections:.0f} MiB", flush=True)
             if before:
-                met &= verdict(f"wall time per host, against {before[0]} hosts", seconds / hosts / before[1], MAX_GROWTH)
+                met &= verdict(f"time per host, against {before[0]} hosts", seconds / hosts / before[1], MAX_GROWTH)
                 met &= verdict(f"CPU time per host, against {before[0]} hosts", cpu_s / hosts / before[2], MAX_GROWTH)
             if hosts >= 256:
                 met &= verdict("memory of the controller (sum of PSS)", memory, MAX_MEMORY_MIB, " MiB")

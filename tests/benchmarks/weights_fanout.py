@@ -9,8 +9,7 @@ runs in a separate network namespace, isolated from the machine's network. Needs
 
     .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--no-naive]
 
-Exits with 1 if 7 receivers take more than 1.15 times as long as one copy, or if 15 receivers take more than 1.2 times as
-long as one copy.
+Exits with 1 if 7 receivers take more than 1.15 times as long as one copy, or 15 receivers more than 1.2 times.
 """
 
 from __future__ import annotations
