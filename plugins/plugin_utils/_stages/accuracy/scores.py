@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchServer
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import RequestCount
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Model, ModelReference, Plan
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, ModelReference, Plan
 
 #: The metric of the average over the parts of a dataset, weighted by their sizes.
 WEIGHTED = "weighted_average"
@@ -226,10 +226,11 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
             "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
-def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]) -> Reference | None:
+def reference(dataset: DatasetInput, plan: Plan, references: Iterable[KnownScore]) -> Reference | None:
     """Return the lowest score that passes, or None.
 
-    It is from accuracy_datasets, or if not set, from accuracy_references, or from the entry of the model.
+    It is from accuracy_datasets, or if not set, from accuracy_references, or from the entry of the model, which must
+    state it for the product of the node.
     """
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
@@ -237,8 +238,9 @@ def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownSco
         tolerance = dataset.get("tolerance", 0)
         return {"at_least": dataset["baseline"] - tolerance,
                 "reason": "baseline %g of accuracy_datasets minus %g" % (dataset["baseline"], tolerance)}
-    known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == model["id"]]
-    for score in [*known, *model["references"]]:
+    known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == plan["model"]["id"]]
+    known += [each for each in plan["model"]["references"] if each.get("series") == plan["hardware"]["series"]]
+    for score in known:
         if score["dataset"] == dataset["name"] and "tolerance" in score:
             return {"at_least": score["score"] - score["tolerance"],
                     "reason": "%g minus %g, %s" % (score["score"], score["tolerance"], score["source"])}
