@@ -150,6 +150,12 @@ def test_both_tools_send_custom_prompts(name):
     assert 0 < metrics["total_input_tokens"] < 8 * 64  # not the random text of the other rounds
 
 
+def test_ais_bench_measures_with_textvqa():
+    metrics = measured("datasets")[f"{SERVICE}, AISBench"]["runs"][0]["metrics"]
+    assert (metrics["completed"], metrics["failed"]) == (3, 0)
+    assert 0 < metrics["median_ttft_ms"] <= metrics["p99_e2el_ms"]
+
+
 def test_images_are_sent_with_the_text():
     metrics = measured("images")[SERVICE]["runs"][0]["metrics"]
     assert metrics["completed"] == 4
