@@ -229,8 +229,7 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 def reference(dataset: DatasetInput, plan: Plan, references: Iterable[KnownScore]) -> Reference | None:
     """Return the lowest score that passes, or None.
 
-    It is from accuracy_datasets, or if not set, from accuracy_references, or from the entry of the model, which must
-    state it for the product of the node.
+    It is from accuracy_datasets, or if not set, from accuracy_references, or from the model's entry for the product.
     """
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
