@@ -82,7 +82,7 @@ def verify(folder):
 
 def test_missing_baseline(verify):
     assert verify("--limit", "node1") == (5, "healthy > no_baseline")
-    assert "benchmark.verdict" in verify.output
+    assert "benchmark.verdict (vllm-ascend-qwen25-vl): expected a verdict, found no baseline" in verify.output
 
 
 def test_saved_baseline_is_healthy(verify):
@@ -104,6 +104,7 @@ def test_regression(verify):
 
 def test_inconclusive(verify):
     assert verify("--limit", "node1", verify_repeats=1) == (6, "regression > inconclusive")
+    assert "found Inconclusive: the runs have 5 and 1 repeats" in verify.output
 
 
 def test_failed_check(verify):
