@@ -32,7 +32,7 @@ with MLA `(kv_lora_rank + qk_rope_head_dim) * 2 bytes`. These are the page sizes
 here was measured on an NPU by the authors of this collection.
 
 **Results** were published by upstream for the product (A2, A3) that they name. A score with a tolerance is the default
-gate of the accuracy stage.
+gate of the accuracy stage on its product.
 
 | model | modality | NPUs | nodes | weights per NPU | KV cache per NPU | tokens | sequences |
 | --- | --- | --- | --- | --- | --- | --- | --- |"""

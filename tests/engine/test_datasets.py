@@ -1,17 +1,22 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AISBench reads our questions in the format of each known dataset, and scores answers to them."""
+"""AISBench reads our questions in the format of each known dataset, scores answers to them, and sends pictures."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job as ais_bench_job
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import prepare, render
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import ais_bench as performance
+
+from .conftest import ILLUSTRATION, LESSONS
+from .test_light_server import picture, text
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -79,8 +84,7 @@ def data(python, tmp_path):
     (tmp_path / "gpqa/gpqa_diamond.csv").write_text(
         cells % ("Question", "r", "w1", "w2", "w3") + cells % ("Which?", "a", "b", "c", "d") * 2)
     (tmp_path / "mmmu/Art").mkdir()
-    picture = Path(__file__).resolve().parents[2] / "roles/functional/files/illustration.png"
-    subprocess.run([python, "-c", PARQUET, tmp_path / "mmmu/Art/validation-0.parquet", picture], check=True)
+    subprocess.run([python, "-c", PARQUET, tmp_path / "mmmu/Art/validation-0.parquet", ILLUSTRATION], check=True)
     return tmp_path
 
 
@@ -96,3 +100,50 @@ def test_aisbench_reads_and_scores_each_dataset(python, data, tmp_path_factory):
     metrics = {**dict.fromkeys(answers, "accuracy"), "mmmu": "[validation]: Overall"}
     assert json.loads(done.stdout.splitlines()[-1]) == {name: [2, metrics[name], 50.0] for name in answers}
     assert [path.name for path in (data / "mmmu").iterdir()] == ["Art"]
+
+
+REQUESTS, WARM_UPS, QUESTION = 4, 1, LESSONS["picture_question"]
+
+
+def test_aisbench_measures_with_the_pictures_of_textvqa(ais_bench, light, models, tmp_path, monkeypatch):
+    """The stand-in server counts the tokens of the text and of the pictures that it receives."""
+    monkeypatch.setattr(ais_bench_job, "JOBS", str(tmp_path / "job-"))
+    for name in ("textvqa_json", "train_images"):
+        (tmp_path / "textvqa" / name).mkdir(parents=True)
+    (tmp_path / "textvqa/train_images/1.png").write_bytes(ILLUSTRATION.read_bytes())
+    (tmp_path / "textvqa/textvqa_json/textvqa_val.jsonl").write_text(REQUESTS * (json.dumps(
+        {"image": "/elsewhere/1.png", "question": QUESTION, "question_id": 1}) + "\n"))
+    (tmp_path / "textvqa/textvqa_json/textvqa_val_annotations.json").write_text(json.dumps({"annotations": [
+        {"question_id": 1, "answers": [{"answer_id": person, "answer": "x"} for person in range(10)]}]}))
+    light.ready()
+
+    def tokens_of(*parts):
+        return light.chat([*parts, text(QUESTION)], max_tokens=1).json()["usage"]["prompt_tokens"]
+
+    def tokens_received():
+        counters = light.send("/metrics").body.decode()
+        return float(re.search(r"^vllm:prompt_tokens_total\S* (\S+)", counters, re.MULTILINE)[1])
+
+    words = tokens_of()
+    pictures = tokens_of(picture(ILLUSTRATION.read_bytes())) - words
+    before = tokens_received()
+    plan = {"model": {"path": str(models / "Qwen2.5-VL-32B-Instruct-w8a8"), "served_name": "qwen25_vl"}}
+    inputs = {"benchmark_request_rate": 8, "benchmark_num_prompts": REQUESTS, "benchmark_max_concurrency": 2,
+              "benchmark_random_input_len_tokens": 64, "benchmark_random_output_len_tokens": 16,
+              "benchmark_percentiles": [99], "benchmark_ais_bench_tokenizer": "", "benchmark_warmup_prompts": WARM_UPS,
+              "benchmark_dataset_path": str(tmp_path / "textvqa")}
+    started = ais_bench_job.start({
+        "executable": str(ais_bench), "api_key": "", "ca": None, "datasets": [], "num_prompts": 0,
+        "load": performance.load(plan, inputs), "server": performance.server(plan, light.url, inputs)})
+    assert started["problem"] is None
+    try:
+        found = ais_bench_job.watch(started["job"], 500)
+    finally:
+        ais_bench_job.remove(started["job"])
+    received = (tokens_received() - before) / (REQUESTS + WARM_UPS)
+    # AISBench adds a sentence to the question.
+    assert words + pictures < received < 2 * words + pictures, found["log"]
+    metrics = performance.metrics(**found["performance"])
+    assert (metrics["completed"], metrics["failed"], metrics["total_output_tokens"]) == (REQUESTS, 0, REQUESTS * 16)
+    assert 0 < metrics["median_ttft_ms"] <= metrics["p99_ttft_ms"] < metrics["p99_e2el_ms"]
+    assert metrics["output_throughput"] > 0

@@ -45,7 +45,7 @@ def folder(cluster, tmp_path_factory):
                            stdin=stream)
         bed.shell(name, "docker load --quiet --input /var/tmp/light.tar")
     folder = tmp_path_factory.mktemp("verify")
-    slow(0.1)  # so that the time between tokens does not depend on the load of the machine
+    slow(0.1)
     done = subprocess.run(bed.playbook("site", "--tags", "image,weights,serving", report_path=str(folder / "results")),
                           cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -53,8 +53,10 @@ def folder(cluster, tmp_path_factory):
 
 
 def slow(seconds):
+    """Set the time between tokens. The first token takes five times as long, so that neither depends on other load."""
+    faults = {"first_token_seconds": 5 * seconds, "token_seconds": seconds}
     for name in NODES:
-        bed.shell(name, f"echo '{json.dumps({'token_seconds': seconds})}' > {FAULTS}")
+        bed.shell(name, f"echo '{json.dumps(faults)}' > {FAULTS}")
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def verify(folder):
 
 def test_missing_baseline(verify):
     assert verify("--limit", "node1") == (5, "healthy > no_baseline")
-    assert "benchmark.verdict" in verify.output
+    assert "benchmark.verdict (vllm-ascend-qwen25-vl): expected a verdict, found no baseline" in verify.output
 
 
 def test_saved_baseline_is_healthy(verify):
@@ -102,6 +104,7 @@ def test_regression(verify):
 
 def test_inconclusive(verify):
     assert verify("--limit", "node1", verify_repeats=1) == (6, "regression > inconclusive")
+    assert "found Inconclusive: the runs have 5 and 1 repeats" in verify.output
 
 
 def test_failed_check(verify):

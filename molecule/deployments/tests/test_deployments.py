@@ -54,6 +54,22 @@ def test_deployments_share_the_node():
                "/var/lib/ascend-vllm-node1-text/secrets.env").split() == ["600", "600"]
 
 
+def test_draft_model_is_staged_and_mounted_with_the_model_that_uses_it():
+    for node in ("node1", "node2"):
+        observed = result(node, "weights")["observed"]
+        server = containers(node)[VISION]
+        mounted = {(each["Source"], each["Destination"]) for each in server["Mounts"] if "/data/" in each["Source"]}
+        assert mounted == {(path, path) for path in (observed["path"], observed["draft"]["path"])}
+        argv = server["Config"]["Cmd"]
+        config = json.loads(argv[argv.index("--speculative-config") + 1])
+        assert config == {"method": "eagle3", "num_speculative_tokens": 2, "model": observed["draft"]["path"]}
+        assert observed["draft"]["manifest"]
+        digests = bed("exec", node, "sh", "-c", f"sha256sum {observed['draft']['path']}/*.safetensors").split()
+        assert {each["sha256"] for each in observed["draft"]["files"] if each["path"].endswith(".safetensors")} == set(
+            digests[::2])
+    assert result("node1-text", "weights")["observed"]["draft"] is None
+
+
 def test_report_has_the_deployments_under_their_node():
     report = json.loads((INVENTORY / ".results" / "report.json").read_text("utf-8"))
     assert list(report["hosts"]) == ["node1", "node1-text", "node2"]

@@ -22,7 +22,7 @@ from .machine import TESTBED, BedError, lock, wait_until
 MAX_NODES, MAX_NPUS = 100, 8
 NAMED_NODES = 16  # in the /etc/hosts of every node, even if the bed has fewer, so that it can grow
 REGISTRY_PORT, HUB_PORT = 5000, 8090
-HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
+HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
 DIST_PACKAGES = "/usr/local/lib/python3.11/dist-packages"
 RECORDING = "/opt/ascend-simulator/recording.json"
 DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}

@@ -50,6 +50,15 @@ def test_all_sources_provide_the_same_model():
     assert {check["status"] for each in found for check in each["checks"]} == {"passed"}
 
 
+@pytest.mark.parametrize("name", ["draft", "draft_from_node_to_node"])
+def test_all_sources_provide_the_same_draft_model(name):
+    found = [result(name, node) for node in NODES]
+    assert [each["status"] for round in found for each in round["checks"] if each["id"] == "weights.draft"] == [
+        "passed"] * len(NODES)
+    assert {each["observed"]["draft"]["path"] for each in found} == {"/data/Qwen2.5-VL-32B-Instruct"}
+    assert len({each["observed"]["draft"]["digest"] for each in found}) == 1
+
+
 @pytest.mark.parametrize(("name", "node"), [("resumed", "node3"), ("shared", "node1")])
 def test_unchanged_model_is_not_hashed_again(name, node):
     observed = result(name, node)["observed"]

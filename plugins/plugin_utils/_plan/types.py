@@ -212,7 +212,7 @@ class ModelReleases(TypedDict, total=False):
 
 
 class ModelReference(TypedDict):
-    """A published score. With a tolerance (in points), the accuracy stage requires it."""
+    """A published score. With a tolerance (in points), the accuracy stage requires it on its product."""
 
     dataset: str
     score: float

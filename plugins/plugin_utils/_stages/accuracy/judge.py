@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Model
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import paired, scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes
@@ -53,15 +52,14 @@ def judge(context: Context) -> Outcomes:
     if observed["problem"]:
         return checks.as_list()
     for dataset in inputs["accuracy_datasets"]:
-        _judge_dataset(checks, dataset, observed, context.plan["model"], inputs)
+        _judge_dataset(checks, dataset, context)
     if observed["compared_with"]:
         _judge_comparison(checks, observed["comparison"], observed["compared_with"], inputs)
     return checks.as_list()
 
 
-def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: scores.AccuracyObservation, model: Model,
-                   inputs: Mapping[str, Any]) -> None:
-    name = dataset["name"]
+def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, context: Context) -> None:
+    name, observed = dataset["name"], cast("scores.AccuracyObservation", context.observed)
     counts = [count for task, count in observed["answers"].items() if is_part(task, name)]
     answered, failed = sum(count["answered"] for count in counts), sum(count["failed"] for count in counts)
     checks.expect("answered", answered > 0 and failed == 0, "all, at least one",
@@ -74,7 +72,7 @@ def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: score
         return
     spread = ", 95 %% interval %g to %g" % found["interval"] if found["interval"] else ""
     checks.expect("score", True, "a number", "%g (%s%s)" % (found["score"], found["metric"], spread), subject=name)
-    compared = scores.reference(dataset, model, inputs["accuracy_references"])
+    compared = scores.reference(dataset, context.plan, context.inputs["accuracy_references"])
     if compared is None:
         checks.not_run("reference", "accuracy_datasets and accuracy_references contain no score for this dataset.",
                        subject=name)

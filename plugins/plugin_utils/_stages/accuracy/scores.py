@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchServer
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import RequestCount
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Model, ModelReference, Plan
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, ModelReference, Plan
 
 #: The metric of the average over the parts of a dataset, weighted by their sizes.
 WEIGHTED = "weighted_average"
@@ -210,16 +210,19 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
             "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
-def reference(dataset: DatasetInput, model: Model, references: Iterable[KnownScore]
-              ) -> tuple[float, str] | None:
-    """Return the lowest score that passes, and its origin: accuracy_datasets, accuracy_references or the catalogue."""
+def reference(dataset: DatasetInput, plan: Plan, references: Iterable[KnownScore]) -> tuple[float, str] | None:
+    """Return the lowest score that passes, and its origin, or None.
+
+    It is from accuracy_datasets, or if not set, from accuracy_references, or from the model's entry for the product.
+    """
     if "minimum" in dataset:
         return dataset["minimum"], "minimum of accuracy_datasets"
     if "baseline" in dataset:
         score, tolerance = dataset["baseline"], dataset.get("tolerance", 0)
         return score - tolerance, "baseline %g of accuracy_datasets minus %g" % (score, tolerance)
-    known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == model["id"]]
-    for each in [*known, *model["references"]]:
+    known: list[KnownScore | ModelReference] = [each for each in references if each["model"] == plan["model"]["id"]]
+    known += [each for each in plan["model"]["references"] if each.get("series") == plan["hardware"]["series"]]
+    for each in known:
         if each["dataset"] == dataset["name"] and "tolerance" in each:
             score, tolerance = each["score"], each["tolerance"]
             return score - tolerance, f"{score:g} minus {tolerance:g}, {each['source']}"

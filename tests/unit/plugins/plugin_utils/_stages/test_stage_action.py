@@ -107,7 +107,7 @@ def recorded(model, monkeypatch):
                     dict(defaults("weights"), **weights_context.inputs), {}),
         "serving": (serving.node_observation(plan), plan, defaults("serving"), {}),
         "functional": ({"servers": [functional.SERVER]}, functional.PLAN, functional.INPUTS, {}),
-        "accuracy": (accuracy.OBSERVED, {"model": {"id": "m", "references": []}}, accuracy.INPUTS, {}),
+        "accuracy": (accuracy.OBSERVED, accuracy.PLAN, accuracy.INPUTS, {}),
         "benchmark": ({"instances": [dict(benchmark.INSTANCE)], "measurements": [measured], "snapshots": snapshots},
                       {"model": {"served_name": "qwen25_vl"}}, benchmark.INPUTS, {}),
     }

@@ -16,11 +16,11 @@ SCORE = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": 80.0,
          "failed": 0, "interval": None}
 OBSERVED = {"problem": None, "scores": [SCORE], "answers": {"own": {"answered": 10, "failed": 0}}, "log": ["the end"],
             "comparison": [], "compared_with": None}
+PLAN = {"model": {"id": "m", "references": []}, "hardware": {"series": "A2"}}
 
 
 def judge(inputs=None, **observed):
-    found = accuracy.judge(context({"model": {"id": "m", "references": []}}, dict(OBSERVED, **observed),
-                                   dict(INPUTS, **(inputs or {}))))
+    found = accuracy.judge(context(PLAN, dict(OBSERVED, **observed), dict(INPUTS, **(inputs or {}))))
     return {check["id"]: check for check in found}
 
 

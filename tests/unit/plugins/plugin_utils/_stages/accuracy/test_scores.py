@@ -101,25 +101,39 @@ def test_dataset_with_many_parts_has_one_score(printed, score):
 KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source": "somewhere"}]
 
 
+def planned(*references, model="m", series="A2"):
+    return {"model": {"id": model, "references": references}, "hardware": {"series": series}}
+
+
 @pytest.mark.parametrize(("dataset", "at_least"), [
     ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
     ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
 def test_scores_in_the_inventory_take_precedence_over_known_scores(dataset, at_least):
-    assert scores.reference(dataset, {"id": "m", "references": []}, KNOWN)[0] == at_least
+    assert scores.reference(dataset, planned(), KNOWN)[0] == at_least
 
 
 def test_known_score_applies_to_one_model_and_dataset():
-    assert scores.reference({"name": "gsm8k"}, {"id": "other", "references": []}, KNOWN) is None
-    assert scores.reference({"name": "mmlu"}, {"id": "m", "references": []}, KNOWN) is None
+    assert scores.reference({"name": "gsm8k"}, planned(model="other"), KNOWN) is None
+    assert scores.reference({"name": "mmlu"}, planned(), KNOWN) is None
+
+
+REFERENCES = ({"dataset": "mmlu", "score": 80, "source": "a"},
+              {"dataset": "mmlu", "score": 90, "tolerance": 1, "series": "A3", "source": "of another product"},
+              {"dataset": "mmlu", "score": 70, "tolerance": 3, "series": "A2", "source": "b"},
+              {"dataset": "gsm8k", "score": 1, "tolerance": 1, "series": "A2", "source": "c"})
 
 
 def test_reference_of_the_catalogue_is_the_gate_if_it_has_a_tolerance():
-    model = {"id": "m", "references": [{"dataset": "mmlu", "score": 80, "source": "a"},
-                                       {"dataset": "mmlu", "score": 70, "tolerance": 3, "source": "b"},
-                                       {"dataset": "gsm8k", "score": 1, "tolerance": 1, "source": "c"}]}
-    assert scores.reference({"name": "mmlu"}, model, KNOWN) == (67, "70 minus 3, b")
-    own = scores.reference({"name": "gsm8k"}, model, KNOWN)
-    assert own == scores.reference({"name": "gsm8k"}, {"id": "m", "references": []}, KNOWN)  # accuracy_references
+    plan = planned(*REFERENCES)
+    assert scores.reference({"name": "mmlu"}, plan, KNOWN) == (67, "70 minus 3, b")
+    own = scores.reference({"name": "gsm8k"}, plan, KNOWN)
+    assert own == scores.reference({"name": "gsm8k"}, planned(), KNOWN)  # accuracy_references
+
+
+@pytest.mark.parametrize(("series", "at_least"), [("A2", None), ("A3", 89)])
+def test_reference_of_the_catalogue_is_the_gate_only_on_its_product(series, at_least):
+    found = scores.reference({"name": "mmlu"}, planned(*REFERENCES[:2], series=series), KNOWN)
+    assert (found and found[0]) == at_least
 
 
 def score(value, **more):
