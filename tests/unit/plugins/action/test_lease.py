@@ -173,5 +173,5 @@ def test_release_without_a_lease_creates_no_folder(tmp_path):
 
 def test_unreachable_node_does_not_fail_the_release(tmp_path):
     result = release(tmp_path, Mock(side_effect=AnsibleConnectionFailure("x")))
-    assert "its lease remains" in result["msg"]
+    assert "the next run removes its lease" in result["msg"]
     assert not result["changed"]

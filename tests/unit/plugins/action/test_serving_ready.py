@@ -133,7 +133,7 @@ def wait_in_group(monkeypatch, tmp_path):
                                        "report_path": str(tmp_path), **variables})
         assert node.results == []
         run.warnings = warnings(action)
-        note = notes["node1"].read()[0]["node1"]
+        note = notes["node1"].read()["node1"]
         return result, modules, (note["state"], note["reason"])
     return run
 
