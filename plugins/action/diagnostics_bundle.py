@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         arguments = plain(self._task.args)
         note: NodeNote = {"files": {}, "diagnosis": [], "clock_offset_s": 0.0, "failure": None}
         archive = ""
-        # Ansible unpacks the module in this folder on the node, because the disk may be full.
+        # The disk of the node may be full, so Ansible unpacks the module in memory.
         self._task.environment = [*(self._task.environment or ()), {"TMPDIR": "/dev/shm"}]
         limit_s = int(arguments.get("limit_s", 300)) + EXTRA_S
         try:
@@ -47,7 +47,8 @@ class ActionModule(ActionBase):
             if returned.get("failed"):
                 raise AnsibleActionFail(f"The module failed: {returned.get('msg')}")
             values = {key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")}
-            index("", {host: {**note, **values}}, {})  # raises an error if the values have an unexpected format
+            # A dry run: building the index raises an error if the values have an unexpected format.
+            index("", {host: {**note, **values}}, {})
             note.update(values)
         except Hung:
             note["failure"] = f"The module did not return within {limit_s} s"

@@ -16,12 +16,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
 
+# The timeout of the command on the node in seconds.
 LIMIT_S = 60
 
 
 class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Release both leases. If the lease on the node cannot be released, it remains until the next run."""
+        """Release both leases. If the lease on the node cannot be released, the next run removes it."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         self.validate_argument_spec(argument_spec={"state": {"type": "str", "choices": ["absent"], "required": True}})
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):
                 # No module is used, because it would take longer than the command.
                 removed = self._low_level_execute_command(f"rm -rf {lease.ROOT}/{run.RUN_ID}")
         except (AnsibleConnectionFailure, Hung):
-            return {"changed": False, "msg": "The node does not respond; its lease remains until the next run."}
+            return {"changed": False, "msg": "The node does not respond; the next run removes its lease."}
         if removed["rc"]:
-            return {"changed": False, "msg": f"The lease of the node remains until the next run: {removed['stderr']}"}
+            return {"changed": False, "msg": f"The next run removes the lease of the node: {removed['stderr']}"}
         return {"changed": False}

@@ -28,7 +28,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory i
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, query, run
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import plan_head
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the plan; fail with all refusals if it cannot be deployed."""
+        """Run a phase: ``resolve`` returns the plan, ``offline`` the parts to collect, and the others print or fail."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
@@ -93,22 +93,19 @@ class ActionModule(ActionBase):
             hidden = _role_inputs.known_secrets(self._templar, variables)
             notes[host] = {name: [mask_known(text, hidden) for text in texts]
                            for name, texts in self._check(plans, host, variables, stages, hosts).items()}
-            try:
-                records.write_note(host, NOTE, notes[host])
-            except BadHostName as refused:
-                raise AnsibleActionFail(str(refused)) from refused
+            records.write_note(host, NOTE, notes[host])
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
             warn(self._display, sentence, secrets)
         refused_hosts = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
         if refused_hosts:
-            # Ansible prints the message twice, and the result once.
+            # The refusals are in the result, because Ansible prints a message twice and a result once.
             raise AnsibleActionFail("The run is refused because of the inventory, and nothing was changed.",
                                     result={"refusals": grouped(refused_hosts, len(hosts))})
         return {"changed": False}
 
     def _check(self, plans: Plans, host: str, variables: Mapping[str, Any], stages: list[str],
                hosts: list[str]) -> dict[str, list[str]]:
-        """Return the refusals and warnings of a host, and the head of its plan, for the task that prints them."""
+        """Return the refusals and warnings of a host, and the head of its plan, which the phase ``show`` prints."""
         note: dict[str, list[str]] = {"refusals": [], "warnings": [], "head": []}
         try:
             plan = plans.resolved(host)

@@ -22,6 +22,7 @@ class ActionModule(StageAction):
         """Record the state of this node for the other nodes, or return the decision."""
         self.begin(tmp, task_vars or {}, stage="serving",
                    state={"type": "str", "required": True, "choices": [groups.PREPARED, "decided", groups.STARTED]},
+                   # a label of the container, which contains no secret
                    secrets={"type": "str", "default": "", "no_log": False})
         plan, group = self.context.plan, self.context.plan["group"]
         if group is None:

@@ -41,8 +41,8 @@ class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the seconds waited and the failures; the stage judges them."""
         self.begin(tmp, task_vars or {}, stage="serving")
-        own = self.context.plan["group"]
-        return dict(self._wait_for_group(own) if own else self._wait())
+        own_group = self.context.plan["group"]
+        return dict(self._wait_for_group(own_group) if own_group else self._wait())
 
     def _wait(self) -> Waited:
         observations = self._observations(WINDOW_S)
@@ -52,11 +52,11 @@ class ActionModule(StageAction):
                 return {"changed": False, "seconds": seconds, "failed_instances": _failed(seen),
                         "ready": _is_ready(seen)}
 
-    def _wait_for_group(self, own: Group) -> Waited:
+    def _wait_for_group(self, own_group: Group) -> Waited:
         """Wait until all nodes of the group are ready; if one of them fails, stop the containers of this node."""
-        notes = group.GroupNotes(self.records, own)
+        notes = group.GroupNotes(self.records, own_group)
         try:
-            seen, seconds, failed = self._watch(own, notes)
+            seen, seconds, failed = self._watch(own_group, notes)
         except AnsibleError as error:
             notes.write(group.FAILED, str(error))
             self._stop()
@@ -66,20 +66,22 @@ class ActionModule(StageAction):
         return {"changed": changed, "seconds": seconds, "failed_instances": _failed(seen), "failed_members": failed,
                 "ready": _is_ready(seen) and not failed}
 
-    def _watch(self, own: Group, notes: group.GroupNotes) -> tuple[ServingState | None, int, list[group.FailedMember]]:
+    def _watch(self, own_group: Group, notes: group.GroupNotes
+               ) -> tuple[ServingState | None, int, list[group.FailedMember]]:
         """Return the last state of this node, the seconds waited, and the members that failed."""
-        missing = notes.read()[1]  # All members that are still in the run have reported that they are started.
         observations = self._observations(GROUP_WINDOW_S)
         while True:
             seen, seconds, left = next(observations)
             note = group.own_state(seen, left <= 0, time.time())
             notes.write(**note)
-            over, failed = group.outcome(own, notes.read()[0], missing, left < -GRACE_S)
+            # All members that are still in the run have a note: they have reported that they are started.
+            over, failed = group.outcome(own_group, notes.read(), left < -GRACE_S)
             if self.context.check_mode:
                 return seen, seconds, []
             if over:
                 return seen, seconds, failed
-            if note["state"] == group.READY:  # If the service is ready, the module does not wait.
+            # The module returns at once if the service is ready, so the interval is waited here.
+            if note["state"] == group.READY:
                 time.sleep(GROUP_WINDOW_S)
 
     def _observations(self, window_s: float) -> Iterator[Observed]:
@@ -100,6 +102,7 @@ class ActionModule(StageAction):
             instances = seen["instances"] if seen else []
             self._show_progress(instances, shown, seconds)
             yield seen, seconds, deadline - time.monotonic()
+            # A container that was restarted since this observation has crashed.
             for instance, found in zip(request["instances"], instances):
                 instance["restarts"] = found["container"]["restarts"] if found["container"] else 0
 

@@ -25,7 +25,7 @@ INTERVAL_S = 1.0
 
 class ActionModule(StageAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the number of seconds waited and the remaining obstacles; fail if the NPUs are not free in time."""
+        """Return the seconds waited and the requests or processes that are left; fail if NPUs are not free in time."""
         self.begin(tmp, task_vars or {}, stage="serving",
                    until={"type": "str", "choices": ["requests_done", "npus_free"], "required": True},
                    timeout_s={"type": "float", "required": True},
@@ -52,7 +52,12 @@ class ActionModule(StageAction):
             time.sleep(INTERVAL_S)
         outcome.update(seconds=seconds, left=left)
         if left and not self.context.check_mode:
-            self._report_timeout(outcome)
+            if self.args["until"] == "npus_free":
+                raise AnsibleActionFail(
+                    f"On {self.host} the NPUs are not free {seconds} s after the service was stopped: "
+                    f"{'; '.join(left)}. Stop the processes on them, or increase serving_npu_free_timeout_s.",
+                    result=outcome)
+            self.warn(f"requests are aborted after serving_drain_timeout_s: {'; '.join(left)}.")
         return outcome
 
     def _containers(self) -> list[serving_state.DeployedContainer]:
@@ -69,12 +74,3 @@ class ActionModule(StageAction):
         seen = cast("NpuObservation", self.call(
             "ascend.vllm.npu_info", docker_socket=self.context.plan["docker_socket"]))
         return drain.npus_held(seen, self.args["devices"], self.inputs["serving_idle_hbm_mb"])
-
-    def _report_timeout(self, outcome: dict[str, Any]) -> None:
-        """Fail if NPUs are not free; warn if requests will be aborted."""
-        seconds, left = outcome["seconds"], "; ".join(outcome["left"])
-        if self.args["until"] == "npus_free":
-            raise AnsibleActionFail(
-                f"On {self.host} the NPUs are not free {seconds} s after the service was stopped: {left}. Stop the "
-                "processes on them, or increase serving_npu_free_timeout_s.", result=outcome)
-        self.warn(f"requests are aborted after serving_drain_timeout_s: {left}.")

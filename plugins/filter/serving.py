@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 _OF_A_COMMAND = re.compile(r"non-zero return code|Error executing command\.")
 
 
-def bind_mounts(instance: Instance) -> list[dict[str, Any]]:
-    """Return the mounts of an instance for community.docker.docker_container."""
-    return docker_mounts(instance["mounts"])
-
-
 def container_environment(instance: Instance, observed: ServingObservation) -> dict[str, str]:
     """Return the environment of the container of an instance, in a group with the interface that has its address.
 
@@ -67,7 +62,7 @@ def key_environment(keys: Any) -> str:
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"bind_mounts": bind_mounts, "container_environment": container_environment,
+        return {"bind_mounts": docker_mounts, "container_environment": container_environment,
                 "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
                 "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
                 "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,

@@ -81,7 +81,7 @@ COMPLETION_TIMEOUT_S = 20
 def complete(params: dict[str, Any]) -> client.Response:
     """Send a request that needs a step of the engine."""
     server = client.Server(params["url"], params["api_key"], COMPLETION_TIMEOUT_S, params["ca"])
-    return server.step(params["served_name"])
+    return server.send_small(params["served_name"])
 
 
 def holder(port: int) -> str | None:

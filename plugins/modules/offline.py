@@ -24,10 +24,12 @@ seealso: [{module: ascend.vllm.plan}]
 """
 
 EXAMPLES = r"""
-- name: Collect a file
+# ascend.vllm.plan returns all parts that the hosts need. The playbook ascend.vllm.offline collects them in a loop.
+- name: Collect a dataset
   ascend.vllm.offline:
     path: /srv/offline
-    part: {name: x, kind: x, commands: [[cp, /etc/hosts, "{folder}"]], requirements: [], reference: "", pinned: false}
+    part: {name: datasets/gsm8k, kind: dataset, commands: [[cp, --recursive, /data/datasets/gsm8k, "{folder}"]],
+      requirements: [], reference: "", pinned: false}
 """
 
 RETURN = r"""
@@ -130,9 +132,10 @@ def weights(bundle: Bundle, part: Mapping[str, Any], token: str) -> dict[str, An
 
 
 def command(bundle: Bundle, part: Mapping[str, Any], _token: str) -> dict[str, Any]:
-    """Collect the files that programs write. If they have package lists, only files with a listed hash are kept.
+    """Collect the files that the commands of a part write.
 
-    In the commands, ``{folder}`` is the folder of the part, and ``{work}`` an empty folder.
+    If the part has lists of packages, files whose hash is not listed are removed. In the commands, ``{folder}`` is the
+    folder of the part, and ``{work}`` an empty folder.
     """
     texts, folder = [_read(path) for path in part["requirements"]], bundle.path(part["name"])
     key = hashlib.sha256(json.dumps([part, texts], sort_keys=True).encode()).hexdigest()

@@ -58,6 +58,7 @@ ACCURACY = {"stage": "accuracy", "observed": {"scores": [
 PREPARED = {
     "hccl_collective": f"docker stop {SERVICE}",
     "benchmark_info": CLIENT, "benchmark_pause": CLIENT, "serving_wait": f"docker stop {SERVICE}",
+    "offline": "mkdir -p /data/datasets/gsm8k; echo {} > /data/datasets/gsm8k/test.jsonl",
     "weights_progress": STAGING,
     "weights_transfer_info": f"{STAGING}; touch /data/.ascend-vllm/model/complete; {container('ascend-vllm-swarm')}",
 }

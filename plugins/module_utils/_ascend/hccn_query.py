@@ -58,7 +58,7 @@ def run_bounded(argv: list[str], timeout_s: float) -> tuple[int | None, str, str
 
 def run_query(run: commands.Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
               sleep: Callable[[float], None] = time.sleep) -> hccn_tool.HccnAnswer:
-    """Run a query and parse the output. If the tool is busy, the query is run up to 4 times.
+    """Run a query and parse the output. The query is repeated while the tool is busy, up to `_BUSY_ATTEMPTS` times.
 
     :returns: the result of ``hccn_tool.parse``, or ``{"error": {"kind", "message", "code"}}``. ``code`` is the exit
         status of the tool, which does not identify the error. ``kind`` is ``timeout``, ``tool`` (the tool reported an

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Remove the control characters that terminals, editors and other systems add to the output of a tool."""
+"""Remove control sequences, byte order marks and foreign line ends from the output of a tool."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ MAX_TEXT_CHARACTERS = 2000
 MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
 # Small requests that need a step of the engine, for models that generate text, compute embeddings, or rank documents.
-STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+SMALL_REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/completions", {"prompt": "Hello", "max_tokens": 1, "temperature": 0}),
     ("/v1/embeddings", {"input": "Hello"}), ("/v1/rerank", {"query": "Hello", "documents": ["Hello"]}))
 # The beginning of the error about a server whose certificate the client does not accept.
@@ -160,10 +160,10 @@ class Server:
         response, reply = self._exchange(request["endpoint"], body, key)
         return cast("Response", dict(response, **(reply if body.get("stream") else _interpret(reply))))
 
-    def step(self, model: str) -> Response:
-        """Send the first of `STEPS` that the model does not refuse. If it refuses all, return the first response."""
+    def send_small(self, model: str) -> Response:
+        """Send the first small request that the model does not refuse. If it refuses all, return the first response."""
         refused: list[Response] = []
-        for endpoint, body in STEPS:
+        for endpoint, body in SMALL_REQUESTS:
             response = self.send({"endpoint": endpoint, "body": dict(body, model=model)})
             if response["status"] not in (400, 404, 405):
                 return response

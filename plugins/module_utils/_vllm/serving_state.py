@@ -158,7 +158,7 @@ class Observer(NamedTuple):
         server.timeout = self.completion_timeout_s
         if _is_unhealthy(found):
             server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
-        completion = server.step(self.served_name)
+        completion = server.send_small(self.served_name)
         seen = {**seen, "completion": completion}
         if completion["status"] is None:
             failed = self._failed(seen, found, "the completion request timed out after %g s" % server.timeout)

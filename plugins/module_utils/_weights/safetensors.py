@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
-# The number of bytes per element. F4 and F6 have a size in bits and do not occur in W8A8 or BF16 models.
+# The number of bytes per element. F4 and F6 are left out: their elements have less than a byte, and W8A8 and BF16
+# models have none.
 DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
     "I16": 2, "U16": 2, "F16": 2, "BF16": 2,

@@ -27,7 +27,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Finding, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.unknown_names import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, Records
 
 ROLES = ("plan", "image", "weights", "serving")
 # The plan is registered, printed and saved, so it only records whether a secret is set.
@@ -80,10 +80,7 @@ class Plans:
 
     def resolved(self, host: str) -> Plan:
         """Return the plan of a host, which is not saved if it has refusals."""
-        try:
-            self._records.folder(host)
-        except BadHostName as refused:
-            raise AnsibleActionFail(str(refused)) from refused
+        self._records.folder(host)  # raises BadHostName
         digests = input_digests(self.inputs.variables(host))
         try:
             return self._records.read_plan(host, digests)

@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ansible.errors import AnsibleActionFail
+
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, currency, run
@@ -53,7 +55,7 @@ class LeaseHeld(Exception):
     """Another run holds the lease of the results folder; the message is one sentence."""
 
 
-class BadHostName(ValueError):
+class BadHostName(AnsibleActionFail):
     """The name of a host cannot be the name of a folder; the message is one sentence."""
 
 

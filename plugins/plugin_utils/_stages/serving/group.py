@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible.errors import AnsibleActionFail
@@ -79,20 +79,18 @@ def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
     return {"state": LATE if late else STARTING, "reason": instance["reason"]}
 
 
-def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = (),
-            timed_out: bool = False) -> tuple[bool, list[FailedMember]]:
+def outcome(group: Group, notes: Mapping[str, Note], timed_out: bool = False) -> tuple[bool, list[FailedMember]]:
     """Return whether the wait for the group is over, and the members that failed or were late.
 
     The wait is over when a member has failed or is late, or when all members are ready.
 
-    :param notes: ``{host: its last note}``.
-    :param missing: members that were removed from the run before they started. Their notes are outdated.
+    :param notes: ``{host: its last note}``. A member without a note was removed from the run.
     :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
     removed: Note = {"state": FAILED, "reason": "it was removed from the run before it was started"}
     hosts = [member["host"] for member in group["members"]]
     members: list[FailedMember] = [
-        {"host": host, **(removed if host in missing else notes[host])} for host in hosts]
+        {"host": host, **notes.get(host, removed)} for host in hosts]
     failed = [member for member in members if member["state"] in (FAILED, LATE)]
     waiting = [member for member in members if member["state"] != READY]
     if timed_out and not failed:
@@ -112,14 +110,13 @@ class GroupNotes:
         """Report the state of this member to the other members. The arguments are those of a `Note`."""
         self._records.write_note(self._host, NAME, {"state": state, "reason": reason, **more})
 
-    def read(self) -> tuple[dict[str, Note], list[str]]:
-        """Return ``{host: note}``, and the hosts that have no note."""
-        notes = cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
-        return notes, [host for host in self._hosts if host not in notes]
+    def read(self) -> dict[str, Note]:
+        """Return ``{host: note}`` for the members that have a note."""
+        return cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
 
     def require(self, state: str) -> dict[str, Note]:
         """Return the notes of all members. Raise AnsibleActionFail if some of them are not in this state."""
-        notes, _missing = self.read()
+        notes = self.read()
         missing = [host for host in self._hosts if host not in notes or notes[host]["state"] != state]
         if missing:
             raise AnsibleActionFail(

@@ -175,7 +175,7 @@ def test_damaged_files_do_not_prevent_the_report_and_are_named(act, root, damage
 
 def test_hostile_host_name_is_refused_at_the_beginning_and_harmless_at_the_end(act):
     before = sorted(act.records.root.parent.rglob("[!.]*"))
-    with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. .* rename the host"):
+    with pytest.raises(AnsibleActionFail, match="rename the host"):
         act({"phase": "begin", "hosts": ["node1", "../../x"]})
     assert sorted(act.records.root.parent.rglob("[!.]*")) == before
     act({"hosts": ["node1", "../../x", "a\x1b[2J\nb"]})

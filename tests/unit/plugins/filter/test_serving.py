@@ -30,7 +30,7 @@ NAMES = [container["name"] for container in CONTAINERS]
 VARIABLES = {
     "plan": PLAN, "containers": CONTAINERS, "now": CONTAINERS, "before": containers_case.containers("vllm"),
     "names": NAMES, "ours": NAMES, "observed": containers_case.observed(CONTAINERS, addresses=[]),
-    "serving_address": "192.0.2.11", "serving_api_key": "a key", "container_output": "x",
+    "serving_address": "192.0.2.11", "serving_api_key": "a key", "original": "x",
     "ansible_failed_result": {"failed": True, "msg": "no image"},
 }
 
@@ -40,8 +40,10 @@ def test_example_of_a_filter_is_evaluated(name):
     environment = Environment(undefined=StrictUndefined, autoescape=False)
     environment.filters.update({f"ascend.vllm.{each}": function for each, function in FILTERS.items()}, combine=combine)
     example = yaml.safe_load(Path(serving.__file__).with_name(f"{name}.yml").read_text("utf-8"))["EXAMPLES"]
-    (expression,) = re.findall("{{ (.*) }}|when: (.*)", example)
-    expression = "".join(expression)
+    (task,) = yaml.safe_load(example)
+    assert task.pop("name")
+    assert next(iter(task)).count(".") == 2  # a module
+    (expression,) = re.findall("{{ (.* [|] .*) }}", example)
     assert f" | ascend.vllm.{name}" in expression
     assert isinstance(environment.compile_expression(expression, undefined_to_none=False)(**VARIABLES),
                       bool | dict | list | str)
@@ -55,7 +57,7 @@ def test_patch_is_applied_or_refused():
 
 def test_every_mount_becomes_a_bind_mount():
     (instance,) = valid()["instances"]
-    mounts = FILTERS["bind_mounts"](instance)
+    mounts = FILTERS["bind_mounts"](instance["mounts"])
     assert mounts[0] == {"type": "bind", "source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True}
     assert len(mounts) == len(instance["mounts"])
 

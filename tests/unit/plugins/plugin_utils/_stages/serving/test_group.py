@@ -100,14 +100,14 @@ GROUP = PLAN["node1"]["group"]
 ])
 def test_states_of_the_members_determine_the_outcome(states, timed_out, finished, failed):
     notes = {host: {"state": state, "reason": None} for host, state in zip(("node1", "node2"), states)}
-    found, members = group.outcome(GROUP, notes, timed_out=timed_out)
+    found, members = group.outcome(GROUP, notes, timed_out)
     assert found is finished
     assert [member["host"] for member in members] == failed
 
 
 def test_member_that_left_the_run_counts_as_failed():
     notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
-    assert group.outcome(GROUP, notes, ["node2"]) == (True, [
+    assert group.outcome(GROUP, notes) == (True, [
         {"host": "node1", "state": "failed", "reason": "exit code 1"},
         {"host": "node2", "state": "failed", "reason": "it was removed from the run before it was started"}])
 
@@ -125,7 +125,7 @@ def notes(tmp_path):
 
 def test_members_read_the_notes_of_all_members(notes):
     notes["node1"].write("prepared")
-    assert notes["node2"].read() == ({"node1": {"state": "prepared", "reason": None}}, ["node2"])
+    assert notes["node2"].read() == {"node1": {"state": "prepared", "reason": None}}
     notes["node2"].write("prepared", "has no container")
     expected = {"node1": {"state": "prepared", "reason": None},
                 "node2": {"state": "prepared", "reason": "has no container"}}
@@ -135,7 +135,7 @@ def test_members_read_the_notes_of_all_members(notes):
 def test_only_the_last_note_of_a_member_counts(notes):
     notes["node1"].write("prepared")
     notes["node1"].write("started")
-    assert notes["node1"].read()[0]["node1"]["state"] == "started"
+    assert notes["node1"].read()["node1"]["state"] == "started"
 
 
 def test_member_in_another_state_is_missing(notes):
@@ -148,4 +148,4 @@ def test_member_in_another_state_is_missing(notes):
 def test_notes_of_another_run_are_ignored(notes, tmp_path):
     notes["node1"].write("started")
     other = group.GroupNotes(Records(tmp_path, run_id="2"), GROUPS["node1"])
-    assert other.read() == ({}, ["node1", "node2"])
+    assert other.read() == {}
