@@ -22,7 +22,7 @@ help:
 	@echo 'make test       set up everything, and run all tests except the long ones'
 	@echo 'make test-all   run all tests and the demo, and print what they have not visited; the same as make coverage'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
-	@echo 'make bench      measure what runs cost, and print the figures beside their goals; half an hour on two cores'
+	@echo 'make bench      measure what runs cost, and print the figures and their goals; half an hour on two cores'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'
 	@echo 'make docs       write docs/checks.md and docs/models.md, and build the site in .cache/site'
 	@echo 'make messages   accept new and changed messages to users, after you have read them'

@@ -73,13 +73,13 @@ def _read(path: str) -> dict[str, Any]:
             measurements = [measured for measured in data["observed"]["measurements"] if measured["runs"]]
             return {"targets": {each["name"]: statistics.repeats(each["runs"]) for each in measurements},
                     "unusable": {each["name"]: targets.unusable(each) for each in measurements}}
-        kind, metrics = result_files.parse(text)
-        if kind == result_files.SERVE:
-            return {"targets": {"": [metrics]}, "unusable": {}}
+        result = result_files.parse(text)
+        if result["kind"] == result_files.SERVE:
+            return {"targets": {"": [result["metrics"]]}, "unusable": {}}
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise AnsibleActionFail(f"{path} cannot be read as a measurement: {error}") from error
     raise AnsibleActionFail(
-        f"{path} is not a benchmark.json, an accuracy.json, a baseline or a JSON result of vllm bench serve.")
+        f"{path} is not a benchmark.json, an accuracy.json, a baseline or a result of vllm bench serve.")
 
 
 def _performance(before: Mapping[str, Any], after: Mapping[str, Any], minimum_ratio: float

@@ -29,14 +29,14 @@ SAMPLE_S = 0.5
 
 
 class Cost(NamedTuple):
-    """What a run of ansible-playbook costs the controller."""
+    """The cost of a run of ansible-playbook on the controller."""
 
     exit_code: int
     #: Standard output and standard error.
     output: str
     seconds: float
     #: User and system time of the process and of all its workers and ssh clients that have ended, in seconds. The
-    #: persistent connections of ssh are not included, because they outlive the run.
+    #: persistent connections of ssh are not included, because they remain after the run.
     cpu_s: float
     #: The most memory at the same time, in MiB: the sum of PSS of the process, its descendants and its connections.
     #: 0 if it was not measured.
@@ -140,7 +140,7 @@ def pss_mib(process: int) -> float:
 
 
 def verdict(figure: str, found: float, goal: float, unit: str = "") -> bool:
-    """Print a figure beside its goal, and return whether it is at most the goal."""
+    """Print a figure with its goal, and return whether it is at most the goal."""
     print(f"  {figure:<58}{found:8.2f}{unit} (goal: at most {goal:g}{unit}){'' if found <= goal else '  MISSED'}",
           flush=True)
     return found <= goal

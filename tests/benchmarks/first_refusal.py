@@ -6,7 +6,7 @@
     .venv/bin/python tests/benchmarks/first_refusal.py [--hosts 256] [--playbooks site.yml ...]
 
 All hosts have a release that is not in the catalogue, so every playbook that contacts nodes checks the plans of all
-hosts and then stops. init.yml and compare.yml have no nodes and get wrong values of their own. The figure that counts
+hosts and then stops. init.yml and compare.yml have no nodes and get other wrong values. The figure that counts
 is the CPU time of the controller, because other load on the machine does not change it much. On an idle machine, it is
 at least as long as the refusal takes, since a refusal waits for nothing. Exits with 1 if a playbook needs 15 s or more,
 or does not refuse.

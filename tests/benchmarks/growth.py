@@ -13,7 +13,7 @@ own folder of results and its own observation. The tools of NPUs are scripts tha
 hosts of a node share its kernel, SSH server, Docker engine and NPUs, and all nodes share the CPUs of this machine with
 the controller. Therefore, what a node needs (CPU of the modules, of sshd and of the tools) is in the wall time, but is
 nothing that a controller of real nodes would wait for. The CPU time and the memory are only those of the controller.
-The stage changes nothing on a node, so the hosts of a node do not need state folders and devices of their own.
+The stage changes nothing on a node, so the hosts of a node do not need separate state folders and devices.
 
 Of the repetitions of a size, the lowest wall time and the lowest CPU time count, because other load on the machine can
 only raise them. Exits with 1 if the wall time or the CPU time per host is more than 1.1 times that of the next smaller

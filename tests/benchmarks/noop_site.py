@@ -69,7 +69,7 @@ def write_inventory(folder: Path, hosts: list[str]) -> None:
     (folder / "hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {
         "hosts": {node: {"ansible_host": f"10.77.0.{10 + int(node[4:])}"} for node in hosts},
         "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
-                 "ansible_ssh_common_args": f"-F {SSH}", "report_path": str(folder / "results"),
+                 "ansible_ssh_common_args": f"-F {SSH}", "report_path": str(folder / ".results"),
                  "testbed_path": str(Path(BED).parent), "testbed_cache": str(CACHE)}}}))
 
 

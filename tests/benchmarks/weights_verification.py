@@ -1,22 +1,24 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the proofs of a model: of a fresh download, of files that are in place, and of unchanged files.
+"""Measure the verification of a model: of a fresh download, of files that are in place, and of unchanged files.
 
-The files are in memory, so that the disk is not measured. All are measured alternately, and alternately with
-`xargs -P sha256sum` on the same files, --repeats times. Only the best time of each counts, because other load on the
-machine can only make them slower:
+The files are in memory, so that the disk is not measured. All are measured alternately, and alternately with `xargs -P
+sha256sum` on the same files, --repeats times. Only the best time of each counts, because other load on the machine can
+only make them slower:
 
     .venv/bin/python tests/benchmarks/weights_verification.py [--gibibytes 4] [--shards 8] [--repeats 3]
 
-The proof of a fresh download consists of the publication (modes, flush, digests, manifest) and of the observation that
-the stage judges. It is compared with the proof of the same files in place, which reads and hashes each of them once.
-Files are not hashed while they arrive, because the container that downloads them is not trusted. A file that is hashed
-within 2 s of its last change is hashed again, since it can change again without a new timestamp. A model of 65 GB is
-not hashed that fast, but the few GiB of this benchmark are, so the 2 s are set to 0 here.
+The verification of a fresh download consists of the publication (modes, flush, digests, manifest) and of the
+observation that the stage judges. It is compared with the verification of the same files in place, which reads and
+hashes each of them once. Files are not hashed while they arrive, because the container that downloads them is not
+trusted. A file that is hashed within 2 s of its last change is hashed again, since it can change again without a new
+timestamp. A model of 65 GB is not hashed that fast, but the few GiB of this benchmark are, so the 2 s are set to 0
+here.
 
-Exits with 1 if the proof of a fresh download takes more than 1.1 times as long as that of files in place, if the latter
-has less than 0.9 times the rate of sha256sum, or if the proof of unchanged files takes more than 0.02 times as long.
+Exits with 1 if the verification of a fresh download takes more than 1.1 times as long as that of files in place, if the
+latter has less than 0.9 times the rate of sha256sum, or if the verification of unchanged files takes more than 0.02
+times as long.
 """
 
 from __future__ import annotations
@@ -59,15 +61,15 @@ def main() -> int:
         reference, fresh, ours, again = [], [], [], []
         for _repeat in range(options.repeats):
             reference.append(timed(lambda: sha256sum(model)))
-            fresh.append(first_proof(Path(root) / "node", model, listing))
+            fresh.append(first_verification(Path(root) / "node", model, listing))
             ours.append(timed(lambda: verify(model, cache, full=True)))
             again.append(timed(lambda: verify(model, cache, full=False)))
     rate, second = min(reference) / min(ours), min(again) / min(ours)
     size = options.gibibytes
     print(f"xargs -P {os.cpu_count()} sha256sum: {min(reference):.2f} s ({size / min(reference):.2f} GiB/s)")
-    met = verdict("proof of a fresh download, against files in place", min(fresh) / min(ours), MAX_RATIO_OF_FRESH)
-    met &= verdict("proof of files in place, against sha256sum", 1 / rate, 1 / MIN_RATIO_TO_SHA256SUM)
-    met &= verdict("proof of unchanged files, against the first", second, MAX_RATIO_TO_FIRST)
+    met = verdict("verification of a download, against files in place", min(fresh) / min(ours), MAX_RATIO_OF_FRESH)
+    met &= verdict("verification of files in place, against sha256sum", 1 / rate, 1 / MIN_RATIO_TO_SHA256SUM)
+    met &= verdict("verification of unchanged files, against the first", second, MAX_RATIO_TO_FIRST)
     return int(not met)
 
 
@@ -112,8 +114,8 @@ class Hub:
         return self._answer
 
 
-def first_proof(node: Path, model: Path, listing: dict[str, str]) -> float:
-    """Move the files to the staging folder of a node, as if they had been downloaded there, and time their proof."""
+def first_verification(node: Path, model: Path, listing: dict[str, str]) -> float:
+    """Move the files to the staging folder of a node, as if they were downloaded, and time their verification."""
     files.STATE_FOLDER = str(node / "state")
     target, cache = node / "data" / "model", files.DigestCache.of(str(node / "data" / "model"), str(node / "cache"))
     staging = Staging(str(target), Source("modelscope", "o/m", "", "", ""), cache, 8)
@@ -123,14 +125,14 @@ def first_proof(node: Path, model: Path, listing: dict[str, str]) -> float:
     for name in listing:
         (model / name).rename(Path(staging.paths.staging) / name)
 
-    def prove() -> None:
+    def publish_and_observe() -> None:
         with hold_lock(staging.paths, 0, "publishing") as state:
             staging.publish("2026-11-30T12:00:00Z", state)
         found = observe(str(target), False, 8, cache)
         if found["faults"] or {entry["path"]: entry["sha256"] for entry in found["files"]} != listing:
-            raise SystemExit("the model was not proved")
+            raise SystemExit("the model was not verified")
 
-    seconds = timed(prove)
+    seconds = timed(publish_and_observe)
     for name in listing:
         (target / name).rename(model / name)
         os.utime(model / name, (LONG_AGO, LONG_AGO))

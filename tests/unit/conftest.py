@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,26 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no corpus of real outputs at {folder} (set ASCEND_VLLM_CORPUS)")
     return folder
+
+
+def accepts_on_a_closed_socket() -> bool:
+    """Return whether a thread waits for a connection to a socket that another thread has closed."""
+    return any(frame.f_code is socket.socket.accept.__code__ and frame.f_locals["self"].fileno() < 0
+               for frame in sys._current_frames().values())
+
+
+@pytest.fixture(autouse=True)
+def closed_sockets():
+    """Fail if a thread still waits on a socket that the test closed.
+
+    The kernel repeats such a wait after a signal, such as the end of a child process. It then uses the number of the
+    closed descriptor, which can belong to the server of another test by then.
+    """
+    yield
+    end = time.monotonic() + 5  # A thread that does not wait yet gets an error from the closed socket.
+    while accepts_on_a_closed_socket():
+        assert time.monotonic() < end, "shut the socket down and wait for the thread before closing the socket"
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ class ClientRunner:
                           "timed_out": container["running"] if container else False,
                           "log": container["log"][-20:] if container else [], "kind": None, "metrics": {}, "file": None}
         if seen["result"] is not None:
-            run["kind"], run["metrics"] = result_files.parse(seen["result"])
+            parsed = result_files.parse(seen["result"])
+            run["kind"], run["metrics"] = parsed["kind"], parsed["metrics"]
             run["file"] = self.write(self.path(client.name), seen["result"])
         return run, vllm_bench.identity(seen["service"])
 

@@ -42,12 +42,15 @@ def server(parts, pause_s=0.0, family=socket.AF_INET):
                     if closed.wait(pause_s):
                         break
 
-    threading.Thread(target=serve, daemon=True).start()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
     try:
         host = "[::1]" if family == socket.AF_INET6 else "127.0.0.1"
         yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         closed.set()
+        listener.shutdown(socket.SHUT_RDWR)  # It ends accept(), which close() does not.
+        thread.join()
         listener.close()
 
 
