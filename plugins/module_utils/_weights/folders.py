@@ -149,11 +149,10 @@ class Folder:
     def folder(self, path: str, mode: int = 0) -> Folder:
         """Open a folder in this folder. Links are refused. Missing folders are created if ``mode`` is not 0."""
         folder, parent = Folder(os.dup(self.descriptor), self.path), ""
-        os.set_inheritable(folder.descriptor, False)
         for part in path.split("/") if path else ():
-            _require_name(part, path)
             parent = os.path.join(parent, part)
             with folder as above:
+                _require_name(part, path)
                 if mode:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, mode, dir_fd=above.descriptor)

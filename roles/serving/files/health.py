@@ -177,6 +177,7 @@ class Api:
         finally:
             if deadline:
                 deadline.cancel()
+                deadline.join()  # so that it cannot shut down a later connection that has the same descriptor
             connection.close()
 
 

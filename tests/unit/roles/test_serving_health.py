@@ -32,7 +32,7 @@ _spec.loader.exec_module(health)
 def test_script_has_the_digest_that_was_reviewed_for_its_version():
     """Set HEALTH_VERSION to the new digest if running containers must be replaced, and add a changelog fragment."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    assert (digest, container.HEALTH_VERSION) == ("2e0150b97bcf", "02e71bccf18a")
+    assert (digest, container.HEALTH_VERSION) == ("fca8218a1678", "02e71bccf18a")
 
 
 def engine(pending=0, generated=0, prompts=0, cache=0.0, steps=0):
@@ -190,6 +190,25 @@ def test_server_that_hangs_after_it_was_ready_is_terminated(server, monkeypatch,
     server.hangs = False
     assert probe(server, "--restart-after", "2") == 0
     assert json.loads(Path(health.STATE).read_text("utf-8"))["failures"] == 0
+
+
+def test_connection_is_not_closed_while_its_deadline_shuts_it_down(server, monkeypatch):
+    """Otherwise, the deadline could shut down a later connection that has the same descriptor."""
+    expired, descriptors = threading.Event(), []
+
+    def shut_down(connected, _expired):
+        expired.set()
+        time.sleep(0.2)
+        descriptors.append(connected.fileno())
+
+    def response(_connection):
+        assert expired.wait(20)
+        raise OSError
+
+    monkeypatch.setattr(health, "shut_down", shut_down)
+    monkeypatch.setattr(health.http.client.HTTPConnection, "getresponse", response)
+    assert health.Api("127.0.0.1", server.server_address[1], 0.1, None).metrics() is None
+    assert [descriptor >= 0 for descriptor in descriptors] == [True]
 
 
 @pytest.mark.parametrize("parts", [[b"x"] * 1000, [b"x" * (1 << 20)] * 40], ids=["slow", "large"])

@@ -411,7 +411,7 @@ def test_no_descriptor_is_left_open(tmp_path):
         folder.move("x.json", folder, "new/y.json")
         folder.unlink("new/y.json")
         folder.remove_tree("sub")
-        for path in ("none", "link", "new/none", "new"):
+        for path in ("none", "link", "new/none", "new", "new/../x"):
             with contextlib.suppress(OSError):
                 folder.file(path)
             with contextlib.suppress(OSError):
