@@ -16,8 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
 
-# The timeout of the command on the node in seconds.
-LIMIT_S = 60
+TIMEOUT_S = 60
 
 
 class ActionModule(ActionBase):
@@ -31,11 +30,12 @@ class ActionModule(ActionBase):
         if self._task.check_mode or not records.has_plan(variables["inventory_hostname"]):
             return {"changed": False}
         try:
-            with deadline(LIMIT_S):
-                # No module is used, because it would take longer than the command.
+            with deadline(TIMEOUT_S):
+                # A module would take longer than this command.
                 removed = self._low_level_execute_command(f"rm -rf {lease.ROOT}/{run.RUN_ID}")
         except (AnsibleConnectionFailure, Hung):
             return {"changed": False, "msg": "The node does not respond; the next run removes its lease."}
         if removed["rc"]:
-            return {"changed": False, "msg": f"The next run removes the lease of the node: {removed['stderr']}"}
+            return {"changed": False, "msg": "The lease on the node could not be removed "
+                                             f"({removed['stderr'].strip()}); the next run removes it."}
         return {"changed": False}

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.9.0
-description: Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host,
+description: Sets the state of a node's servers in the HAProxy that the unit C(ascend-vllm-balancer) runs on this host,
   through its admin socket.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
@@ -79,7 +79,7 @@ def change(send_command: haproxy.SendCommand, params: Mapping[str, Any], dry: bo
 
 
 def settle(send_command: haproxy.SendCommand, params: Mapping[str, Any]) -> tuple[list[haproxy.BalancerServer], bool]:
-    """Wait until the requests are finished or the health checks pass. Return (servers of the node, success)."""
+    """Wait until the requests are finished or the health checks pass. Return (servers of the node, settled)."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
         own: list[haproxy.BalancerServer] = []

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find the sentences that users can read. As a script, this file prints the content of tests/data/messages.txt.
 
-The sentences are taken from the syntax trees of the code, from assertions and failures of roles and playbooks, and from
-the catalogue. They are written as printed, with ``{…}`` for inserted values. Any other string of three or more words
-that is not documentation is also included, with the kind ``text``, because it may be printed elsewhere.
+The sentences are taken from the syntax trees of the code, the tasks of roles and playbooks, and the catalogue. They are
+written as printed, with ``{…}`` for inserted values. Any other string of three or more words that is not documentation
+is also included, with the kind ``text``, because it may be printed elsewhere.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Source:
 
 
 def task_messages(file: str, content: object) -> Iterator[Message]:
-    """Yield the messages of assertions and failures, in which ``{{ … }}`` is a value that Ansible inserts."""
+    """Yield the messages of `PRINTING_TASKS`, in which ``{{ … }}`` is a value that Ansible inserts."""
     if isinstance(content, list):
         for item in content:
             yield from task_messages(file, item)

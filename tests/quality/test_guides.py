@@ -21,7 +21,7 @@ from guides import EXECUTED, GUIDES, PAGES, ROOT, SHELL, Block, blocks, read
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 
 REPOSITORY = "https://github.com/ascend-vllm/ascend.vllm/"
-TRANSLATED = {page: re.sub(r"(\.zh-CN|_zh_cn)(?=\.)", "", page) for page in PAGES if "zh" in page.lower()}
+ORIGINAL_OF = {page: re.sub(r"(\.zh-CN|_zh_cn)(?=\.)", "", page) for page in PAGES if "zh" in page.lower()}
 NOT_RUN = ("not run", "不由测试执行")
 
 
@@ -40,7 +40,7 @@ def problems(page, found, text, executed=EXECUTED):
     return sentences
 
 
-def lag(page, original):
+def differences(page, original):
     """Return what differs between the commands of a translation and those of the original, as (page, original)."""
     def comparable(found):
         return [(block.mark, block.commands) if block.language in SHELL else (block.mark, code(block))
@@ -54,7 +54,7 @@ def lag(page, original):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_is_executed_or_marked(page):
-    original = TRANSLATED.get(page, page)
+    original = ORIGINAL_OF.get(page, page)
     assert problems(original, read(page), (ROOT / page).read_text("utf-8")) == []
 
 
@@ -62,14 +62,14 @@ def test_executed_pages_have_commands():
     assert [page for page in EXECUTED if not any(block.exit_code is not None for block in read(page))] == []
 
 
-@pytest.mark.parametrize("page", TRANSLATED)
+@pytest.mark.parametrize("page", ORIGINAL_OF)
 def test_translation_has_the_commands_of_the_original(page):
-    assert lag(read(page), read(TRANSLATED[page])) == []
+    assert differences(read(page), read(ORIGINAL_OF[page])) == []
 
 
-@pytest.mark.parametrize("page", TRANSLATED)
+@pytest.mark.parametrize("page", ORIGINAL_OF)
 def test_translation_names_the_same_checks_and_inputs(page):
-    assert names((ROOT / page).read_text("utf-8")) == names((ROOT / TRANSLATED[page]).read_text("utf-8"))
+    assert names((ROOT / page).read_text("utf-8")) == names((ROOT / ORIGINAL_OF[page]).read_text("utf-8"))
 
 
 def names(text):
@@ -103,7 +103,7 @@ def keys(value):
             yield from keys(item)
 
 
-def headings(path):
+def anchors(path):
     """Return the anchors that GitHub makes of the headings of a Markdown page."""
     lines = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL).splitlines()
     return {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
@@ -112,7 +112,7 @@ def headings(path):
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md"])
 def test_links_resolve(page):
-    """Links to files of this repository, relative or absolute, with the heading; and references between guides."""
+    """Check links to files and headings of this repository, and references between guides."""
     text = (ROOT / page).read_text("utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)|<(https://[^>\s]+)>`", text)
     broken = []
@@ -122,7 +122,7 @@ def test_links_resolve(page):
         if target.startswith("http") and not own:
             continue
         path = ROOT / own.group(1) if own else ((ROOT / page).parent / target if target else ROOT / page)
-        if not path.exists() or (anchor and path.suffix == ".md" and anchor not in headings(path)):
+        if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
             broken.append(link)
     guides = "".join(path.read_text("utf-8") for path in GUIDES.glob("*.rst"))
     labels = re.findall(r"^\.\. _(.*):$", guides, re.MULTILINE)
@@ -224,4 +224,4 @@ def test_page_that_is_not_executed_is_found():
 ])
 def test_lagging_translation_is_found(changed, same):
     original = [Block(9, "run: a", "sh", "first   # comment\n")]
-    assert (lag(changed or original, original) == []) is same
+    assert (differences(changed or original, original) == []) is same

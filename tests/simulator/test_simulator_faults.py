@@ -57,7 +57,7 @@ def test_setup_again_changes_nothing(node):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--generation", "19.0.1", "--node-index", "1"], "generation 19.0.1 is not in a simulated driver series"),
-    (["--generation", "25.3.rc1", "--node-index", "1", "--npus", "9"], "npus is 9, but atlas_800_a2 has 1 to 8"),
+    (["--generation", "25.3.rc1", "--node-index", "1", "--npus", "9"], "npus is 9, expected 1 to 8 for atlas_800_a2"),
     (["--generation", "25.3.rc1", "--node-index", "0"], "node-index is 0, expected 1 to 244"),
 ])
 def test_setup_refuses_invalid_arguments_and_writes_nothing(tmp_path, node, arguments, message):

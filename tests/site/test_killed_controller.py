@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller is killed in the middle of a run. The next run succeeds, and the killed one leaves nothing behind."""
+"""The controller is killed in the middle of a run. The next run succeeds and removes what the killed one left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"
 TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.?ansible_|\.new$|/mark-|/credentials|/swarm")
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "10"}
 # Polls without a pause, because a benchmark client that fails immediately only exists for a moment.
-RUNS = "timeout 5 sh -c 'until docker ps --quiet --filter label=ascend.vllm.run | grep -q .; do :; done'"
+CONTAINER_RUNS = "timeout 5 sh -c 'until docker ps --quiet --filter label=ascend.vllm.run | grep -q .; do :; done'"
 
 
 @pytest.fixture(scope="module")
@@ -119,16 +119,15 @@ class Site:
         self.again, self.limit, self.variables = again or tags, limit, variables
 
 
-LOADED = {"before": f"docker rm --force {SERVICE}; docker rmi {IMAGE} sleeps:1; docker image prune --force",
-          "image_archive": str(ARCHIVE)}
+FROM_ARCHIVE = {"before": f"docker rm --force {SERVICE}; docker rmi {IMAGE} sleeps:1; docker image prune --force",
+                "image_archive": str(ARCHIVE)}
 SITE = {
-    "benchmark": Site("Measure the instances", "benchmark", when=RUNS,
-                      again="image"),
-    "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", f"docker rm --force {SERVICE}", RUNS,
-                       hccl_collective_image="sleeps:1", hccl_collective_tool="probe",
+    "benchmark": Site("Measure the instances", "benchmark", when=CONTAINER_RUNS, again="image"),
+    "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", f"docker rm --force {SERVICE}",
+                       CONTAINER_RUNS, hccl_collective_image="sleeps:1", hccl_collective_tool="probe",
                        hccl_waive=["collective_result", "collective_bandwidth"]),
-    "archive": Site("load | Load the image", "image", **LOADED),
-    "archive, half copied": Site("load | Copy the archive to the node", "image", **LOADED,
+    "archive": Site("load | Load the image", "image", **FROM_ARCHIVE),
+    "archive, half copied": Site("load | Copy the archive to the node", "image", **FROM_ARCHIVE,
                                  when="find /var/lib/ascend-vllm/archive-* -type f | grep -q ."),
     "download": Site("download | Wait for the download", "weights", REMOVE_MODEL,
                      weights_environment={"A_TOKEN": "s3cret"}),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         state: str  # READY, STARTING, FAILED or MISSING
         reason: str | None  # the reason why the instance is not ready, or None
         container: ContainerState | None
-        health: Response | None  # the response to GET /health; None if it was not sent
+        health: Response | None  # the response to GET /health; None if no request was sent
         models: ModelsResponse | None
         completion: Response | None
         progress: str | None  # the progress of a starting instance
@@ -169,7 +169,7 @@ class Observer(NamedTuple):
                 "kv_cache_tokens": startup.kv_cache_tokens(self._log(found, found["started_s"]))}
 
     def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
-        """Add the causes that the log since the last start of the container shows, or otherwise the whole log."""
+        """Return the failed state with its causes. If the log since the last start has none, the whole log is read."""
         for since_s in (found["started_s"], None):
             log = self._log(found, since_s)
             causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
 
-# The return values of ``ascend.vllm.diagnostics_bundle`` for a node, without the archive, and ``failure``: the reason
-# why nothing was returned, or None.
+# The return values of ``ascend.vllm.diagnostics_bundle`` for a node, except the archive, and the key ``failure``
+# with the reason why nothing was returned, or None.
 NodeNote = dict[str, Any]
 
 # The names of the note and the archive of a node in the results folder.
@@ -69,7 +69,7 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
             place = f"{host}/{cause['source']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
-    lines += ["", "## Missing files", ""][not lines[-1]:]
+    lines += ["", "## Missing files", ""] if lines[-1] else ["## Missing files", ""]
     absent = [f"- {shown(host)}: everything except the results, because nothing was collected there"
               for host in results if host not in notes]
     for host, note in notes.items():

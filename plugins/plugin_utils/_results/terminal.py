@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contra
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Finding, Report
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.wording import mark, names, place
 
-# The maximum number of rows of the table, of texts per check, and of services; and of characters per line.
+# The maximum numbers of rows of the table, of different findings per check, and of characters per line.
 _ROWS, _TEXTS, _WIDTH = 16, 3, 400
 
 
@@ -81,8 +81,8 @@ def _stale(report: Report) -> list[str]:
                 stages[stage] = hosts[host] = None
     lines = []
     for stages, hosts, example in kinds.values():
-        each = len(stages) == len(contract.STAGES)
-        which, tags = ("all stages", "") if each else (", ".join(stages), f" --tags {','.join(stages)}")
+        all_stages = len(stages) == len(contract.STAGES)
+        which, tags = ("all stages", "") if all_stages else (", ".join(stages), f" --tags {','.join(stages)}")
         lines += [_text.one_line(f"STALE {which} on {names(hosts, report['hosts'])}: {example}", _WIDTH),
                   f"      Run playbooks/site.yml{tags}."]
     return lines
@@ -100,7 +100,7 @@ def _where(group: Iterable[Finding], hosts: Mapping[str, object]) -> str:
 
 
 def _old(report: Report) -> list[str]:
-    """Return a line on the results that are older than report_max_age_h; none if there are none."""
+    """Return one line about the results that are older than report_max_age_h, or an empty list."""
     old: dict[str, list[str]] = {}
     for host, cells in report["hosts"].items():
         for stage, cell in cells.items():

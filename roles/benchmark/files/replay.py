@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run ``vllm bench serve`` with given requests at given times, and with its own client and its own metrics.
+"""Run ``vllm bench serve`` with given requests at given times.
 
-The arguments are the command line. The environment variables ASCEND_VLLM_REQUESTS_0, _1 … contain the requests, see
-plugins/plugin_utils/_stages/benchmark/load.py. Only the choice of the requests and of their times is replaced: the
-functions get_samples and get_request of vllm/benchmarks/serve.py, which have the same meaning from 0.11 to 0.32.
+The arguments are the whole command line, ``vllm bench serve …``. The environment variables ASCEND_VLLM_REQUESTS_0, _1 …
+contain the requests, see plugins/plugin_utils/_stages/benchmark/load.py. Only the choice of the requests and of their
+times is replaced: the functions get_samples and get_request of vllm/benchmarks/serve.py, which have the same meaning
+from vLLM 0.11 to 0.32.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def unpack(environment):
     return json.loads(zlib.decompress(base64.b64decode("".join(chunks))))
 
 
-def token_ids(blocks, words, seed):
+def token_ids(blocks, vocabulary, seed):
     """Return the first tokens of the random stream of each block."""
-    return [word for name, count in blocks for word in random.Random(f"{seed} {name}").choices(words, k=count)]
+    return [token for name, count in blocks for token in random.Random(f"{seed} {name}").choices(vocabulary, k=count)]
 
 
 def picture(width, height, seed):
@@ -47,13 +48,13 @@ def picture(width, height, seed):
 
 
 def samples(requests, tokenizer, args, sample_request):
-    """Return the requests in the type of vLLM. With pictures, prompts are text, whose number of tokens may differ."""
+    """Return the requests as vLLM's type. Prompts with pictures are text, so their number of tokens can differ."""
     special = set(tokenizer.all_special_ids)
-    words = [word for word in range(tokenizer.vocab_size) if word not in special]
+    vocabulary = [token for token in range(tokenizer.vocab_size) if token not in special]
     width, height = (int(os.environ["ASCEND_VLLM_PICTURE_" + side]) for side in ("WIDTH", "HEIGHT"))
     found = []
     for number, (_at, output, images, blocks) in enumerate(requests):
-        prompt = token_ids(blocks, words, args.seed)
+        prompt = token_ids(blocks, vocabulary, args.seed)
         length = len(prompt)
         if args.dataset_name == "random-mm":
             prompt = tokenizer.decode(prompt)

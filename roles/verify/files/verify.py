@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run playbooks/verify.yml within a time limit, and run a command if its verdict differs from that of the last run.
 
-The service of the timer runs ``verify.py OPTIONS``. The exit code is that of the verdict, or 1 if the run has none.
+The service of the timer runs ``verify.py OPTIONS``. The exit code is that of the verdict, or 1 without a verdict.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 
-# Seconds that the playbook has to stop, and seconds that the command has.
+# Timeouts in seconds: of the playbook after each signal to stop, and of the command.
 STOP_S, COMMAND_S = 60, 60
 NO_VERDICT = 1
 
 
 def verify(options, folder):
-    """Run the playbook and return its verdict. A run that has no result has the verdict ``error``."""
+    """Run the playbook and return its verdict, or the verdict ``error`` if it ended without one."""
     path = os.path.join(folder, "verdict.json")
     argv = [*options["argv"], "--extra-vars", json.dumps({"verify_result_path": path})]
     problem = "the playbook ended without a verdict; read its output above"
@@ -61,7 +61,7 @@ def notify(command, found, previous):
 
 
 def main(path):
-    """Return the exit code."""
+    """Verify with the options in a file, and notify. Return the exit code."""
     with open(path, encoding="utf-8") as stream:
         options = json.load(stream)
     with tempfile.TemporaryDirectory() as folder:

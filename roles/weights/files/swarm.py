@@ -109,7 +109,7 @@ def load_libtorrent(wheels: Path, sha256: Sequence[str]) -> Any:
 def describe(lt: Any, folder: Path, manifest: Path) -> bytes:
     """Return the torrent of the files of a manifest (BitTorrent v2, with the SHA-256 of each piece).
 
-    libtorrent hashes a torrent in one thread and holds Python's global lock. In v2, each file has separate hashes, so
+    libtorrent hashes a torrent in one thread and holds Python's GIL. In v2, each file has separate hashes, so
     several processes describe one file each, and their descriptions are merged.
     """
     files = json.loads(read(manifest))["files"]
@@ -151,7 +151,7 @@ def merge(target: dict[bytes, Any], source: dict[bytes, Any]) -> None:
 
 
 def piece_bytes(total: int) -> int:
-    """Return the size of a piece in bytes, a power of two: a few thousand small pieces allow a quick start."""
+    """Return the size of a piece in bytes: a power of two that is small enough for the first upload to start soon."""
     size = 1 << 16
     while size < total // 4096 and size < 1 << 23:
         size *= 2
@@ -224,7 +224,7 @@ class Upstream:
 
     def __init__(self, connect: Callable[[Any], object], addresses: Sequence[Any]) -> None:
         self._connect, self._addresses = connect, addresses
-        self._next, self._received = 0, 0
+        self._current, self._received = 0, 0
         self._since: float | None = None
         self._connected_at: float | None = None
         self._patience_s = STALLED_S + len(addresses)
@@ -234,9 +234,9 @@ class Upstream:
         if self._since is None or received != self._received:
             self._received, self._since = received, now
         if now - self._since > self._patience_s:
-            self._next, self._since, self._connected_at = (self._next + 1) % len(self._addresses), now, None
+            self._current, self._since, self._connected_at = (self._current + 1) % len(self._addresses), now, None
         if self._connected_at is None or (not received and now - self._connected_at > RETRY_S):
-            self._connect(self._addresses[self._next])
+            self._connect(self._addresses[self._current])
             self._connected_at = now
 
 

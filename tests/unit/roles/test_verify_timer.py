@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program of the timer runs the playbook, and a command if the verdict has changed. A script is the playbook."""
+"""The timer's program runs the playbook (here a script), and runs a command if the verdict has changed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_without_a_command_the_verdict_is_recorded(timer):
 INPUTS = {"verify_user": "root", "verify_directory": "/srv/100% ours", "verify_timeout_s": "600"}
 
 
-def test_units_are_valid_and_bounded(tmp_path):
+def test_units_are_valid_and_have_a_timeout(tmp_path):
     for kind in ("service", "timer"):
         (tmp_path / f"ascend-vllm-verify.{kind}").write_text(rendered("verify", f"verify.{kind}.j2", INPUTS))
     done = subprocess.run(["systemd-analyze", "verify", *tmp_path.glob("ascend-vllm-verify.*")], capture_output=True,

@@ -11,7 +11,7 @@ from .hardware import HARDWARE, Hardware, release_of, series_of
 
 SCHEMA = "ascend-simulator/state/v1"
 PATH = "etc/ascend-simulator/state.json"
-_BOOT = 1760000000  # the time in 2025 at which the links came up, so that no link failure is recent
+_BOOT = 1760000000  # in 2025, so that no link event is recent
 ECC_COUNTERS = ("single_bit_errors", "double_bit_errors", "single_bit_total", "double_bit_total",
                 "single_bit_isolated_pages", "double_bit_isolated_pages")
 
@@ -24,7 +24,7 @@ def new_state(generation: str, hardware: str, npus: int | None, node: int) -> di
     profile = HARDWARE[hardware]
     count = profile.npus if npus is None else npus
     if not 1 <= count <= profile.npus:
-        raise ValueError(f"npus is {count}, but {hardware} has 1 to {profile.npus}")
+        raise ValueError(f"npus is {count}, expected 1 to {profile.npus} for {hardware}")
     if not 1 <= node <= 244:
         raise ValueError(f"node-index is {node}, expected 1 to 244")
     release = release_of(generation)

@@ -20,7 +20,7 @@ import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS, compare, middle
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import METRICS, compare, medians
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Metrics, Regression
 
 # With five repeats on either side, the smallest probability is 1/252. With four, it is 1/70, which is above ALARM.
@@ -120,7 +120,7 @@ def _statistic(samples: _Samples, after: Sequence[int]) -> float:
 
 
 def _verdict(pair: Pair, samples: Mapping[str, _Samples] | None, critical: float) -> Regression:
-    rows = compare(middle(pair.before), middle(pair.after))
+    rows = compare(medians(pair.before), medians(pair.after))
     if samples is None:
         return {"verdict": INCONCLUSIVE, "rows": rows, "reason": "the runs have %d and %d repeats, and at least %d are "
                 "needed on both sides" % (len(pair.before), len(pair.after), REPEATS)}

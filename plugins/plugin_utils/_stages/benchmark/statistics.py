@@ -62,7 +62,7 @@ def summarize(runs: Collection[types.Outcome]) -> dict[str, types.Spread]:
     return found
 
 
-def middle(repeats: Collection[types.Metrics]) -> types.Metrics:
+def medians(repeats: Collection[types.Metrics]) -> types.Metrics:
     """Return the median of each metric over the repeats that have it."""
     return {metric: statistics.median(repeat[metric] for repeat in repeats if metric in repeat)
             for metric in METRICS if any(metric in repeat for repeat in repeats)}
@@ -94,7 +94,7 @@ def missed(slo: Mapping[str, float], metrics: types.Metrics) -> types.Missed:
 def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
     """Return the inputs of `WORKLOAD` without their prefix, as in a baseline file.
 
-    Those of `SPECIAL` are only included if they matter, so that the keys of earlier baselines are still valid.
+    Those of `SPECIAL` are left out if they have the default, so that the keys of earlier baselines are still valid.
     """
     names = [*WORKLOAD, *(name for name, default in SPECIAL.items() if inputs[name] != default)]
     found = {name[len("benchmark_"):]: inputs[name] for name in names}
@@ -133,7 +133,7 @@ def repeats(runs: Iterable[types.Outcome]) -> list[types.Metrics]:
 
 def last_of_another_deployment(key: types.BaselineKey, found: Iterable[Mapping[str, Any] | None]
                                ) -> Mapping[str, Any] | None:
-    """Return the last of the good runs that measured the same with another release, image or driver, or None."""
+    """Return the last good run whose key differs only in the release, image or driver, or None."""
     def same(other: Mapping[str, Any]) -> Mapping[str, Any]:
         return {name: value for name, value in other.items() if name not in ("release", "image", "driver")}
 
@@ -159,7 +159,7 @@ def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:
 # --- sweep -----------------------------------------------------------------------------------------------------------
 
 
-# At least this number of points shows the shape of a curve. More points are measured only near its knee.
+# This many points show the shape of a curve. More points are measured only near its knee.
 CURVE = 5
 # The power at the knee must be this many times that at both ends, so that noise is not taken for a knee.
 KNEE = 1.25
@@ -199,7 +199,7 @@ def power(metrics: types.Metrics) -> float | None:
 
 
 def knee(powers: Mapping[float, float]) -> float | None:
-    """Return the load with the highest power (throughput divided by latency); None if it hardly exceeds both ends.
+    """Return the load with the highest power (throughput divided by latency), or None without a clear maximum.
 
     Beyond this load, latency increases by a larger factor than throughput (Kleinrock, Power and deterministic rules of
     thumb for probabilistic problems in computer communications, ICC 1979).

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[str] = ()) -> str | None:
-    """Return the node that gets the model from its source unless it already has the model, or None.
+    """Return a node that has the model, otherwise a node that can get it from its source, otherwise None.
 
-    A node that has the model comes first, then a node that has some of its files, then the first node. A node in
-    ``failed`` could not get the model from its source, so it is chosen only if it has the model.
+    Among the latter, a node that has some files of the model is preferred, and then the first one. A node in ``failed``
+    could not get the model from its source, so it is chosen only if it has the model.
     """
     candidates = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
     return max(candidates, key=lambda host: (held[host]["holds"], bool(held[host]["files"]), -hosts.index(host)),

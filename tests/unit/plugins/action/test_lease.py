@@ -163,7 +163,8 @@ def test_node_without_a_plan_of_this_run_is_not_contacted(tmp_path):
 
 def test_lease_that_cannot_be_removed_is_reported(tmp_path):
     result = release(tmp_path, Mock(return_value={"rc": 1, "stderr": "rm: cannot remove"}))
-    assert result == {"changed": False, "msg": "The next run removes the lease of the node: rm: cannot remove"}
+    assert result == {"changed": False, "msg": "The lease on the node could not be removed (rm: cannot remove); the "
+                                               "next run removes it."}
 
 
 def test_release_without_a_lease_creates_no_folder(tmp_path):

@@ -26,9 +26,9 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def run_stage(tmp_path):
-    """Return a function (saved, **variables) -> (return value of the action, recorded result, module arguments).
+    """Return a function (saved, response, **variables) -> (outcome, recorded result, arguments of each module call).
 
-    :param saved: whether this run has saved a plan.
+    ``saved``: whether this run has saved a plan. ``response``: the return value of the module.
     """
     def run(saved=True, response=None, **variables):
         requests = []

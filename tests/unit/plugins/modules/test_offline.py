@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts are verified, resumed and recorded, and a second run does nothing."""
+"""Parts of the offline folder are verified and recorded, and interrupted downloads are resumed."""
 
 from __future__ import annotations
 
@@ -174,18 +174,18 @@ def count(tmp_path):
 
 
 def test_commands_with_package_lists_run_once_and_only_listed_files_are_kept(command, tmp_path):
-    lists = tmp_path / "list.txt"
-    lists.write_text(f"a==1 --hash=sha256:{sha256(b'good')}\n")
+    package_list = tmp_path / "list.txt"
+    package_list.write_text(f"a==1 --hash=sha256:{sha256(b'good')}\n")
     write = ["sh", "-c", "printf good > $0/a.whl; printf bad > $0/b.whl; cp $1 $0/requirements.txt; test -d {work}",
-             "{folder}", str(lists)]
-    arguments = {"requirements": [str(lists)], "pinned": True}
+             "{folder}", str(package_list)]
+    arguments = {"requirements": [str(package_list)], "pinned": True}
     assert command(count(tmp_path), write, **arguments)["new"] == ["part/a.whl", "part/requirements.txt"]
     assert command(count(tmp_path), write, **arguments) == {"changed": False, "new": []}
     assert (tmp_path / "runs").read_text() == "run\n"
     (tmp_path / "offline" / "part" / "a.whl").write_text("bad")
     assert command(count(tmp_path), write, **arguments) == {"changed": False, "new": []}
     assert (tmp_path / "offline" / "part" / "a.whl").read_text() == "good"
-    lists.write_text(lists.read_text() + "# new\n")
+    package_list.write_text(package_list.read_text() + "# new\n")
     assert command(count(tmp_path), write, **arguments)["new"] == ["part/requirements.txt"]
     assert (tmp_path / "runs").read_text() == "run\n" * 3
 

@@ -10,7 +10,7 @@ import zlib
 from ansible_collections.ascend.vllm.plugins.plugin_utils._pictures import black_image
 
 
-def test_black_image_is_a_png_of_the_size():
+def test_black_image_is_a_png_of_the_given_size():
     head, _comma, body = black_image(3, 2).partition(",")
     raw = base64.b64decode(body)
     assert (head, raw[:8], struct.unpack(">II", raw[16:24])) == (

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool
 
-TYPED = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "ping", "tls", "speed", "link_stat", "stat",
-         "optical", "fec", "vnic")
+PARSED_QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "ping", "tls", "speed", "link_stat",
+                  "stat", "optical", "fec", "vnic")
 
 
 def parse_session(text: str) -> dict:
     """Return ``{"queries": [{"query", "device", "result"}]}``, one entry per output.
 
-    ``query`` is ``other`` for a query that is not in `TYPED`; ``device`` is an int if the text contains it, otherwise
-    None.
+    ``query`` is ``other`` for a query that is not in `PARSED_QUERIES`; ``device`` is an int if the text contains it,
+    otherwise None.
     """
     outputs = [(output, output.result()) for output in _split(text)]
     commands = {output.command for output, result in outputs if result is not None}
@@ -39,7 +39,7 @@ def parse_session(text: str) -> dict:
 def without_commands(text: str) -> str:
     """Return the text without commands and ellipses, because hccn_tool did not print them."""
     lines = hccn_tool.terminal_text.plain(text).split("\n")
-    return "\n".join(line for line in lines if _command(line) is None and not _ELISION.match(line))
+    return "\n".join(line for line in lines if _command(line) is None and not _ELLIPSIS.match(line))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class _Output:
             return None
 
 
-_ELISION = re.compile(r"\s*(?:[^:]+:\s*)?(?:\.{3,}|\u2026+)(?:\s+\.{3,})*\s*$")
+_ELLIPSIS = re.compile(r"\s*(?:[^:]+:\s*)?(?:\.{3,}|\u2026+)(?:\s+\.{3,})*\s*$")
 _PREFIX = re.compile(r"\s*\[(?:devid|device) ?([0-9]+)\] ?")
 _NAMES_DEVICE = re.compile(r"(?:dev_id:|device )([0-9]+)\b")
 _HCCN_COMMAND = re.compile(r"hccn_tool\s+(?:-i\s+(\S+)|-a)\s+-(\w+)(.*)")
@@ -144,10 +144,10 @@ def _split(text: str) -> list[_Output]:
         elif not line:
             if current:
                 current.lines.append("")
-        elif not _ELISION.match(line) and not hccn_tool._NOISE.match(line):
+        elif not _ELLIPSIS.match(line) and not hccn_tool._NOISE.match(line):
             foreign = pasted if command is None else command.query is None
             _place(line, outputs, current, command, foreign)
-    return [_retyped(output) for output in outputs]
+    return [_corrected(output) for output in outputs]
 
 
 def _command(line: str) -> _Command | None:
@@ -155,8 +155,8 @@ def _command(line: str) -> _Command | None:
     found = _HCCN_COMMAND.findall(line)
     if len(found) == 1 and "hccn_tool" not in found[0][2]:
         device, query, rest = found[0]
-        typed = query in TYPED and re.search(r"\s-g\b", rest)
-        return _Command(query if typed else "other", int(device) if re.match(r"[0-9]{1,4}$", device) else None)
+        parsed = query in PARSED_QUERIES and re.search(r"\s-g\b", rest)
+        return _Command(query if parsed else "other", int(device) if re.match(r"[0-9]{1,4}$", device) else None)
     if found:
         return _Command("other", None)
     return _Command(None, None) if _PROMPT.match(line) or _PROGRAM.match(line) else None
@@ -227,7 +227,7 @@ def _joins(current, query, slot, device, error, body) -> bool:
     return current.query == query and (slot is None or slot not in current.slots)
 
 
-def _retyped(output: _Output) -> _Output:
+def _corrected(output: _Output) -> _Output:
     """Correct the query of an output that only its complete text identifies."""
     if output.query == "link" and len([line for line in output.lines if line.strip()]) > 1:
         output.query = "other"  # the port list of an Atlas 950

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.hccn_sessions import (
-    TYPED,
+    PARSED_QUERIES,
     parse_session,
     without_commands,
 )
@@ -294,7 +294,7 @@ def values(result):
 
 
 @settings(max_examples=400)
-@given(mutated(), st.sampled_from([*TYPED, "mtu", "other"]))
+@given(mutated(), st.sampled_from([*PARSED_QUERIES, "mtu", "other"]))
 def test_mutated_text_causes_no_crash_and_no_invented_value(text, query):
     results = [entry["result"] for entry in parse_session(text)["queries"]]
     try:

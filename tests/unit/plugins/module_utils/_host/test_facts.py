@@ -20,22 +20,23 @@ def root(tmp_path):
         path = tmp_path / "dev" / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    for address, vendor, device, group in (
+    for address, vendor, device, pci_class in (
             ("0000:c1:00.0", "0x19e5", "0xd802", "0x120000"), ("0000:05:00.0", "0x19e5", "0x0222", "0x020000"),
             ("0000:06:00.0", "0x8086", "0x1234", "0x120000")):
         folder = tmp_path / "sys/bus/pci/devices" / address
         folder.mkdir(parents=True)
-        for name, value in (("vendor", vendor), ("device", device), ("class", group)):
+        for name, value in (("vendor", vendor), ("device", device), ("class", pci_class)):
             (folder / name).write_text(value + "\n")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text('NAME="openEuler"\nID="openEuler"\nVERSION_ID="22.03"\n'
                                              'PRETTY_NAME="openEuler 22.03 (LTS-SP4)"\n')
-    for pid, name, group, opened in ((41, "python3", "0::/docker/" + "a" * 64, ["dev/davinci2", "dev/davinci_manager"]),
-                                     (42, "npu-smi", "0::/user.slice", ["dev/davinci0"]), (43, "bash", "", [])):
+    for pid, name, cgroup, opened in (
+            (41, "python3", "0::/docker/" + "a" * 64, ["dev/davinci2", "dev/davinci_manager"]),
+            (42, "npu-smi", "0::/user.slice", ["dev/davinci0"]), (43, "bash", "", [])):
         folder = tmp_path / "proc" / str(pid)
         (folder / "fd").mkdir(parents=True)
         (folder / "comm").write_text(name + "\n")
-        (folder / "cgroup").write_text(group + "\n")
+        (folder / "cgroup").write_text(cgroup + "\n")
         for number, target in enumerate(opened):
             (folder / "fd" / str(number)).symlink_to(tmp_path / target)
     (tmp_path / "proc/meminfo").write_text("MemTotal:  1024 kB\nMemAvailable:   512 kB\n")

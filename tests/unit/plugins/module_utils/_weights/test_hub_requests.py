@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No error shows the token for the hub. Responses are tested with weights_staging and offline."""
+"""No error shows the token for the hub. The tests of the modules weights_staging and offline cover the responses."""
 
 from __future__ import annotations
 

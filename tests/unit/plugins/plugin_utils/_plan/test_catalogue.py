@@ -53,8 +53,8 @@ def entries_of_releases(key):
     return [(release, name, each) for release, entry in RELEASES.items() for name, each in entry[key].items()]
 
 
-def texts(resolved):
-    """Return ``{ID: message}`` of the warnings of a plan."""
+def warning_messages(resolved):
+    """Return ``{id: message}`` of the warnings of a plan."""
     return {found["id"]: found["message"] for found in resolved["warnings"]}
 
 
@@ -115,7 +115,7 @@ def test_names_of_models_in_releases_are_those_of_the_catalogue():
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_models_name_releases_of_the_catalogue(model):
+def test_model_is_documented_for_a_release_of_the_catalogue(model):
     entry = CATALOGUE["models"][model]
     assert set(entry["releases"]) <= set(SUPPORT)
     assert "documented" in [support(entry, release) for release in RELEASES]
@@ -304,7 +304,7 @@ def test_every_known_bug_causes_a_warning_or_is_mitigated(release, name, bug):
         case = {"plan_release": release, "plan_architecture": architecture, "plan_model": model}
         resolved = group_plans("data_parallel", **case)["node1"] if (
             CATALOGUE["models"][model]["minimum_nodes"] > 1) else valid(**case)
-        message = texts(resolved).get(f"known_bug.{name}")
+        message = warning_messages(resolved).get(f"known_bug.{name}")
         if architecture in architectures and "mitigated_by" not in bug:
             assert message == f"{bug['summary'].rstrip('.')} ({bug['source']})."
         else:
@@ -347,14 +347,14 @@ def test_every_patch_is_applied_according_to_its_policy(release, name, patch):
 @pytest.mark.parametrize(("release", "name", "reason"), entries_of_releases("environment_unwanted"))
 def test_every_unwanted_variable_causes_a_warning(release, name, reason):
     resolved = valid(plan_release=release, serving_env={name: "1"})
-    assert reason in texts(resolved)["serving_env.unwanted"]
+    assert reason in warning_messages(resolved)["serving_env.unwanted"]
     assert resolved["instances"][0]["environment"][name] == "1"
 
 
 @pytest.mark.parametrize(("release", "name", "reason"), entries_of_releases("additional_config_ignored"))
 def test_every_ignored_key_causes_a_warning(release, name, reason):
     resolved = valid(plan_release=release, serving_args={"additional-config": {name: True}})
-    assert reason in texts(resolved)["serving_args.ignored"]
+    assert reason in warning_messages(resolved)["serving_args.ignored"]
     assert name in options(resolved)["--additional-config"][0]
 
 
@@ -365,4 +365,4 @@ def test_unsupported_topologies_are_refused_and_untested_ones_cause_a_warning(mo
         assert any(reason in message for message in refusals(plan_model=model, serving_topology=topology))
     for topology, reason in entry["untested"].items():
         for resolved in valid_group(topology, plan_model=model, plan_release="v0.30.0").values():
-            assert reason in texts(resolved)["serving_topology"]
+            assert reason in warning_messages(resolved)["serving_topology"]

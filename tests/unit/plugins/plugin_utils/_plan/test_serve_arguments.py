@@ -64,7 +64,7 @@ def test_media_is_loaded_only_from_allowed_domains(arguments, domains, warned):
     assert ("serving_args.media" in {warning["id"] for warning in found["warnings"]}) == warned
 
 
-def test_order_of_overrides_does_not_matter():
+def test_order_of_arguments_does_not_matter():
     one = valid(serving_args={"seed": 1, "block-size": 128})
     two = valid(serving_args={"block-size": 128, "seed": 1})
     assert one["hash"] == two["hash"]

@@ -354,4 +354,4 @@ def test_what_all_hosts_need_is_made_once_per_run(tmp_path):
     assert first.once("nodes", lambda: {"node1": ["a", "b"]}) == {"node1": ["a", "b"]}
     assert Records(tmp_path, run_id="1").once("nodes", again) == {"node1": ["a", "b"]}
     assert later.once("nodes", dict) == {}
-    assert {path.name for path in tmp_path.iterdir()} == {"nodes.json", ".lock"}  # hidden files would be temporary ones
+    assert {path.name for path in tmp_path.iterdir()} == {"nodes.json", ".lock"}  # no temporary file is left

@@ -51,37 +51,38 @@ def test_subjects_are_named_per_host_if_they_differ():
 
 
 def test_list_of_many_different_findings_is_truncated():
-    each = [{**unique(host), "checks": [{**unique(host)["checks"][0], "message": f"error {number}"}]}
-            for number, host in enumerate(HOSTS[:10])]
-    lines = lines_of(*each, hosts=HOSTS[:10])
+    results = [{**unique(host), "checks": [{**unique(host)["checks"][0], "message": f"error {number}"}]}
+               for number, host in enumerate(HOSTS[:10])]
+    lines = lines_of(*results, hosts=HOSTS[:10])
     assert len([line for line in lines if line.startswith("FAILED")]) == 3
     assert "       serving.start: 7 more findings on " + ", ".join(HOSTS[3:10]) + ", see report.md" in lines
 
 
 def test_warnings_are_counted_by_kind():
-    every = [result("image", HOSTS[0], cool=False), *(result("hccl", host, cool=False) for host in HOSTS[:9])]
-    assert "Warnings: hccl.temperature on 9 hosts, image.temperature on node0000" in lines_of(*every, hosts=HOSTS[:10])
+    results = [result("image", HOSTS[0], cool=False), *(result("hccl", host, cool=False) for host in HOSTS[:9])]
+    lines = lines_of(*results, hosts=HOSTS[:10])
+    assert "Warnings: hccl.temperature on 9 hosts, image.temperature on node0000" in lines
 
 
 def test_table_has_one_row_for_hosts_that_do_not_differ():
-    every = [result("hccl", host, ok=host != "node0500") for host in HOSTS]
-    table = terminal.table(summary(*every, hosts=HOSTS))
+    results = [result("hccl", host, ok=host != "node0500") for host in HOSTS]
+    table = terminal.table(summary(*results, hosts=HOSTS))
     assert len(table) == 3
     assert table[1].startswith("node0000, node0001, node0002 and 996 more  not run     passed 0 s ")
     assert table[2].startswith("node0500                                   not run     FAILED 0 s ")
 
 
 def test_thousand_hosts_with_faults_are_readable():
-    every = [result(stage, host, ok=number % 7 > 0, cool=number % 5 > 0)
-             for number, host in enumerate(HOSTS) for stage in contract.STAGES]
-    lines = lines_of(*every, hosts=HOSTS)
+    results = [result(stage, host, ok=number % 7 > 0, cool=number % 5 > 0)
+               for number, host in enumerate(HOSTS) for stage in contract.STAGES]
+    lines = lines_of(*results, hosts=HOSTS)
     assert len(lines) < 40
     assert max(map(len, lines)) <= 400
 
 
 def test_stale_results_are_grouped_by_change():
-    every = [result(stage, host) for stage in ("image", "hccl") for host in ("node1", "node2")]
-    lines = lines_of(*every, current={"node1": current("ba9876543210"), "node2": current()})
+    results = [result(stage, host) for stage in ("image", "hccl") for host in ("node1", "node2")]
+    lines = lines_of(*results, current={"node1": current("ba9876543210"), "node2": current()})
     start = lines.index("STALE hccl, image on node1: the plan was 0123456789ab and is now ba9876543210.")
     assert lines[start + 1] == "      Run playbooks/site.yml --tags hccl,image."
     assert len([line for line in lines if line.startswith("STALE")]) == 1

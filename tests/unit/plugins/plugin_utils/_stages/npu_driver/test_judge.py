@@ -45,7 +45,7 @@ def test_request_contains_the_paths_of_the_plan():
     assert arguments["timeout_s"] == 5.0
     assert arguments["npu_smi"] is None
     assert arguments["driver_path"] == "/usr/local/Ascend/driver"
-    mounts = [{"source": "/etc/site/version.info", "type": "file"}]  # not the version file of the driver
+    mounts = [{"source": "/etc/site/version.info", "type": "file"}]  # must not be taken for the driver's file
     plan = valid(serving_driver_path="/opt/Ascend/driver", serving_mounts=mounts)
     moved = judge.request(context(plan, inputs=INPUTS)).arguments
     assert moved["driver_path"] == "/opt/Ascend/driver"

@@ -75,8 +75,8 @@ def test_difference_from_the_plan_is_a_reason_to_replace_the_service(plan, chang
     change(existing)
     (found,) = replacement.replacement_reasons(observed(existing), plan)
     assert found.startswith(reason)
-    lost = [] if reason.endswith(("does not exist", "is exited")) else [found]
-    assert replacement.replacement_reasons(observed(existing), plan, live=True) == lost
+    if_live = [] if reason.endswith(("does not exist", "is exited")) else [found]
+    assert replacement.replacement_reasons(observed(existing), plan, live=True) == if_live
 
 
 @pytest.mark.parametrize(("change", "difference"), [
@@ -145,7 +145,7 @@ def test_unplanned_containers_are_listed(replicas, ours, unplanned):
 
 
 def renamed(**former):
-    """Return containers that had the names ``former`` before; those with None did not exist."""
+    """Return containers from ``{name: former name}``. A container whose former name is None did not exist before."""
     return [container for name, before in former.items() for container in containers(name, id=before or f"new {name}")]
 
 
@@ -256,7 +256,7 @@ def test_interrupted_upgrade_is_not_undone_by_a_restore():
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [
-    # a restore has failed before the names were exchanged, while they were, and after that
+    # a restore has failed before, during and after the exchange of the names
     ((NAME, KEPT), {NAME: NAME, KEPT: KEPT}, {"stop": [], "rename": []}),
     ((NAME, KEPT), {NAME + "-previous": NAME, KEPT: KEPT}, {"stop": [], "rename": renames((NAME + "-previous", NAME))}),
     ((NAME, KEPT), {NAME: KEPT, NAME + "-previous": NAME},
