@@ -97,8 +97,9 @@ EXAMPLES = r"""
     state: started
     executable: ~/.cache/ascend-vllm/ais_bench/bin/ais_bench
     server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 16, maximum_tokens: 256}
-    load: {requests: 100, input_tokens: 1024, output_tokens: 256, request_rate: 2, statistics: [Average, Median, P99],
-      tokenizer: /data/Qwen2.5-VL-32B-Instruct-w8a8}
+    load:
+      {requests: 100, input_tokens: 1024, output_tokens: 256, request_rate: 2, statistics: [Average, Median, P99],
+       tokenizer: /data/Qwen2.5-VL-32B-Instruct-w8a8}
 """
 
 RETURN = r"""

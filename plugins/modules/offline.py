@@ -28,8 +28,9 @@ EXAMPLES = r"""
 - name: Collect a dataset
   ascend.vllm.offline:
     path: /srv/offline
-    part: {name: datasets/gsm8k, kind: dataset, commands: [[cp, --recursive, /data/datasets/gsm8k, "{folder}"]],
-      requirements: [], reference: "", pinned: false}
+    part:
+      {name: datasets/gsm8k, kind: dataset, commands: [[cp, --recursive, /data/datasets/gsm8k, "{folder}"]],
+       requirements: [], reference: "", pinned: false}
 """
 
 RETURN = r"""

@@ -51,7 +51,8 @@ def converted(name: str, option: Mapping[str, Any], value: Any, secret: bool = F
     # Ansible would convert an empty string to a list of one empty string.
     if not text and (kind in ("path", "raw") or (value == "" and kind == "list")):
         return value, None
-    as_documented = type(value) is _BUILT_IN.get(kind) and "options" not in option and (not choices or value in choices)
+    has_type = value.__class__ is _BUILT_IN.get(kind) and "options" not in option
+    as_documented = has_type and (not choices or value in choices)
     if not as_documented and value != []:  # The validator takes 0.1 ms for each of the 300 inputs of a host.
         spec = {key: option[key] for key in _SPEC_KEYS if key in option}
         result = ArgumentSpecValidator({name: spec}).validate({name: value})

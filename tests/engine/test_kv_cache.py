@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.memory import BLOCK_TOKENS, kv_bytes_per_token
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 # Prints [{mla, bytes_per_block}] for a list of {config, size, stages} on standard input: whether vLLM uses MLA for a
 # config.json, and the bytes of a block of all layers of the first stage on each device. The cache has the type of

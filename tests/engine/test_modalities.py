@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 from .conftest import ROOT, wait_for
 from .test_engine import READY_S, Engine
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 INPUTS = {"functional_image": "", "functional_question": "", "functional_expected_words": [],
           "functional_text_question": "Name the three primary colours.", "functional_max_tokens": 64,

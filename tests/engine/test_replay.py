@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import defaults
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 # [seconds, input tokens, output tokens, images]
 TEXT = [(0, 40, 3, 0), (0.2, 900, 20, 0), (2.4, 40, 7, 0)]

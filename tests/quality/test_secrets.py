@@ -47,7 +47,8 @@ def run(tmp_path):
         (tmp_path / "hosts.json").write_text(json.dumps({"npu_nodes": {"hosts": hosts, "vars": shared}}))
         (tmp_path / "play.yml").write_text(json.dumps([{
             "hosts": "npu_nodes", "gather_facts": False,
-            "tasks": [{"ansible.builtin.include_role": {"name": "ascend.vllm.{{ role }}"}}]}]))
+            "tasks": [{"block": [{"ansible.builtin.include_role": {"name": "ascend.vllm.{{ role }}"}}],
+                       "always": [{"ascend.vllm.lease": {"state": "absent"}}]}]}]))
         done = subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), "-vvv", "--diff", "-i", tmp_path / "hosts.json",
              tmp_path / "play.yml"],

@@ -87,6 +87,7 @@ def test_site_succeeds_with_a_login_banner_and_with_sudo_that_requires_a_tty_and
     site(ANSIBLE_PIPELINING="0")
 
 
+@pytest.mark.long
 def test_site_succeeds_with_another_docker_data_root_a_proxy_and_live_restore(site):
     node(DOCKER)
     site()
@@ -97,6 +98,7 @@ def test_site_succeeds_with_another_docker_data_root_a_proxy_and_live_restore(si
     assert node(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}") == started
 
 
+@pytest.mark.long
 def test_site_succeeds_with_read_only_program_folders(site):
     node(READ_ONLY)
     site()

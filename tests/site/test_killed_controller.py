@@ -142,7 +142,7 @@ SITE = {
                      accuracy_enabled=True, accuracy_install=False, accuracy_executable=AIS_BENCH,
                      accuracy_datasets=[{"name": "own", "path": "/tmp/own.jsonl"}]),
 }
-QUICK = ("archive", "download")
+QUICK = ("download",)
 
 
 # {task at which the upgrade of node1 is killed: whether node1 is then rebooted}

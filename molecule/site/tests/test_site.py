@@ -110,12 +110,6 @@ def test_plan_is_shown_for_every_node():
     assert "vllm serve /data/Qwen2.5-VL-32B-Instruct-w8a8" in shown
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_planned_duration_of_the_benchmark_is_within_a_factor_of_two(node):
-    (planned_s,) = map(int, re.findall(r"measured .*, about (\d+) s", succeeds("plan")))
-    assert planned_s / 2 <= result(node, "benchmark")["duration_s"] <= planned_s * 2
-
-
 def test_status_without_a_balancer_shows_every_service():
     output = succeeds("status")
     assert "balancer on" not in output
