@@ -182,8 +182,16 @@ def read_file(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
 
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the first ``max_bytes`` of a file. Do not block on a named pipe. Raise OSError on failure."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-        return stream.read(max_bytes) or b""  # None: another program has opened the pipe, but has not written to it
+    parts: list[bytes] = []
+    left = max_bytes
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        while left > 0:
+            part = stream.read(min(left, 1 << 16))  # the kernel refuses to read more than 4 MiB of a file in /proc/sys
+            if not part:  # None: another program has opened the pipe, but has not written to it
+                break
+            parts.append(part)
+            left -= len(part)
+    return b"".join(parts)
 
 
 def read_end(path: str, max_bytes: int) -> str:

@@ -162,3 +162,10 @@ def test_mount_sources_of_the_wrong_type_are_returned(tmp_path):
         ("file", "file"), ("folder", "directory"), ("file", "directory"), ("gone", "file"), ("folder", "file"))]
     assert [(wrong["expected"], wrong["found"]) for wrong in facts.wrong_sources(mounts)] == [
         ("directory", "file"), ("file", "nothing"), ("file", "directory")]
+
+
+def test_files_of_the_kernel_are_read():
+    """The kernel refuses to read more than 4 MiB of a file in /proc/sys at once, although the file is small."""
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/sys/vm/max_map_count", "/proc/self/status"):
+        with open(path, encoding="ascii") as stream:
+            assert facts.read_file(path).splitlines()[0] == stream.readline().rstrip("\n")
