@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
             problems = _control_node.problems(records.root)
             if problems:
                 raise AnsibleActionFail(f"Nothing was run. {' '.join(problems)}")
-            return self._begin(records, args["hosts"], args["stages"], task_vars, secrets)
+            return self._begin(records, args["hosts"], args["stages"], task_vars)
         plans = Plans(self._templar, task_vars, records)
         if args["phase"] == "show":
             heads = {name: note["head"] for name, note in records.read_notes(args["hosts"], NOTE).items()}
@@ -81,8 +81,8 @@ class ActionModule(ActionBase):
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID,
                 "observers": {stage: plans.observer(host, stage, present) for stage in ONCE_PER_NODE}}
 
-    def _begin(self, records: Records, hosts: list[str], stages: list[str] | None, task_vars: dict[str, Any],
-               secrets: list[str]) -> dict[str, Any]:
+    def _begin(self, records: Records, hosts: list[str], stages: list[str] | None, task_vars: dict[str, Any]
+               ) -> dict[str, Any]:
         """Check and save the plans of all hosts, warn about what was found, and fail if a host has refusals."""
         if stages is None:
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
@@ -95,7 +95,7 @@ class ActionModule(ActionBase):
                            for name, texts in self._check(plans, host, variables, stages, hosts).items()}
             records.write_note(host, NOTE, notes[host])
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
-            warn(self._display, sentence, secrets)
+            warn(self._display, sentence)  # The notes are masked.
         refused_hosts = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
         if refused_hosts:
             # The refusals are in the result, because Ansible prints a message twice and a result once.

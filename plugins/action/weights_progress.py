@@ -112,7 +112,7 @@ class Meter:
 
 
 def line(host: str, count: int, total: int, rate: float) -> str:
-    """Return a line with the size in bytes (of a total, or of 0 if it is unknown), the rate and the remaining time."""
+    """Return a line about the bytes on a host, their total (0 if unknown), and the rate in bytes per second."""
     size, unit = (1e9, "GB") if max(count, total) >= 1e9 else (1e6, "MB")
     share = f"{count / size:.1f} of {total / size:.1f}" if total else f"{count / size:.1f}"
     text = f"{host}: {share} {unit}, {rate / 1e6:.{0 if rate >= 1e7 else 1}f} MB/s"

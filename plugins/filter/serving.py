@@ -27,7 +27,7 @@ _OF_A_COMMAND = re.compile(r"non-zero return code|Error executing command\.")
 
 
 def container_environment(instance: Instance, observed: ServingObservation) -> dict[str, str]:
-    """Return the environment of the container of an instance, in a group with the interface that has its address.
+    """Return the environment of a container. In a group, it names the network interface with the address of the node.
 
     :raises AnsibleFilterError: if no interface has this address, or serving_interface names a different interface.
     """

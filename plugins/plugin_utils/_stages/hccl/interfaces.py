@@ -160,7 +160,7 @@ def _labels(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. It also connects to the hosts whose NPUs it pings."""
+    """Return ``{host: arguments of hccn_ping}``. Each node also opens TCP connections to the hosts that it pings."""
     npus = {name: npu_addresses(observed) for name, observed in peers.items()}
     count = 1 + max((npu for numbers in npus.values() for npu in numbers), default=-1)
     choices = host_interfaces(peers, inputs["hccl_interface"])

@@ -65,7 +65,7 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
 
 
 def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
-    """Return the state of this member. Without a connection, ``seen`` is None; after the timeout, it is late."""
+    """Return the state of this member at ``now_s`` (Unix time). ``seen`` is None if its node cannot be reached."""
     if not seen:
         return {"state": FAILED, "reason": "the node is no longer reachable"}
     if seen["docker_engine_error"]:

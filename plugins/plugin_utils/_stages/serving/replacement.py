@@ -190,7 +190,7 @@ def _kept(names: Iterable[str], plan: Plan) -> dict[str, str]:
 
 
 def kept_steps(names: Iterable[str], plan: Plan, keep: bool) -> _Steps:
-    """Return the steps that keep the containers that an upgrade replaced instead of those kept before, or none."""
+    """Return the steps that keep the replaced containers instead of those kept before, or that remove all of them."""
     names = list(names)
     kept = [*_kept(names, plan)]
     previous = [name for name in unplanned_containers(names, plan) if name.endswith(PREVIOUS)]
