@@ -193,7 +193,7 @@ def test_bundle_is_written_for_a_node_with_hung_npu_smi_stopped_docker_and_full_
         assert texts[f"diagnostics/node2/{name}"], name
     assert "Application startup complete" in texts[f"diagnostics/node2/containers/{service}.log"]
     absent = texts["diagnostics/index.md"].partition("## Missing files")[2]
-    assert "not run, since \\`npu-smi info" in absent
+    assert "not run, since \\`npu-smi " in absent  # the queries run in parallel, and any of them can time out first
     assert "docker.sock does not respond" in absent
     assert sum(map(len, texts.values())) < 2 << 20
 
