@@ -16,6 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import co
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_rounds
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container as container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import warn
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Interface
@@ -48,11 +49,14 @@ class ActionModule(StageAction):
         results["runs"] += [self._round(name, chosen["interfaces"]) for name in chosen["rounds"]]
         path = Path(inputs["hccl_baseline_path"])
         results["baseline"] = self.records.read_json(path) or {}
-        if inputs["hccl_baseline_save"] and step == "run" and chosen["rounds"]:
-            measured = _measured(results["runs"][0], self.host)
+        if inputs["hccl_baseline_save"] and step == "run":
+            measured = _measured(results["runs"][0], self.host) if chosen["rounds"] else {}
             if measured:
                 results["baseline"].update(measured)
                 self.records.write(path, to_json(results["baseline"]))
+            elif chosen["obstacle"] and self.host == self.play_hosts[0]:
+                warn(self._display, "hccl_baseline_save is true, but the baseline has not been saved. "
+                                    f"{chosen['obstacle']}")
         self._save(record, {"collective": results})
         return {"changed": False, "skipped": not chosen["rounds"], "resumed": False, "rounds": chosen["rounds"],
                 "msg": results.get("obstacle") or ""}

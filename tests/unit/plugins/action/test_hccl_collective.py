@@ -55,7 +55,7 @@ class Cluster:
     """
 
     def __init__(self, folder):
-        self.folder, self.records = folder, Records(folder)
+        self.folder, self.records, self.display = folder, Records(folder), Mock()
         self.uuids, self.returned, self.info, self.containers, self.requests = count(), {}, {}, [], []
         for host in HOSTS:
             self.records.write_observation(host, "hccl", ObservationRecord(observed=observation(host)))
@@ -76,7 +76,7 @@ class Cluster:
         loader = DataLoader()
         task = Mock(args={"plan": PLAN, "step": step}, async_val=0, check_mode=check_mode, _uuid=uuid)
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._execute_module = execute
+        action._execute_module, action._display = execute, self.display
         return action.run(task_vars={
             "inventory_hostname": host, "ansible_play_hosts": HOSTS, "ansible_forks": 5, "playbook_dir": "/playbooks",
             "report_path": str(self.folder), "hccl_baseline_path": str(self.folder / "baselines" / "hccl.json"),
@@ -266,6 +266,18 @@ def test_only_the_first_node_saves_the_baseline(cluster, tmp_path):
     cluster.task(hccl_baseline_save=True)
     assert json.loads(path.read_text("utf-8")) == {"another key": 5.0, KEY: 20.0}
     assert all(cluster.observed(host)["collective"]["baseline"][KEY] == 20.0 for host in HOSTS)
+
+
+def test_user_is_told_once_why_the_baseline_has_not_been_saved(cluster):
+    """The all-reduce is not run while a service uses the NPUs."""
+    cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={
+        **observation("node2"), "processes": [{"npu": 3, "name": "VLLM::Worker", "pid": 41}]}))
+    cluster.task()
+    cluster.display.warning.assert_not_called()
+    cluster.task(hccl_baseline_save=True)
+    cluster.display.warning.assert_called_once_with(
+        "hccl_baseline_save is true, but the baseline has not been saved. NPU 3 of node2 is in use by VLLM::Worker "
+        "(pid 41), which an all-reduce would disturb.")
 
 
 @pytest.mark.parametrize(("result", "variables"), [
