@@ -131,10 +131,10 @@ def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[C
     found += [{"device": device, "pid": process["pid"], "process": process["process"], "memory_mb": None,
                "container": _container_of(process["cgroup"], containers)}
               for device, opened in at_npus.items() for process in opened if (device, process["pid"]) not in reported]
-    named = {(each["device"], each["container"]["id"]) for each in found if each["container"]}
+    on_npu = {(each["device"], each["container"]["id"]) for each in found if each["container"]}
     found += [{"device": device, "pid": container["pid"], "process": None, "memory_mb": None,
                "container": _brief(container)}
-              for container in containers for device in container["devices"] if (device, container["id"]) not in named]
+              for container in containers for device in container["devices"] if (device, container["id"]) not in on_npu]
     return sorted(found, key=lambda each: (each["device"] is None, each["device"] or 0, each["pid"] or 0))
 
 
