@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
         #: The path that AISBench reads.
         file: str
-        #: Whether there are pictures. Only used for the operator's own questions.
+        #: Whether the operator's own questions have pictures. It is False for presets.
         pictures: bool
 
     class AisBenchServer(TypedDict):
@@ -108,20 +108,19 @@ from ais_bench.benchmark.summarizers import DefaultPerfSummarizer
 """
 
 
-def digest(dataset: Dataset) -> str:
-    """Return a SHA-256 digest that differs between versions of a dataset.
+def digest(dataset: str) -> str:
+    """Return a SHA-256 digest that differs between versions of the dataset at this path.
 
-    It includes the names and sizes of all files and the content of text files. The content of images is not included,
-    because there are gigabytes of them.
+    The digest covers the names and sizes of all files, and the content of text files. It does not cover the content of
+    images, because there are gigabytes of them.
     """
     checksum = hashlib.sha256()
-    paths = [dataset["path"]]
-    if os.path.isdir(dataset["path"]):
-        paths = sorted(os.path.join(folder, name) for folder, _folders, names in os.walk(dataset["path"])
-                       for name in names)
+    paths = [dataset]
+    if os.path.isdir(dataset):
+        paths = sorted(os.path.join(folder, name) for folder, _folders, names in os.walk(dataset) for name in names)
     for path in paths:
-        checksum.update(("%s %d\n" % (os.path.relpath(path, dataset["path"]),
-                                      os.path.getsize(path))).encode("utf-8", "replace"))
+        line = "%s %d\n" % (os.path.relpath(path, dataset), os.path.getsize(path))
+        checksum.update(line.encode("utf-8", "replace"))
         if path.endswith((".jsonl", ".json", ".csv")):
             with open(path, "rb") as stream:
                 for block in iter(lambda: stream.read(1024 * 1024), b""):
@@ -133,8 +132,8 @@ def prepare(datasets: list[Dataset], folder: str, count: int = 0) -> list[Prepar
     """Check the data and convert them to the format of AISBench.
 
     :param datasets: datasets with a name in :data:`PRESETS`, or with any other name and a ``.jsonl`` file of questions.
-    :param folder: a private folder for converted files. That of own questions is ``questions/<name>.jsonl``.
-    :param count: the number of own questions to convert, or 0 for all.
+    :param folder: a private folder for converted files. The operator's own questions are in ``questions/<name>.jsonl``.
+    :param count: the number of the operator's own questions to convert, or 0 for all.
     :raises BadData: if data are missing or malformed. The message is one sentence.
     """
     return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_custom(dataset, folder, count)
@@ -163,11 +162,11 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
 
 
 def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
-    """Return the tables that are missing from a split. AISBench scores a dataset only if no subject lacks a table."""
+    """Return the tables that splits lack. AISBench only scores a dataset if all splits have the same subjects."""
     subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
                         if name.endswith("_%s.csv" % split)} for split in splits}
-    every = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
-    return ["%s/%s_%s.csv" % (split, subject, split) for split in splits for subject in every
+    all_subjects = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
+    return ["%s/%s_%s.csv" % (split, subject, split) for split in splits for subject in all_subjects
             if subject not in subjects[split]]
 
 

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run AISBench in the background: start a job, poll it, read its results and remove it.
 
-A job is a run of AISBench. Its private folder contains its configuration, output and state, and its path identifies it.
+A job is a run of AISBench. Its private folder contains its configuration, output and state. The path of this
+folder identifies the job.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         latencies: str | None  # CSV
 
     class AisBenchObservation(TypedDict, total=False):
-        """The state of a job. While it is running, ``progress`` is set, by task. Afterwards, all other keys are set."""
+        """The state of a job. A running job has ``progress``, by task. A job that has ended has all other keys."""
 
         running: bool
         progress: dict[str, TaskProgress]
@@ -77,7 +78,7 @@ LOG_LINES = 12
 LOG_BYTES = 1 << 20
 # AISBench logs the details of all questions in one line.
 LINE_CHARS = 1000
-# The results of a dataset contain its prompts. Larger ones are not read, so that there are no outcomes.
+# The results of a dataset contain its prompts. Larger results are not read, so their datasets have no outcomes.
 RESULT_BYTES = 256 << 20
 # The number of minutes after which a job that is no longer polled is removed, because it contains the API key.
 UNWATCHED_MIN = 15
@@ -133,9 +134,9 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str], di
     if options["num_prompts"]:
         arguments += ["--num-prompts", str(options["num_prompts"])]
     prepared = config.prepare(options["datasets"], job, options["num_prompts"])
-    # The converted file of own questions contains their pictures.
-    digests = {each["name"]: config.digest({"name": each["name"], "path": each["path"] if each["name"] in PRESETS else
-                                            each["file"]}) for each in prepared}
+    # The converted file of the operator's own questions also contains their pictures.
+    digests = {each["name"]: config.digest(each["path"] if each["name"] in PRESETS else each["file"])
+               for each in prepared}
     return config.render(server, prepared), arguments, digests
 
 
@@ -152,9 +153,10 @@ def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
         if os.path.exists(_questions(job, row["dataset"])) and outcomes.get(row["dataset"]):
             found = outcomes[row["dataset"]]
             row["model"] = "%.2f" % (100 * found.count("1") / len(found))
+    load = os.path.join(job, "out", "*", "performances", "model", "load.")  # the only dataset of a performance run
     return {"running": False, "exit_code": read_number(os.path.join(job, "exit")), "rows": rows,
-            "answers": _count_requests(job), "outcomes": outcomes, "performance": _read_performance(job),
-            "log": _read_logs(job, rows, api_key)}
+            "answers": _count_requests(job), "outcomes": outcomes, "log": _read_logs(job, rows, api_key),
+            "performance": {"totals": _newest(load + "json"), "latencies": _newest(load + "csv")}}
 
 
 def remove(job: str) -> bool:
@@ -194,7 +196,7 @@ def _is_running(job: str) -> bool:
     if os.path.exists(os.path.join(job, "exit")) or not os.path.isdir(job):
         return False
     pid = read_number(os.path.join(job, "pid"))
-    return pid is None or lease.started(pid) is not None  # without a number, it was just started
+    return pid is None or lease.started(pid) is not None  # without a pid, the job was just started
 
 
 def _progress(job: str) -> dict[str, TaskProgress]:
@@ -210,12 +212,6 @@ def _progress(job: str) -> dict[str, TaskProgress]:
                 found[state["task_name"]] = {"status": state.get("status"), "finish_count": state.get("finish_count"),
                                              "total_count": state.get("total_count")}
     return found
-
-
-def _read_performance(job: str) -> Performance:
-    """Return the tables of the only dataset of a performance run."""
-    load = os.path.join(job, "out", "*", "performances", "model", "load.")
-    return {"totals": _newest(load + "json"), "latencies": _newest(load + "csv")}
 
 
 def _newest(pattern: str) -> str | None:
@@ -245,7 +241,7 @@ def _questions(job: str, name: str) -> str:
 
 
 def _read_outcomes(job: str) -> dict[str, str]:
-    """Return the outcomes by task. A task whose answers AISBench did not score has none."""
+    """Return the outcomes by task. A task whose answers AISBench did not score has no outcomes."""
     found: dict[str, str] = {}
     for path in sorted(glob.glob(os.path.join(job, "out", "*", "results", "*", "*.json"))):
         name = os.path.basename(path)[:-len(".json")]
@@ -261,7 +257,7 @@ def _read_outcomes(job: str) -> dict[str, str]:
 
 
 def _is_right(detail: Mapping[str, Any]) -> bool:
-    """Return whether AISBench scored an answer as right. Some of its evaluators only record the answer."""
+    """Return whether AISBench scored an answer as right. Some evaluators only record the answer and the reference."""
     if "correct" in detail:
         correct = detail["correct"]
         return bool(correct[0] if isinstance(correct, list) else correct)
@@ -269,7 +265,7 @@ def _is_right(detail: Mapping[str, Any]) -> bool:
 
 
 def _read_answers(job: str, name: str) -> dict[int, str]:
-    """Return ``{index of the question: answer}`` of own questions, without failed requests."""
+    """Return ``{index of the question: answer}`` of the operator's own questions, without failed requests."""
     found: dict[int, str] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "predictions", "*", name + ".jsonl")):
         with open(path, encoding="utf-8") as stream:

@@ -54,7 +54,7 @@ def is_part(task: str, name: str) -> bool:
     return task == (preset.task or name) or bool(preset.parts and task.startswith(preset.parts))
 
 
-def sum_of(name: str) -> str:
+def summary_row(name: str) -> str:
     """Return the name of the summary row that contains the score of the whole dataset."""
     preset = PRESETS.get(name, Preset("", "", ()))
     return name + "-weighted" if preset.parts else preset.task or name

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
         rule: str
         accepted: list[str]
-        #: The letters of the options; empty for other questions than multiple choice.
+        #: The letters of the options; empty if the question is not multiple choice.
         options: str
 
 EXACT, CONTAINS, NUMBER, CHOICE = RULES = ("exact", "contains", "number", "choice")
@@ -62,7 +62,7 @@ def convert(path: str, target: str, count: int) -> bool:
             found.append((_prompt(row), _expected(row), _images(row, os.path.dirname(path))))
         except (OSError, ValueError) as error:
             raise BadData("accuracy_datasets: line %d of %s: %s." % (number, path, error)) from None
-    pictures = any(images for _prompt, _expected, images in found)
+    pictures = any(images for *_texts, images in found)
     with open(target, "w", encoding="utf-8") as stream:
         for prompt, expected, images in found[:count or None]:
             line: dict[str, Any] = {"question": prompt, EXPECTED: json.dumps(expected, sort_keys=True)}
@@ -126,7 +126,7 @@ def outcomes(path: str, answers: dict[int, str]) -> str:
 
 def is_right(expected: Expected, answer: str) -> bool:
     """Return whether an answer is right."""
-    rule, accepted, text = expected["rule"], expected["accepted"], _plain(answer)
+    rule, accepted, text = expected["rule"], expected["accepted"], _normalized(answer)
     if rule == CHOICE:
         letters = set(re.findall("(?<![A-Za-z])[%s](?![A-Za-z])" % expected["options"], answer))
         return len(letters) == 1 and letters <= set(accepted)
@@ -134,10 +134,10 @@ def is_right(expected: Expected, answer: str) -> bool:
         numbers = [float(each.replace(",", "")) for each in _NUMBER.findall(answer)]
         return bool(numbers) and numbers[-1] in [float(each.replace(",", "")) for each in accepted]
     if rule == CONTAINS:
-        return any(re.search(r"(?<!\w)%s(?!\w)" % re.escape(_plain(each)), text) for each in accepted)
-    return text in [_plain(each) for each in accepted]
+        return any(re.search(r"(?<!\w)%s(?!\w)" % re.escape(_normalized(each)), text) for each in accepted)
+    return text in [_normalized(each) for each in accepted]
 
 
-def _plain(text: str) -> str:
-    """Return a text without differences of case, of white space, and of a mark at the end."""
+def _normalized(text: str) -> str:
+    """Return a text in lower case, with single spaces and without punctuation at the end, for comparison."""
     return " ".join(text.split()).casefold().rstrip(".!?。！？").rstrip()

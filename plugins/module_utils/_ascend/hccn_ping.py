@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send this node's pings of the ping mesh, and test TCP connections to other hosts."""
+"""Send the pings of this node in the ping mesh, and test TCP connections to other hosts."""
 
 from __future__ import annotations
 
@@ -169,9 +169,8 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
         return hccn_query.run_query(run, tool, npu, "ping", timeout_s, ["address", address])
 
     rows = [_MeshRow(npu, ping, rounds, width, lambda: clock() - started <= limit_s) for npu in npus]
-    if rows:
-        with ThreadPoolExecutor(len(rows)) as pool:
-            rows = list(pool.map(lambda row: row.run(wait), rows))
+    with ThreadPoolExecutor(max(1, len(rows))) as pool:
+        rows = list(pool.map(lambda row: row.run(wait), rows))
     errors: dict[str, list[str]] = {}
     for message, pair in dict.fromkeys(error for row in rows for error in row.errors):
         errors.setdefault(message, []).append(pair)
@@ -195,7 +194,5 @@ def reach_hosts(targets: Sequence[Target], timeout_s: float,
             return {"address": target["address"], "reached": False, "error": str(error)}
         return {"address": target["address"], "reached": True, "error": None}
 
-    if not targets:
-        return {}
-    with ThreadPoolExecutor(min(32, len(targets))) as pool:
+    with ThreadPoolExecutor(max(1, min(32, len(targets)))) as pool:
         return dict(zip((target["host"] for target in targets), pool.map(reach, targets)))

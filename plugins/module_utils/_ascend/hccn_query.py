@@ -1,11 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Query ``hccn_tool`` for many NPUs in parallel, with a time limit for every query.
-
-The functions run commands through their argument ``run(argv, timeout_s) -> (exit status, stdout, stderr)``. The exit
-status is None after a timeout.
-"""
+"""Query ``hccn_tool`` for many NPUs in parallel, with a time limit for every query."""
 
 from __future__ import annotations
 
@@ -120,9 +116,7 @@ def query_npus(run: commands.Run, tool: str, npus: Sequence[int], timeout_s: flo
                 hung_query = query
         return results
 
-    if not npus:
-        return {}
-    with ThreadPoolExecutor(len(npus)) as pool:
+    with ThreadPoolExecutor(max(1, len(npus))) as pool:
         return dict(zip((str(npu) for npu in npus), pool.map(query_npu, npus)))
 
 

@@ -204,7 +204,7 @@ MAX_LINE = 1000
 
 
 def _reader(*patterns: str) -> Reader:
-    """Return a reader for values that are printed in a line each. Every named group becomes a key of the result."""
+    """Return a reader for values that are each printed in a separate line. Named groups become keys of the result."""
     compiled = [re.compile(pattern, re.ASCII) for pattern in patterns]
 
     def read(lines: list[str]) -> dict[str, Any] | None:
@@ -252,7 +252,7 @@ def _read_ping(lines: list[str]) -> dict[str, Any] | None:
         "address": None, "transmitted": None, "received": None, "loss_percent": None, "rtt_ms": []}
     for line in lines:
         body = line.strip()
-        target, reply, summary = (p.match(body) for p in (_PING_TARGET, _PING_REPLY, _PING_SUMMARY))
+        target, reply, summary = (pattern.match(body) for pattern in (_PING_TARGET, _PING_REPLY, _PING_SUMMARY))
         if target:
             result["address"] = target.group(1)
         elif reply:
@@ -338,7 +338,7 @@ def _read_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
-    """Read the fields of a query, but no lines without a key. The row of a one-row table (Atlas 950) becomes fields."""
+    """Read only fields and tables. The row of a single table with one row (Atlas 950) becomes fields."""
     result = _read_fields(lines) or {}
     result.pop("lines", None)
     tables = result.get("tables", [])

@@ -103,7 +103,7 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
     :param bus_ids: the PCI addresses of the NPUs and of the ports above them, such as ``0000:c1:00.0``. Errors of other
         PCI devices are ignored.
     """
-    known = [bus_id.lower() for bus_id in bus_ids if bus_id]
+    addresses = [bus_id.lower() for bus_id in bus_ids if bus_id]
     found: list[KernelLogLine] = []
     corrected = 0
     severities: dict[str, str] = {}
@@ -120,10 +120,10 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
         if firmware and firmware.group(2):
             severities[firmware.group(1)] = firmware.group(2).lower()
         harmless = _CORRECTED.search(text) or (firmware and severities.get(firmware.group(1)) == "corrected")
-        kind = _driver_kind(text) or _bus_kind(text, known)
+        kind = _driver_kind(text) or _bus_kind(text, addresses)
         if kind and not harmless:
             found.append({"seconds_ago": age, "text": text, "kind": kind})
-        elif harmless and _is_about_npu(text, known):
+        elif harmless and _is_about_npu(text, addresses):
             corrected += 1
     return {"lines": found[-_LIMIT:], "corrected": corrected, "error": None}
 
@@ -141,9 +141,9 @@ def _driver_kind(text: str) -> str | None:
     return kind or (DRIVER if level and level.group(1).upper() in _BAD_LEVELS else None)
 
 
-def _bus_kind(text: str, known: list[str]) -> str | None:
+def _bus_kind(text: str, addresses: list[str]) -> str | None:
     """Return the kind of a PCIe or IOMMU error of an NPU, or None if the line is not such an error."""
-    if not _is_about_npu(text, known):
+    if not _is_about_npu(text, addresses):
         return None
     if _IOMMU.search(text):
         return IOMMU
@@ -152,7 +152,7 @@ def _bus_kind(text: str, known: list[str]) -> str | None:
     return LINK if _LINK.search(text) else None
 
 
-def _is_about_npu(text: str, known: list[str]) -> bool:
+def _is_about_npu(text: str, addresses: list[str]) -> bool:
     """Return whether a line is about an NPU. IOMMU messages can omit the domain ``0000:`` of the PCI address."""
     if _VENDOR.search(text):
         return True
@@ -161,7 +161,7 @@ def _is_about_npu(text: str, known: list[str]) -> bool:
         number = int(stream.group(1), 16)
         text = "%02x:%02x.%d" % (number >> 8, number >> 3 & 0x1f, number & 7)
     lower = text.lower()
-    if any(bus_id in lower for bus_id in known):
+    if any(bus_id in lower for bus_id in addresses):
         return True
     return bool(stream or _IOMMU.search(text)) and any(
-        re.search(r"(?<![0-9a-f:])%s" % re.escape(bus_id.partition(":")[2]), lower) for bus_id in known)
+        re.search(r"(?<![0-9a-f:])%s" % re.escape(bus_id.partition(":")[2]), lower) for bus_id in addresses)

@@ -29,10 +29,6 @@ def visible_devices(value: str) -> set[int]:
         (parseDevices and parseAscendDevices in component/ascend-docker-runtime/runtime/process/process.go of
         Ascend/mind-cluster).
     """
-    numbers: set[int] = set()
-    for part in value.split(","):
-        match = _VISIBLE.match(part)
-        if match:
-            first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-            numbers.update(range(first, last + 1))
-    return numbers
+    matches = filter(None, map(_VISIBLE.match, value.split(",")))
+    ranges = (range(int(match.group(1)), int(match.group(2) or match.group(1)) + 1) for match in matches)
+    return {number for each in ranges for number in each}

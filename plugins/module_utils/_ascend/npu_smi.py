@@ -54,12 +54,12 @@ if TYPE_CHECKING:
         pid_in_container: int | None
 
     class Info(TypedDict):
-        """The output of ``npu-smi info`` without the chips. If there is no table, ``error`` is set."""
+        """The output of ``npu-smi info`` without the chips. ``error`` is set if it has no table."""
 
         error: ToolError | None
         tool_version: str | None
         driver_version: str | None
-        complete: bool
+        complete: bool  # whether no row of the device table is missing
         processes: list[NpuProcess]
 
     class InfoTable(Info):
@@ -79,10 +79,6 @@ class ParseError(ValueError):
 def parse_info(text: str) -> InfoTable:
     """Parse the output of ``npu-smi info``. If there are several outputs, only the first one is read.
 
-    Return ``{"error": {"message", "code"}|None, "tool_version", "driver_version", "complete": bool, "chips": [...],
-    "processes": [...]}``. For the keys of chips and processes, see `ChipRow` and `NpuProcess`. ``complete`` is false if
-    rows of the device table are missing. ``error`` is set if the tool printed an error instead of a table.
-
     :raises ParseError: if a row has an unknown layout, or if the output contains neither a table nor an error.
     """
     lines = [line for line in _lines(text) if line]
@@ -98,20 +94,6 @@ def no_table(message: str, code: int | None = None) -> InfoTable:
     """Return the result of `parse_info` for an error."""
     return {"error": {"message": message, "code": code}, "tool_version": None, "driver_version": None,
             "complete": False, "chips": [], "processes": []}
-
-
-def parse_blocks(text: str) -> list[dict[str, str]]:
-    """Parse the ``key : value`` output of ``npu-smi info -t <type>``.
-
-    Return ``[{printed key: printed value}]``, with one block for each NPU or chip. The block of an NPU is followed
-    by the block of its MCU. An output without ``key : value`` lines, such as an error, has no blocks.
-
-    :raises ParseError: if the output is empty.
-    """
-    lines = _lines(text)
-    if not any(lines):
-        raise ParseError("npu-smi printed nothing")
-    return _key_value_blocks(lines)
 
 
 # Text -------------------------------------------------------------------------------------------------------------
@@ -191,16 +173,12 @@ def _cells(line: str) -> list[str] | None:
     return line[1:-1].split("|") if len(line) > 1 and line.endswith("|") else None
 
 
-def _known_header(line: str) -> Header:
-    return _header(_cells(line) or [], placed=False)
-
-
 # The layouts to try if the header of the table is missing: 910B, A3 (two chips per NPU), 310 family, 950.
-_FIRST_ROWS = tuple(_known_header(line) for line in (
+_FIRST_ROWS = tuple(_header(line[1:-1].split("|"), placed=False) for line in (
     "|NPU  Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
     "|NPU ID|Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
 ))
-_SECOND_ROWS = tuple(_known_header(line) for line in (
+_SECOND_ROWS = tuple(_header(line[1:-1].split("|"), placed=False) for line in (
     "|Chip|Bus-Id|AICore(%)  Memory-Usage(MB)  HBM-Usage(MB)|",
     "|Chip  Phy-ID|Bus-Id|AICore(%)  Memory-Usage(MB)  HBM-Usage(MB)|",
     "|Chip  Device|Bus-Id|AICore(%)  Memory-Usage(MB)|",
@@ -414,12 +392,22 @@ _KEY_VALUE = re.compile(r"(?P<key>.*?)(?:(?<=\s)|^):(?:\s+(?P<value>.*))?\Z")
 _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
-def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
-    """Return the blocks of ``key : value`` lines. NPU ID and Chip ID enclose the values of a chip."""
+def parse_blocks(text: str) -> list[dict[str, str]]:
+    """Parse the ``key : value`` output of ``npu-smi info -t <type>``.
+
+    Return ``[{printed key: printed value}]``, with one block for each NPU or chip. The block of an NPU is followed
+    by the block of its MCU. An output without ``key : value`` lines, such as an error, has no blocks.
+
+    :raises ParseError: if the output is empty.
+    """
+    lines = _lines(text)
+    if not any(lines):
+        raise ParseError("npu-smi printed nothing")
     blocks: list[dict[str, str]] = []
     block: dict[str, str] = {}
     key: str | None = None
     gap = False
+    # "NPU ID" and "Chip ID" enclose the values of a chip.
     for line in lines:
         match = _KEY_VALUE.match(line)
         if match is None:

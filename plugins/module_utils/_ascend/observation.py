@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the state of every chip of this host with npu-smi.
-
-The functions run commands through their argument ``run_all({key: argv}) -> {key: Outcome}`` (see ``_host.commands``).
-"""
+"""Observe the state of every chip of this host with npu-smi."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome, OutcomeSummary
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
 
+    # See `commands.run_all`.
     RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
 
     class Chip(npu_smi.ChipRow):

@@ -92,16 +92,12 @@ def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
 
 
 def inspect_query(name: str) -> str:
-    """Return the path of the API of Docker that describes one container."""
+    """Return the path in the Docker API that describes a container."""
     return "/containers/%s/json" % quote(name, safe="")
 
 
 def find(docker: DockerEngine, label: str | None = None, every_state: bool = False) -> list[ContainerState]:
-    """Return containers, sorted by name. Raise DockerError on failure.
-
-    :param label: the key of a label that the containers must have.
-    :param every_state: whether to include containers that are not running.
-    """
+    """Return the containers that `labels.list_query` selects, sorted by name. Raise DockerError on failure."""
     listed = docker.get(labels.list_query(label, every_state)) or ()
     found = [inspect(docker, each["Id"]) for each in listed]
     # A container that was removed after the list was returned is None.
@@ -120,7 +116,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "interface": environment.get("GLOO_SOCKET_IFNAME"),
         "status": state["Status"], "running": state["Running"], "pid": state["Pid"],
         "exit_code": state["ExitCode"], "oom_killed": state["OOMKilled"],
-        # The message for a foreign container can contain its command.
+        # The error of a container that is not of this collection can contain its command.
         "error": (_masked(state.get("Error") or "", inspected) or None) if own else None,
         "created_s": seconds(inspected["Created"]) or 0,
         "started_at": state["StartedAt"], "started_s": seconds(state["StartedAt"]),
@@ -141,12 +137,12 @@ def read(inspected: dict[str, Any]) -> ContainerState:
 
 def seconds(stamp: str) -> float | None:
     """Convert a time in the format of Docker to seconds since the epoch, or to None for the year 1 (never)."""
-    whole, _dot, fraction = stamp.rstrip("Z").partition(".")
+    date_time, _dot, fraction = stamp.rstrip("Z").partition(".")
     try:
-        found = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
+        since_epoch_s = calendar.timegm(time.strptime(date_time, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
     except ValueError:
         return None
-    return found if found > 0 else None
+    return since_epoch_s if since_epoch_s > 0 else None
 
 
 def exit_reason(container: ContainerState) -> str:
@@ -159,7 +155,7 @@ def exit_reason(container: ContainerState) -> str:
 def log(docker: DockerEngine, name: str, lines: int, since_s: float | None = None, secrets: Iterable[str] = ()) -> str:
     """Return the end of the log of a container (see `DockerEngine.log`), with secrets masked.
 
-    :param secrets: known secrets, in addition to the secrets of the container.
+    :param secrets: known secrets, in addition to those of the container.
     :raises DockerError: if Docker does not respond.
     """
     return _masked(docker.log(name, lines, since_s), docker.get(inspect_query(name)) or {}, secrets)
@@ -178,7 +174,7 @@ def secret_values(inspected: dict[str, Any]) -> list[str]:
 
 
 def api_key(docker: DockerEngine, name: str) -> str | None:
-    """Return the API key with which a container of this collection was started, or None. Raise DockerError on error."""
+    """Return the API key with which a container of this collection runs, or None. Raise DockerError on failure."""
     return _secrets_file(docker.get(inspect_query(name)) or {}).get("VLLM_API_KEY")
 
 

@@ -31,7 +31,6 @@ _BLOCK_BYTES = 64 << 10
 # Docker's names for processor architectures that have a different name in the kernel.
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
-
 # The values are the other engine, and the command or socket that it provides. Podman and iSulad can be installed with a
 # docker command, and Podman has the same API as Docker, but their containers differ in features that this collection
 # needs (restart policies, health checks, logs).
@@ -56,10 +55,10 @@ class Deadline:
     def set_deadline(self, deadline: float) -> None:
         """Set the time (`time.monotonic`) after which the socket raises `socket.timeout`."""
         self._deadline = deadline
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
             raise socket.timeout("timed out")
-        self.settimeout(left)  # type: ignore[attr-defined]
+        self.settimeout(remaining_s)  # type: ignore[attr-defined]
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
         self.set_deadline(self._deadline)
@@ -160,7 +159,7 @@ class DockerEngine:
     def files(self, container: str, path: str) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
         """Yield (path, entry, content) of a file in a container in any state, or of every file in a folder.
 
-        The path is relative to the folder that contains `path`. Nothing is yielded if `path` does not exist.
+        The yielded paths are relative to the folder that contains ``path``. If ``path`` does not exist, there are none.
         """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with contextlib.suppress(_NotFound), self._request("GET", resource) as response:
@@ -252,13 +251,13 @@ def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """
     header = response.read(8)
     while len(header) == 8 and header[0] in (1, 2) and not any(header[1:4]):
-        left = int.from_bytes(header[4:], "big")
-        while left:
-            part = response.read(min(left, _BLOCK_BYTES))
+        remaining_bytes = int.from_bytes(header[4:], "big")
+        while remaining_bytes:
+            part = response.read(min(remaining_bytes, _BLOCK_BYTES))
             if not part:
                 return
             yield part
-            left -= len(part)
+            remaining_bytes -= len(part)
         header = response.read(8)
     while header:
         yield header

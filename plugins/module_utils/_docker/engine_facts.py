@@ -30,7 +30,7 @@ CONTAINERD_ROOT = "/var/lib/containerd"
 
 
 def query(docker: engine.DockerEngine, root: str = "/") -> DockerEngineFacts:
-    """Return the properties of the Docker engine. Also raise DockerError for another engine with this API."""
+    """Return the properties of the Docker engine. Raise DockerError on failure, or if another engine has the socket."""
     other = other_engine(docker.get("/version"))
     if other:
         raise engine.DockerError(engine.OTHER_ENGINE % (other, docker.path))

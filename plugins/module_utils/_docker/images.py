@@ -168,30 +168,29 @@ def describe_archive(path: str) -> list[ArchivedImage]:
     :raises ImageError: if the file is not such an archive, or if Docker could load other images than those returned.
     """
     small: dict[str, bytes] = {}
-    seen: set[str] = set()
-    images: list[ArchivedImage] = []
-    left = _ALL_SMALL_BYTES
+    members: set[str] = set()
+    remaining_bytes = _ALL_SMALL_BYTES
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = posixpath.normpath(member.name)
                 # Docker unpacks the archive and uses the last file with a name, or the target of a link.
-                if name in seen and not member.isdir():
+                if name in members and not member.isdir():
                     raise ImageError("%s has the file %.200s twice, so it is unclear which image Docker loads; save "
                                      "the image again: docker save" % (path, name))
-                seen.add(name)
+                members.add(name)
                 # Small files are manifests and configurations. The layers are skipped.
                 content = archive.extractfile(member) if member.isfile() and member.size < _SMALL_BYTES else None
                 if content:
                     small[name] = content.read(_SMALL_BYTES)
-                    left -= member.size
-                if left < 0:
+                    remaining_bytes -= member.size
+                if remaining_bytes < 0:
                     raise ValueError("more than %d bytes of small files" % _ALL_SMALL_BYTES)
-        for entry in json.loads(small["manifest.json"].decode("utf-8")):
-            images.append(_archived(small[posixpath.normpath(entry["Config"])], entry.get("RepoTags") or ()))
-        if "index.json" in seen:
+        images = [_archived(small[posixpath.normpath(entry["Config"])], entry.get("RepoTags") or ())
+                  for entry in json.loads(small["manifest.json"].decode("utf-8"))]
+        if "index.json" in members:
             known = {image["id"]: image for image in images}
-            for manifest, config, tags in _indexed(small, seen, json.loads(small["index.json"].decode("utf-8"))):
+            for manifest, config, tags in _indexed(small, members, json.loads(small["index.json"].decode("utf-8"))):
                 image = known.setdefault("sha256:" + hashlib.sha256(config).hexdigest(), _archived(config, tags))
                 image["digests"].append(manifest)
                 image["tags"] = sorted({*image["tags"], *tags})
@@ -211,25 +210,25 @@ def _archived(config: bytes, tags: Iterable[str]) -> ArchivedImage:
             "architecture": KERNEL_NAMES.get(architecture, architecture)}
 
 
-def _indexed(small: Mapping[str, bytes], seen: Collection[str], index: Mapping[str, Any],
+def _indexed(small: Mapping[str, bytes], members: Collection[str], index: Mapping[str, Any],
              names: Sequence[str] | None = None) -> Iterator[tuple[str, bytes, Sequence[str]]]:
     """Yield the digest, the configuration and the names of each image in an OCI index of an archive.
 
-    :param seen: the files in the archive. An index can list images for other architectures that are not in the archive.
+    :param members: the files in the archive. An index can also list images for other architectures, without files.
     :param names: the names of a nested index, or None for ``index.json``. A nested index can contain attestations.
     """
     for entry in index["manifests"]:
         annotations = entry.get("annotations") or {}
         attestation = annotations.get("vnd.docker.reference.type") == "attestation-manifest"
-        if (attestation and names is not None) or _blob_path(entry["digest"]) not in seen:
+        if (attestation and names is not None) or _blob_path(entry["digest"]) not in members:
             continue
         name = annotations.get("io.containerd.image.name")
-        for prefix in ("docker.io/library/", "docker.io/"):  # The names in manifest.json do not have the prefix.
+        for prefix in ("docker.io/library/", "docker.io/"):  # the names in manifest.json do not have the prefix
             name = name[len(prefix):] if name and name.startswith(prefix) else name
         tags = [name] if name else names or []
         manifest = json.loads(_blob(small, entry["digest"]).decode("utf-8"))
         if "manifests" in manifest:
-            yield from _indexed(small, seen, manifest, tags)
+            yield from _indexed(small, members, manifest, tags)
         else:
             yield entry["digest"], _blob(small, manifest["config"]["digest"]), tags
 
@@ -248,9 +247,9 @@ def _blob(small: Mapping[str, bytes], digest: str) -> bytes:
 def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> ArchivedImage | None:
     """Return the planned image in an archive, or None if the archive does not contain exactly one suitable image.
 
-    Docker loads all images of an archive, and takes their names away from other images on the node. So the archive
+    Docker loads all images of an archive, and removes their names from other images on the node. Therefore, the archive
     must not contain other images, and the image must not have other names. Instead of the planned name, the image can
-    have one other name, such as the name on a mirror.
+    have one other name, such as its name on a mirror.
     """
     if len(images) != 1 or len(set(images[0]["tags"]) - {reference}) > (reference not in images[0]["tags"]):
         return None

@@ -35,9 +35,9 @@ KEPT = "-kept"
 SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
 
 
-def own(found: Mapping[str, str]) -> dict[str, str]:
+def own(every_label: Mapping[str, str]) -> dict[str, str]:
     """Return the labels of this collection. Other labels can contain secrets of other applications."""
-    return {key: value for key, value in found.items() if key.startswith(PREFIX)}
+    return {key: value for key, value in every_label.items() if key.startswith(PREFIX)}
 
 
 def list_query(label: str | None = None, every_state: bool = False) -> str:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect texts from many sources on a host, some of which may hang. Each source has a time limit and a size limit."""
+"""Collect texts from many sources on a host, some of which can hang. Each source has a time limit and a size limit."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ WORK_S = 10.0
 
 
 class Collected(NamedTuple):
-    """The content of a file, the exit code of its command (0 without a command), and a problem if it is incomplete."""
+    """The content of a file, or the output of a command."""
 
     text: str
-    rc: int | None = 0
-    problem: str | None = None
+    rc: int | None = 0  # the exit code of the command; 0 for a file, None without an exit code
+    problem: str | None = None  # the reason why the text is missing or can be incomplete
 
 
 def missing(problem: str) -> Files:
-    """Return a file that has a problem instead of content."""
+    """Return the files of a source that could not be read: one file without content, with the problem."""
     return {"": Collected("", None, problem)}
 
 
@@ -55,11 +55,11 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
     deadline = time.monotonic() + limit_s
 
     def collect_one(source: Source) -> Files:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
             return missing("not collected: the limit of %g s was reached" % limit_s)
         try:
-            return commands.within(min(timeout_s + WORK_S, left), source)
+            return commands.within(min(timeout_s + WORK_S, remaining_s), source)
         except Exception as error:
             return missing("%s (%s)" % (error, type(error).__name__))
 
@@ -101,19 +101,22 @@ class Commands:
 
 def file(path: str) -> Files:
     """Return the content of a file. Raise OSError if it cannot be read."""
-    _check(path)
+    _require_response(path)
     return {"": Collected(facts.read_file(path))}
 
 
-def _check(path: str) -> None:
-    """Raise OSError if the file system of the path does not respond. A process that accesses it may never end."""
+def _require_response(path: str) -> None:
+    """Raise OSError if the file system of the path does not respond. Accessing it could hang forever."""
     for hung in commands.hung_paths([path]).values():
         raise OSError(hung)
 
 
 def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
-    """Yield the files in a folder, newest first, each opened for reading its end. Raise OSError if the folder hangs."""
-    _check(path)
+    """Yield the files in a folder, newest first. Each stream is positioned at the last ``max_file_bytes`` bytes.
+
+    :raises OSError: if the file system of the folder does not respond.
+    """
+    _require_response(path)
     entries: list[tuple[float, int, str]] = []
     for parent, _folders, names in os.walk(path):
         for name in names:
@@ -163,15 +166,15 @@ def bounded(files: Files, max_bytes: int) -> Files:
     :param files: the files, with the most important file first.
     """
     found: Files = {}
-    left = max_bytes
+    remaining_bytes = max_bytes
     for name, each in files.items():
         data = each.text.encode("utf-8", "replace")
-        share = min(left, max_bytes // 4)
+        share = min(remaining_bytes, max_bytes // 4)
         if len(data) > share:
             problems = filter(None, [each.problem, _cut(share, len(data))])
             each = Collected(data[len(data) - share:].decode("utf-8", "ignore"), each.rc, "; ".join(problems))
         found[name] = each
-        left -= min(share, len(data))
+        remaining_bytes -= min(share, len(data))
     return found
 
 

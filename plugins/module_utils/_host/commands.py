@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 MAX_OUTPUT_BYTES = 16 << 20
-# The number of seconds to wait for the end of a process that was killed.
+# The number of seconds to wait until a killed process has exited.
 KILL_S = 0.5
 # The number of seconds within which a file system must respond.
 PATH_TIMEOUT_S = 10.0
@@ -107,7 +107,7 @@ def run(argv: list[str], timeout_s: float, max_bytes: int = MAX_OUTPUT_BYTES) ->
         # KILL_S for a killed process.
         return within(timeout_s + 4 * KILL_S, lambda: _run(argv, started, timeout_s, max_bytes))
     except socket.timeout:
-        return _late(argv, (bytearray(), bytearray()), started, timeout_s, True)
+        return _timed_out(argv, (bytearray(), bytearray()), started, timeout_s, True)
     except Exception as error:
         return Outcome(argv, None, "", "", _since(started), False, "%s: %s" % (type(error).__name__, error))
 
@@ -135,10 +135,10 @@ def _run(argv: list[str], started: float, timeout_s: float, max_bytes: int) -> O
     if max(len(stdout), len(stderr)) > max_bytes:
         return Outcome(argv, None, _text(stdout[:max_bytes]), _text(stderr[:max_bytes]), _since(started), False,
                        "the command printed more than %d bytes" % max_bytes)
-    return _late(argv, output, started, timeout_s, hung)
+    return _timed_out(argv, output, started, timeout_s, hung)
 
 
-def _late(argv: list[str], output: tuple[bytearray, bytearray], started: float, timeout_s: float, hung: bool
+def _timed_out(argv: list[str], output: tuple[bytearray, bytearray], started: float, timeout_s: float, hung: bool
           ) -> Outcome:
     return Outcome(argv, None, _text(output[0]), _text(output[1]), _since(started), True, "no answer within %g s%s" % (
         timeout_s, ", and the process cannot be killed: it hangs in the kernel" if hung else ""), hung)
@@ -146,7 +146,7 @@ def _late(argv: list[str], output: tuple[bytearray, bytearray], started: float, 
 
 def _read(process: subprocess.Popen[bytes], output: tuple[bytearray, bytearray], deadline: float,
           max_bytes: int) -> bool:
-    """Add what a process prints to ``output`` (stdout, stderr), without waiting for the end of the process.
+    """Append what a process prints to ``output`` (stdout, stderr). Do not wait for the process to exit.
 
     Return False if the deadline passes, or if a stream has more than ``max_bytes``.
     """
@@ -156,10 +156,10 @@ def _read(process: subprocess.Popen[bytes], output: tuple[bytearray, bytearray],
                 os.set_blocking(stream.fileno(), False)
                 selector.register(stream, selectors.EVENT_READ, data)
         while selector.get_map():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
                 return False
-            for key, _events in selector.select(left):
+            for key, _events in selector.select(remaining_s):
                 block = os.read(key.fd, _BLOCK_BYTES)
                 if not block:
                     selector.unregister(key.fileobj)
@@ -192,14 +192,14 @@ def run_all(commands: Mapping[Key, list[str]], timeout_s: float) -> dict[Key, Ou
 def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[str, str]:
     """Return ``{path: sentence}`` for paths whose file system does not respond, such as NFS after its server failed.
 
-    A process that accesses such a path can hang forever, so the paths are tested by another process.
+    A process that accesses such a path can hang forever, so another process tests the paths.
     """
-    stat = [sys.executable, "-I", "-S", "-c",
+    test = [sys.executable, "-I", "-S", "-c",
             "import os, sys\nfor path in sys.argv[1:]: os.path.exists(path) and os.statvfs(path)"]
     distinct = list(dict.fromkeys(paths))
-    if not distinct or not run([*stat, *distinct], timeout_s).timed_out:
+    if not distinct or not run([*test, *distinct], timeout_s).timed_out:
         return {}
-    outcomes = run_all({path: [*stat, path] for path in distinct}, timeout_s)
+    outcomes = run_all({path: [*test, path] for path in distinct}, timeout_s)
     return {path: "%s is on a file system that does not respond within %g s" % (path, timeout_s)
             for path, outcome in outcomes.items() if outcome.timed_out}
 

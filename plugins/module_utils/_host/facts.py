@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts about a host and its NPUs, as read from /proc, /sys, /dev and /etc.
 
-In functions that take it, ``root`` is the folder to use as ``/``.
+The parameter ``root`` of some functions is the folder to use as ``/``.
 """
 
 from __future__ import annotations
@@ -183,14 +183,15 @@ def read_file(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the first ``max_bytes`` of a file. Do not block on a named pipe. Raise OSError on failure."""
     parts: list[bytes] = []
-    left = max_bytes
+    remaining_bytes = max_bytes
     with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-        while left > 0:
-            part = stream.read(min(left, 1 << 16))  # the kernel refuses to read more than 4 MiB of a file in /proc/sys
+        while remaining_bytes > 0:
+            # The kernel refuses to read more than 4 MiB of a file in /proc/sys at once.
+            part = stream.read(min(remaining_bytes, 1 << 16))
             if not part:  # None: another program has opened the pipe, but has not written to it
                 break
             parts.append(part)
-            left -= len(part)
+            remaining_bytes -= len(part)
     return b"".join(parts)
 
 

@@ -127,14 +127,14 @@ def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[C
         found.append({"device": devices.get((process["npu"], process["chip"])), "pid": process["pid"],
                       "process": process["name"], "memory_mb": process["memory_mb"],
                       "container": _container_of(group, containers)})
-    seen = {(each["device"], each["pid"]) for each in found}
+    reported = {(each["device"], each["pid"]) for each in found}
     found += [{"device": device, "pid": process["pid"], "process": process["process"], "memory_mb": None,
                "container": _container_of(process["cgroup"], containers)}
-              for device, opened in at_npus.items() for process in opened if (device, process["pid"]) not in seen]
-    shown = {(each["device"], each["container"]["id"]) for each in found if each["container"]}
+              for device, opened in at_npus.items() for process in opened if (device, process["pid"]) not in reported]
+    on_npu = {(each["device"], each["container"]["id"]) for each in found if each["container"]}
     found += [{"device": device, "pid": container["pid"], "process": None, "memory_mb": None,
                "container": _brief(container)}
-              for container in containers for device in container["devices"] if (device, container["id"]) not in shown]
+              for container in containers for device in container["devices"] if (device, container["id"]) not in on_npu]
     return sorted(found, key=lambda each: (each["device"] is None, each["device"] or 0, each["pid"] or 0))
 
 
@@ -161,16 +161,13 @@ def _targets(folder: str) -> Iterable[tuple[str, str]]:
 
 def _device_numbers(root: str) -> dict[int, int | None]:
     """Return ``{device number in the kernel: N of /dev/davinciN}``. Containers use the same device numbers."""
-    found = {}
-    for path in glob.glob(os.path.join(root, "dev", "davinci[0-9]*")):
-        number = _kernel_number(path)
-        if number is not None:
-            found[number] = device_number("/dev/" + os.path.basename(path))
-    return found
+    numbers = {path: _kernel_number(path) for path in glob.glob(os.path.join(root, "dev", "davinci[0-9]*"))}
+    return {number: device_number("/dev/" + os.path.basename(path))
+            for path, number in numbers.items() if number is not None}
 
 
 def _npu(path: str, target: str, numbers: Mapping[int, int | None]) -> int | None:
-    """Return the N of /dev/davinciN of an open file, by its device number or, if that is unknown, by its name."""
+    """Return the N of /dev/davinciN of an open file, from its device number or, if that is unknown, its name."""
     number = _kernel_number(path)
     if number is not None and number in numbers:
         return numbers[number]

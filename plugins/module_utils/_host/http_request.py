@@ -58,7 +58,7 @@ class BoundedResponse:
 
 
 def read_limited(response: Any, max_bytes: int) -> bytes:
-    """Return the body of a response from another HTTP client. Raise `TooLarge` if it has more than ``max_bytes``."""
+    """Return the body of a response of any HTTP client. Raise `TooLarge` if it has more than ``max_bytes``."""
     body: bytes = response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise TooLarge("the response has more than %d bytes" % max_bytes)

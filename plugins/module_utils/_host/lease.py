@@ -49,7 +49,7 @@ ROOT = "/var/lib/ascend-vllm/runs"
 FILE = "lease.json"
 # The longest time limit of a task in seconds. A run that has not renewed its lease for this time has ended.
 LIMIT_S = 24 * 3600
-# The number of seconds to wait for a module of a killed run to end, and for Docker to remove a container.
+# The numbers of seconds to wait until a module of a killed run has exited, and until Docker has removed a container.
 END_S, REMOVE_S = 5, 60
 
 
@@ -86,7 +86,7 @@ def refusal(what: str, holder: Run, path: str) -> str:
 
 
 def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT) -> Run | None:
-    """Take or renew the lease, and remove the leftovers of ended runs. Return another run that holds it, or None.
+    """Take or renew the lease, and remove the leftovers of ended runs. Return the other run that holds it, or None.
 
     :raises OSError: if the lease cannot be written.
     """
@@ -149,7 +149,7 @@ def _remove_leftovers(request: Mapping[str, Any], ended: Mapping[str, Any], root
 
 
 def _end(pid: int, since: str) -> bool:
-    """Stop the process with this id and start time. Return whether it has ended."""
+    """Stop the process that has this id and start time, with SIGINT and then SIGKILL. Return whether it has ended."""
     until = time.monotonic() + END_S
     while started(pid) == since and time.monotonic() < until + END_S:
         with contextlib.suppress(OSError):

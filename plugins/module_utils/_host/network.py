@@ -51,11 +51,9 @@ def outgoing_ports(proc: str = "/proc") -> OutgoingPorts | None:
     limits = read_text(os.path.join(folder, "ip_local_port_range")).split()
     if len(limits) != 2:
         return None
-    reserved = []
-    for part in filter(None, read_text(os.path.join(folder, "ip_local_reserved_ports")).strip().split(",")):
-        low, _dash, high = part.partition("-")
-        reserved.append([int(low), int(high or low)])
-    return {"first": int(limits[0]), "last": int(limits[1]), "reserved": reserved}
+    ranges = filter(None, read_text(os.path.join(folder, "ip_local_reserved_ports")).strip().split(","))
+    return {"first": int(limits[0]), "last": int(limits[1]), "reserved": [
+        [int(low), int(high or low)] for low, _dash, high in (part.partition("-") for part in ranges)]}
 
 
 def host_network(run: Run, timeout_s: float) -> dict[str, Any]:

@@ -85,12 +85,12 @@ def _digest(path: str) -> str | None:
 
 def _client(docker: DockerEngine, name: str, wait_s: float) -> ClientContainer | None:
     """Return the client when it has exited, or after ``wait_s`` seconds. Return None if there is no such container."""
-    end = time.monotonic() + wait_s
+    deadline = time.monotonic() + wait_s
     while True:
         found = containers.inspect(docker, name)
         if found is None:
             return None
-        if not found["running"] or time.monotonic() >= end:
+        if not found["running"] or time.monotonic() >= deadline:
             break
         time.sleep(POLL_S)
     # A progress bar updates its line with carriage returns.

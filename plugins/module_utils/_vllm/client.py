@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small client for OpenAI-compatible servers that returns the response to each request.
+"""A small client for OpenAI-compatible servers.
 
-If a server refuses a request, interrupts a stream or does not respond, the client also returns this as a response and
-does not raise an exception. Proxies are not used, because the servers belong to the cluster.
+If a server refuses a request, interrupts a stream or does not respond, the client does not raise an exception, but
+returns a response with an ``error``. Proxies are not used, because the servers belong to the cluster.
 """
 
 from __future__ import annotations
@@ -302,7 +302,8 @@ def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
         if text is not None and not isinstance(text, str):
             found["error"] = "the content is not text, but: %s" % _message(text)
         found["text"] = text if isinstance(text, str) else ""
-        found["finish_reason"] = _text_or_none(choice.get("finish_reason"))
+        reason = choice.get("finish_reason")
+        found["finish_reason"] = reason if isinstance(reason, str) else None
         if isinstance(message, dict):
             _add_parsed(found, message)
     if isinstance(reply.get("usage"), dict):
@@ -327,7 +328,7 @@ def _shortened(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_parsed(found: dict[str, Any], message: dict[str, Any]) -> None:
-    """Add what the server parsed out of the text: the reasoning, whose key depends on the release, and tool calls."""
+    """Add what the server parsed from the text: the reasoning, whose key depends on the release, and the tool calls."""
     reasoning, calls = message.get("reasoning") or message.get("reasoning_content"), message.get("tool_calls")
     found["reasoning"] = reasoning if isinstance(reasoning, str) else ""
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
@@ -345,14 +346,10 @@ def _vectors(embeddings: list[list[float]]) -> dict[str, list[float]]:
 
 
 def _finite(value: float) -> float:
-    """Return a number. Raise ValueError if it is not finite, because JSON has no such numbers."""
+    """Return the number. Raise ValueError if it is not finite, because JSON cannot represent it."""
     if not math.isfinite(value):
         raise ValueError(value)
     return float(value)
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _number_or_none(value: Any) -> int | None:

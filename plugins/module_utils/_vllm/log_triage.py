@@ -96,8 +96,8 @@ class _Signature(NamedTuple):
     cause: log_causes.Cause | None
     order: int
     pattern: Pattern[str]
-    lines: bool  # whether it spans several lines
-    mild: bool  # whether it is also searched in lines that are not a fault
+    multiline: bool
+    in_handled: bool  # whether it is also searched in lines about handled errors, see `_HANDLED`
     required: tuple[str, ...]  # other literals, in lower case, that a matching line must contain
 
 
@@ -183,13 +183,13 @@ def index(causes: Iterable[log_causes.Cause]) -> _Index:
         for longest, *_shorter in alternatives:
             by_literal.setdefault(longest, []).append(len(signatures))
         required = tuple(alternatives[0][1:]) if len(alternatives) == 1 else ()
-        mild = cause.level > log_causes.ENGINE if cause else order < _TROUBLE_ORDER
-        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, mild, required))
-    for literal, places in by_literal.items():
-        # At each position, only the longest literal is found, so it also stands for the shorter literals.
+        in_handled = cause.level > log_causes.ENGINE if cause else order < _TROUBLE_ORDER
+        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, in_handled, required))
+    for literal, numbers in by_literal.items():
+        # At each position, only the longest literal is found, so the signatures of shorter literals are added to it.
         for shorter in by_literal:
             if literal != shorter and literal.startswith(shorter):
-                places.extend(place for place in by_literal[shorter] if place not in places)
+                numbers.extend(number for number in by_literal[shorter] if number not in numbers)
     return _Index(signatures, by_literal, re.compile(_trie(by_literal)))
 
 
@@ -202,16 +202,16 @@ class _Scan:
     """One pass over a log.
 
     A completed start shows that earlier faults were overcome, and a start after a stop makes the stop irrelevant. After
-    the death of an engine, the causes of the previous start only count if the next start has not failed.
+    the death of an engine, the causes of the previous start only count if the log shows no fault of the next start.
     """
 
     def __init__(self, signatures: _Index | None = None) -> None:
         self.index = signatures or _index()
         self.offset = self.lines = 0
         self.context = ""
-        self._start_again()
+        self._reset()
 
-    def _start_again(self) -> None:
+    def _reset(self) -> None:
         self.hits: dict[int, _Hit] = {}
         self.stopped = False
         self.switches: dict[str, _Hit] = {}
@@ -222,10 +222,10 @@ class _Scan:
         #: The causes of the previous start if its engine died and the server does not run yet.
         self.earlier: list[_Found] = []
 
-    def _start_again_after(self, text: str, line: tuple[int, int]) -> None:
+    def _reset_before(self, text: str, line: tuple[int, int]) -> None:
         """Drop the findings before a line. The error block can be after this line, because it is searched first."""
         block, place = self.block, self._hit(text, line).place
-        self._start_again()
+        self._reset()
         if block and block.place > place:
             self.block = block
         elif block:
@@ -251,7 +251,7 @@ class _Scan:
                 handled, tried = _is_handled(text, line), set()
             for number in self.index.by_literal[match.group()]:
                 signature = self.index.signatures[number]
-                if number not in self.hits and number not in tried and (signature.mild or not handled):
+                if number not in self.hits and number not in tried and (signature.in_handled or not handled):
                     tried.add(number)
                     if all(lower.find(literal, *line) >= 0 for literal in signature.required):
                         self._try(number, text, line, place)
@@ -262,25 +262,25 @@ class _Scan:
 
     def _try(self, number: int, text: str, line: tuple[int, int], place: int) -> None:
         """Match a signature against a line, or in a long line, against the part around the literal at ``place``."""
-        cause, _order, pattern, lines, *_rest = self.index.signatures[number]
-        start = max(0, line[0] - CONTEXT_CHARACTERS) if lines else max(line[0], place - CONTEXT_CHARACTERS)
+        cause, _order, pattern, multiline, *_rest = self.index.signatures[number]
+        start = max(0, line[0] - CONTEXT_CHARACTERS) if multiline else max(line[0], place - CONTEXT_CHARACTERS)
         match = pattern.search(text, start, min(line[1], place + CONTEXT_CHARACTERS))
         if not match or match.end() <= line[0]:
             return
         if cause is None:
-            self._mark(number, match.group(match.lastindex or 0), text, line)
+            self._handle_marker(number, match.group(match.lastindex or 0), text, line)
             return
         if cause.level == log_causes.HEALTHY:
-            self._start_again_after(text, line)
+            self._reset_before(text, line)
         self.stopped = self.stopped or cause.level == log_causes.SIGNAL
         self.hits[number] = self._hit(text, line)
 
-    def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
+    def _handle_marker(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
         order = self.index.signatures[number].order
         if order == _STARTED_ORDER:
             found = [] if self.stopped else self.found()
             if self.stopped or any(entry.cause.level == log_causes.ENGINE for entry in found):
-                self._start_again_after(text, line)
+                self._reset_before(text, line)
                 self.earlier = found
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
@@ -389,15 +389,13 @@ def _unwrap(text: str) -> tuple[str, dict[str, str]]:
     wide = [line for line in lines if len(line) > width - 6]
     if not 60 <= width <= 400 or len(wide) < 3:
         return text, {}
-    joined, parts = [lines[0]], [[lines[0]]]
-    for line, last in zip(lines[1:], lines):
-        if len(last) > width - 6 and not _NEW_LINE.match(line):
-            joined[-1] += line
+    parts = [[lines[0]]]
+    for line, previous in zip(lines[1:], lines):
+        if len(previous) > width - 6 and not _NEW_LINE.match(line):
             parts[-1].append(line)
         else:
-            joined.append(line)
             parts.append([line])
-    return "\n".join(joined), {one.strip(): "\n".join(several) for one, several in zip(joined, parts) if several[1:]}
+    return "\n".join(map("".join, parts)), {"".join(each).strip(): "\n".join(each) for each in parts if len(each) > 1}
 
 
 def rank(found: list[_Found]) -> list[_Found]:

@@ -28,7 +28,7 @@ _KV_CACHE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 
 
 def load(metrics: str) -> Load | None:
-    """Return the load of a server from its ``/metrics``, or None if they do not contain the number of requests."""
+    """Return the load in the metrics of a server, or None if they do not contain the number of running requests."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
         # Other values cannot be a number of requests or a usage.

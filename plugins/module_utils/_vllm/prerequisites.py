@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         wrong_sources: list[facts.WrongSource]
         missing_devices: list[str]
         port_holders: list[holders.PortHolder]
-        # For each planned NPU, one process of each container that uses it, and all processes outside of containers. For
-        # containers of this collection, also those on other NPUs.
+        # The holders of the planned NPUs: one process of each container, and all processes outside of containers. Also
+        # the containers of this collection that hold other NPUs.
         device_holders: list[holders.NpuHolder]
         outgoing_ports: network.OutgoingPorts | None
         addresses: list[network.Address]

@@ -115,67 +115,69 @@ class Observer(NamedTuple):
             restarts of the container at the previous observation. If it has increased, the instance has crashed.
         """
         found = containers.inspect(self.docker, instance["name"])
-        seen: InstanceState = {
+        observed: InstanceState = {
             "name": instance["name"], "state": MISSING, "reason": "there is no container with this name",
             "container": found, "health": None, "models": None, "completion": None, "progress": None,
             "kv_cache_tokens": None, "causes": [], "log": []}
         if found is None:
-            return seen
+            return observed
         if found["status"] in containers.ENDED or (found["status"] == "created" and found["error"]):
-            return self._failed(seen, found, found["error"] or containers.exit_reason(found))
+            return self._failed(observed, found, found["error"] or containers.exit_reason(found))
         if found["status"] != "running":
-            return {**seen, "state": STARTING, "reason": "the container is %s" % found["status"]}
+            return {**observed, "state": STARTING, "reason": "the container is %s" % found["status"]}
         if instance["port"] is None:
-            return {**seen, "state": READY, "reason": None, "progress": self._progress(found)}
-        seen = self._query(seen, found, instance)
-        if seen["state"] != STARTING:
-            return seen
+            return {**observed, "state": READY, "reason": None, "progress": self._progress(found)}
+        observed = self._query(observed, found, instance)
+        if observed["state"] != STARTING:
+            return observed
         known = instance.get("restarts")
         if known is not None and found["restarts"] > known:
             # The responses are those of a process that has exited.
-            return self._failed({**seen, "health": None}, found, "the container was restarted while it was starting")
+            reason = "the container was restarted while it was starting"
+            return self._failed({**observed, "health": None}, found, reason)
         if _is_unhealthy(found):
-            return self._failed(seen, found, "%s, and Docker reports the container as unhealthy" % seen["reason"])
-        return seen
+            reason = "%s, and Docker reports the container as unhealthy" % observed["reason"]
+            return self._failed(observed, found, reason)
+        return observed
 
-    def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
+    def _query(self, observed: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the endpoints in the order in which they become available. Return the state with the responses."""
         server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
                         STATUS_TIMEOUT_S, self.ca, self.server_name)
         health = server.health()
-        seen = {**seen, "health": health}
+        observed = {**observed, "health": health}
         if health.get("error", "").startswith(REJECTED):
-            return {**seen, "state": FAILED, "reason": health["error"]}
+            return {**observed, "state": FAILED, "reason": health["error"]}
         if health["status"] != 200:
-            return {**seen, "state": STARTING, "reason": "/health does not return 200",
+            return {**observed, "state": STARTING, "reason": "/health does not return 200",
                     "progress": self._progress(found)}
         models = server.models()
-        seen = {**seen, "models": models}
+        observed = {**observed, "models": models}
         if models["status"] in (401, 403):
-            return {**seen, "state": FAILED, "reason": "the server rejects the API key (%d)" % models["status"]}
+            return {**observed, "state": FAILED, "reason": "the server rejects the API key (%d)" % models["status"]}
         if models["status"] != 200 or self.served_name not in models["models"]:
-            return self._failed(seen, found, "/v1/models does not list %s" % self.served_name)
+            return self._failed(observed, found, "/v1/models does not list %s" % self.served_name)
         server.timeout = self.completion_timeout_s
         if _is_unhealthy(found):
             server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
         completion = server.send_small(self.served_name)
-        seen = {**seen, "completion": completion}
+        observed = {**observed, "completion": completion}
         if completion["status"] is None:
-            failed = self._failed(seen, found, "the completion request timed out after %g s" % server.timeout)
+            failed = self._failed(observed, found, "the completion request timed out after %g s" % server.timeout)
             return {**failed, "state": STARTING}
         if completion["status"] != 200:
-            return self._failed(seen, found, "the completion request failed")
-        return {**seen, "state": READY, "reason": None,
+            return self._failed(observed, found, "the completion request failed")
+        return {**observed, "state": READY, "reason": None,
                 "kv_cache_tokens": startup.kv_cache_tokens(self._log(found, found["started_s"]))}
 
-    def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
-        """Return the failed state with its causes. If the log since the last start has none, the whole log is read."""
+    def _failed(self, observed: InstanceState, found: ContainerState, reason: str) -> InstanceState:
+        """Return the failed state with its causes. If the log since the last start has none, all of it is read."""
         for since_s in (found["started_s"], None):
             log = self._log(found, since_s)
             causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]
             if causes[0]["cause"] != UNKNOWN or causes[0]["evidence"]:
                 break
-        return {**seen, "state": FAILED, "reason": reason, "causes": causes, "log": log.splitlines()[-SHOWN_LINES:]}
+        return {**observed, "state": FAILED, "reason": reason, "causes": causes, "log": log.splitlines()[-SHOWN_LINES:]}
 
     def _progress(self, found: ContainerState) -> str | None:
         return startup.progress(self._log(found, found["started_s"]))
@@ -215,13 +217,13 @@ def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
     """Wait until no instance is starting, at most ``wait_s`` seconds. Return (states, whether none is starting)."""
     deadline = time.monotonic() + wait_s
     while True:
-        seen = [observer.observe(instance) for instance in instances]
-        settled = all(instance["state"] != STARTING for instance in seen)
+        states = [observer.observe(instance) for instance in instances]
+        settled = all(state["state"] != STARTING for state in states)
         if settled or time.monotonic() >= deadline:
-            return seen, settled
-        for instance, found in zip(instances, seen):
-            if instance.get("restarts") is None and found["container"]:
-                instance["restarts"] = found["container"]["restarts"]
+            return states, settled
+        for instance, state in zip(instances, states):
+            if instance.get("restarts") is None and state["container"]:
+                instance["restarts"] = state["container"]["restarts"]
         time.sleep(interval_s)
 
 

@@ -25,7 +25,7 @@ _KV_CACHE = re.compile(r"\bKV cache size: ([0-9,]+) tokens")
 
 
 def kv_cache_tokens(log: str) -> int | None:
-    """Return the number of tokens in the KV cache of an engine, the smallest one, or None if the log lacks it."""
+    """Return the size of the smallest KV cache of an engine in tokens, or None if the log does not contain any size."""
     return min((int(found.replace(",", "")) for found in _KV_CACHE.findall(log)), default=None)
 
 

@@ -67,7 +67,7 @@ INDEX_SUFFIX = ".safetensors.index.json"
 SHARD_SUFFIX = ".safetensors"
 QUANTIZATION_FILE = "quant_model_description.json"
 
-# The layers that vLLM fuses into one layer. msModelSlim has to quantize them to the same type.
+# The layers that vLLM fuses into one layer. They must be quantized to the same type.
 FUSED = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("mlp", ("gate_proj", "up_proj")),
          ("attn", ("q_proj", "k_proj", "v_proj")))
 _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.weight$")

@@ -98,7 +98,7 @@ _SETTLED_S = 2
 
 
 class ModelPaths(NamedTuple):
-    """The paths of a model and its other files."""
+    """The paths of a model, and of the files and folders that belong to it."""
 
     model: str
     #: The state folder, with the manifest and the lock.
@@ -144,8 +144,8 @@ def list_outside(folder: Folder | None, paths: Iterable[str]) -> list[str]:
 def identify(stats: Mapping[str, os.stat_result]) -> str:
     """Return the SHA-256 digest of the names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
 
-    It is the same on nodes that mount the same file system. A copy of the model has another digest, because its inodes
-    differ.
+    Nodes that mount the same file system compute the same digest. A copy of the model has another digest, because its
+    inodes differ.
     """
     lines = ("%s:%d:%d:%d\n" % (path, stats[path].st_size, stats[path].st_mtime_ns, stats[path].st_ino)
              for path in sorted(stats))
@@ -164,7 +164,7 @@ class DigestCache:
     def __init__(self, path: str, write: bool = True) -> None:
         self._path = path
         self._digests: dict[str, str] = {}
-        with contextlib.suppress(OSError, ValueError):  # If the cache cannot be read, the digests are computed again.
+        with contextlib.suppress(OSError, ValueError):  # the digests are computed again
             found = read_json(path)
             self._digests = {key: digest for key, digest in found.items() if _IDENTITY.fullmatch(key)} if (
                 isinstance(found, dict)) else {}
@@ -173,7 +173,7 @@ class DigestCache:
 
     @classmethod
     def of(cls, folder: str, root: str = DIGEST_CACHE, write: bool = True) -> DigestCache:
-        """Return the cache of the model in ``folder``."""
+        """Return the cache of the model in ``folder``, a file in ``root``."""
         return cls(os.path.join(root, _folder_id(folders.resolve(folder)) + ".json"), write)
 
     def get(self, stat: os.stat_result) -> str | None:
@@ -280,11 +280,11 @@ def path_fault(path: Any) -> str | None:
 
 def file_faults(entries: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the reasons why entries (`WantedFile`, `ManifestFile`) are not valid, each with the path of the file."""
-    faults, seen = [], set()
+    faults, paths = [], set()
     for entry in entries:
         path, size, sha256, git_sha1 = (entry.get(key) for key in ("path", "size", "sha256", "git_sha1"))
         fault = path_fault(path)
-        if not fault and path in seen:
+        if not fault and path in paths:
             fault = "more than once"
         elif not fault and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
             fault = "with the size %r, expected a number of bytes" % (size,)
@@ -292,11 +292,11 @@ def file_faults(entries: Iterable[Mapping[str, Any]]) -> list[str]:
             fault = "with the SHA-256 %r, expected 64 hex digits" % (sha256,)
         elif not fault and git_sha1 is not None and not _matches(_GIT_SHA1, git_sha1):
             fault = "with the git blob id %r, expected 40 hex digits" % (git_sha1,)
-        seen.add(path if isinstance(path, str) else None)
+        paths.add(path if isinstance(path, str) else None)
         if fault:
             faults.append("%.200r, %s" % (path, fault))
-    folders = {path[:at] for path in seen if path for at, character in enumerate(path) if character == "/"}
-    return faults + ["%r, which is also a folder" % path for path in sorted(folders & seen)]
+    parents = {path[:at] for path in paths if path for at, character in enumerate(path) if character == "/"}
+    return faults + ["%r, which is also a folder" % path for path in sorted(parents & paths)]
 
 
 def _matches(pattern: re.Pattern[str], text: Any) -> bool:

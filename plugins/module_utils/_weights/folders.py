@@ -224,13 +224,13 @@ class Folder:
                     if name.startswith("."):
                         continue
                     with contextlib.suppress(OSError):
-                        seen = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
-                        if stat.S_ISDIR(seen.st_mode):
+                        status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+                        if stat.S_ISDIR(status.st_mode):
                             todo.append(os.path.join(parent, name))
-                        if links and stat.S_ISLNK(seen.st_mode):
-                            seen = os.stat(name, dir_fd=folder.descriptor)
-                        if stat.S_ISREG(seen.st_mode):
-                            found[os.path.join(parent, name)] = seen
+                        if links and stat.S_ISLNK(status.st_mode):
+                            status = os.stat(name, dir_fd=folder.descriptor)
+                        if stat.S_ISREG(status.st_mode):
+                            found[os.path.join(parent, name)] = status
         return found
 
     def unlink(self, path: str) -> None:
@@ -245,15 +245,16 @@ class Folder:
         (source_parent, source), (parent, name) = os.path.split(path), os.path.split(target_path)
         _require_name(source, path)
         _require_name(name, target_path)
-        with self.folder(source_parent) as there, target.folder(parent, 0o755) as here:
-            os.rename(source, name, src_dir_fd=there.descriptor, dst_dir_fd=here.descriptor)
+        with self.folder(source_parent) as source_folder, target.folder(parent, 0o755) as target_folder:
+            os.rename(source, name, src_dir_fd=source_folder.descriptor,
+                      dst_dir_fd=target_folder.descriptor)
 
     def remove_tree(self, name: str) -> None:
         """Remove a folder and its content, or a file. Links are removed and not followed."""
         _require_name(name, name)
-        # Below this path, rmtree uses descriptors itself.
+        # Below this path, rmtree itself opens folders by descriptor.
         shutil.rmtree("/proc/self/fd/%d/%s" % (self.descriptor, name), ignore_errors=True)
-        with contextlib.suppress(OSError):  # rmtree does not remove a file or a link.
+        with contextlib.suppress(OSError):  # rmtree does not remove a file or a link
             os.unlink(name, dir_fd=self.descriptor)
 
     def identity(self) -> str:
@@ -294,7 +295,7 @@ class Folder:
 
 
 def open_existing(path: str, trusted: bool = False) -> contextlib.AbstractContextManager[Folder | None]:
-    """Open the folder at a path like `Folder.open`, for a ``with`` statement. Its target is None without a folder."""
+    """Open the folder at a path like `Folder.open`, for a ``with`` statement. The target is None without a folder."""
     try:
         return Folder.open(path, trusted=trusted)
     except (FileNotFoundError, NotADirectoryError):

@@ -127,7 +127,7 @@ def download_command(source: str, endpoint: str, repository: str, revision: str,
 
 
 def download_environment(source: str, endpoint: str) -> dict[str, str]:
-    """Return the environment that makes the client use only the mirror."""
+    """Return the environment of the client, which makes it use only the mirror if ``endpoint`` is not empty."""
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
         return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")
@@ -150,7 +150,7 @@ def file_url(source: str, endpoint: str, repository: str, revision: str, path: s
 
 
 def token_headers(source: str, token: str) -> dict[str, str]:
-    """Return the headers of a request with a token. ModelScope's client sends it as the cookie of its session."""
+    """Return the headers of a request with a token. ModelScope's client sends the token as a session cookie."""
     if not token:
         return {}
     return {"Cookie": "m_session_id=" + token} if source == MODELSCOPE else {"Authorization": "Bearer " + token}

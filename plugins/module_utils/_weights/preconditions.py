@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError
 
@@ -25,7 +25,7 @@ class StagingError(Exception):
 def hold_lock(paths: files.ModelPaths, wait_s: float, action: str) -> Iterator[Folder]:
     """Hold the lock of a model on this node, and yield its state folder.
 
-    :param action: the action of this run, such as ``preparing``, which other runs show in their error message.
+    :param action: the action of this run, such as ``preparing``. The error message of another run contains it.
     :raises StagingError: if another run holds the lock for more than ``wait_s`` seconds.
     """
     with contextlib.ExitStack() as stack:
@@ -75,7 +75,10 @@ def open_work_folder(paths: files.ModelPaths, wait_s: float, create: bool = True
 
 def _wait_for_lock(stream: IO[str], paths: files.ModelPaths, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
-    while not _try_lock(stream):
+    while True:
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         if time.monotonic() >= deadline:
             stream.seek(0)
             raise StagingError(
@@ -99,16 +102,14 @@ def require_same_file_system(paths: files.ModelPaths) -> None:
 
 def require_space(paths: files.ModelPaths, needed: int, reserved: float) -> None:
     """Raise StagingError if fewer than ``reserved`` bytes would remain free after a download of ``needed`` bytes."""
-    existing = paths.staging
-    while not os.path.isdir(existing):
-        existing = os.path.dirname(existing)
-    free = shutil.disk_usage(existing).free
+    disk = facts.disk(paths.staging)
+    free = disk["free_bytes"]
     staged = staged_bytes(paths.staging)
     if free + staged < needed + reserved:
         raise StagingError(
             "%s has %.1f GiB free; the model needs %.1f GiB more, and weights_free_space_gib reserves %.1f GiB; free "
             "space or set weights_path." % (
-                existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
+                disk["existing"], free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
 def require_own_files(
@@ -117,7 +118,7 @@ def require_own_files(
     """Raise StagingError if a foreign file would be replaced by other content.
 
     A foreign file is a file that the role did not write. It can only be restored to its content in the recorded
-    manifest. The source is named in the message.
+    manifest. The message contains ``source``.
     """
     known = {entry["path"]: entry for entry in recorded["files"]} if recorded else {}
     sha256 = {entry["path"]: entry["sha256"] for entry in wanted}
@@ -140,15 +141,7 @@ def staged_bytes(folder: str) -> int:
     total = 0
     for root, _folders, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # The client has renamed the file.
+            with contextlib.suppress(FileNotFoundError):  # the client has renamed the file
                 stat = os.lstat(os.path.join(root, name))
                 total += min(stat.st_size, stat.st_blocks * 512)
     return total
-
-
-def _try_lock(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

@@ -108,6 +108,9 @@ class Source(NamedTuple):
 class Staging:
     """The staging of a model on a node.
 
+    The argument ``state`` of the methods is the state folder, whose lock the caller holds. ``wait_s`` is the number of
+    seconds to wait for another node that stages the model in the same folder.
+
     :param folder: the path of the folder of the model.
     :param cache: the digest cache of the model.
     :param workers: the number of files that are hashed or downloaded at the same time.
@@ -125,7 +128,7 @@ class Staging:
         self.warning: str | None = None
 
     def held(self, full: bool = False) -> Held:
-        """Return whether the node has the whole model according to the manifest on this node."""
+        """Return the model on the node. It is complete if it matches the manifest on this node."""
         recorded = self._recorded()
         with open_existing(self.paths.model) as model:
             holds = recorded is not None and self._is_from_source(recorded) and not self._faults(
@@ -138,8 +141,8 @@ class Staging:
         """Return the work that is required, without writing anything.
 
         :param requests: the client of the source, which is only used if there is no manifest from this source.
-        :param manifest: the manifest of another node from which this node gets the model instead of the source, or
-            None.
+        :param manifest: the manifest of another node, from which this node copies the model, or None to get the model
+            from the source.
         """
         if urlsplit(self.source.endpoint).username is not None:
             raise StagingError("weights_hub_endpoint contains a user or password, which argv and the manifest would "
@@ -207,8 +210,6 @@ class Staging:
         """Prepare the folders for the client.
 
         :param free_space_bytes: the number of bytes that must remain free after the download.
-        :param state: the state folder. Its lock is held by the caller.
-        :param wait_s: the number of seconds to wait for another node that stages the model in the same folder.
         """
         if work["wanted"] is None:
             state.unlink(WANTED)
@@ -235,7 +236,6 @@ class Staging:
     def record(self, manifest: weights.Manifest, state: Folder) -> bool:
         """Record the manifest of another node, which stages the model in a folder that both nodes mount.
 
-        :param state: the state folder. Its lock is held by the caller.
         :returns: whether the manifest has changed.
         """
         manifest, recorded = _received(manifest), self._recorded()
@@ -249,8 +249,6 @@ class Staging:
         """Verify the download, move it to the folder of the model and record the manifest.
 
         :param now: the current time in UTC, such as ``2026-11-29T12:00:00Z``.
-        :param state: the state folder. Its lock is held by the caller.
-        :param wait_s: the number of seconds to wait for another node that stages the model in the same folder.
         """
         wanted: Wanted | None = state.read_json(WANTED)
         recorded = self._recorded()
@@ -263,7 +261,7 @@ class Staging:
                 if not weights.read_only(parent):
                     work = stack.enter_context(open_work_folder(self.paths, wait_s, create=False))
             except StagingError:
-                if wanted:  # Otherwise, the work folder is only needed to remove the manifest of an earlier version.
+                if wanted:  # otherwise, the work folder is only needed to remove the manifest of an earlier version
                     raise
             manifest = self._publish(now, state, wanted, recorded, work)
             state.write_json(weights.MANIFEST, manifest)
@@ -278,6 +276,7 @@ class Staging:
 
     def _publish(self, now: str, state: Folder, wanted: Wanted | None, recorded: weights.Manifest | None,
                  work: Folder | None) -> weights.Manifest:
+        """Move the staged files to the folder of the model, verify the model and return its manifest."""
         written = {entry["path"] for entry in recorded["files"] if entry.get("written")} if recorded else set()
         files: Files = ()
         if wanted:
@@ -286,7 +285,9 @@ class Staging:
                 written |= self._move_staged(files, staging, work)
         with open_existing(self.paths.model) as model:
             if model and wanted:
-                self._remove_obsolete(model, written - {entry["path"] for entry in files})
+                # Files that this role wrote for an earlier manifest, such as obsolete shards.
+                for path in written - {entry["path"] for entry in files}:
+                    model.unlink(path)
             stats = weights.list_model(model)
             if not wanted:
                 files = [{"path": path, "size": stats[path].st_size, "sha256": None} for path in stats]
@@ -468,11 +469,6 @@ class Staging:
                                             "written" if QUANTIZATION_FILE in staged else "missing"))
         _require_valid_names(staged)
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
-
-    def _remove_obsolete(self, model: Folder, paths: set[str]) -> None:
-        """Remove files that this role wrote for an earlier manifest, so that no obsolete shard remains."""
-        for path in paths:
-            model.unlink(path)
 
 
 def _received(manifest: weights.Manifest) -> weights.Manifest:

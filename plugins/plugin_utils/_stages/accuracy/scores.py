@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, sum_of
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, summary_row
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import paired
@@ -188,10 +188,10 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
         for row in rows:
             # A sum of parts has one row per metric, without a version. A failed part has neither metric nor version.
             is_sum = row["version"] == "-" and row["metric"] != "-"
-            if row["dataset"] == sum_of(name) and (not is_sum or row["metric"] == WEIGHTED):
+            if row["dataset"] == summary_row(name) and (not is_sum or row["metric"] == WEIGHTED):
                 found.append(_score(row, name, data.get(name), sum(count["answered"] for count in counts),
                                     sum(count["failed"] for count in counts), every))
-            elif row["dataset"] not in (name, sum_of(name)) and is_part(row["dataset"], name) and not is_sum:
+            elif row["dataset"] not in (name, summary_row(name)) and is_part(row["dataset"], name) and not is_sum:
                 count = answers.get(row["dataset"])
                 parts.append(_score(row, row["dataset"], data.get(name), count["answered"] if count else None,
                                     count["failed"] if count else None, outcomes.get(row["dataset"])))

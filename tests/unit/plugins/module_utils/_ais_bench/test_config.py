@@ -216,11 +216,11 @@ def test_error_names_the_input_with_malformed_prompts(tmp_path, text):
 
 
 def test_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
-    first = digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
-    assert first == digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
-    assert first != digest(custom_data(tmp_path, {"question": "?", "answer": "x"}))
-    before = digest({"path": str(textvqa)})
+    first = digest(custom_data(tmp_path, {"question": "?", "answer": "!"})["path"])
+    assert first == digest(custom_data(tmp_path, {"question": "?", "answer": "!"})["path"])
+    assert first != digest(custom_data(tmp_path, {"question": "?", "answer": "x"})["path"])
+    before = digest(str(textvqa))
     moved = textvqa.rename(tmp_path / "elsewhere")
-    assert before == digest({"path": str(moved)})
+    assert before == digest(str(moved))
     (moved / "train_images" / "1.jpg").write_text("bigger")
-    assert before != digest({"path": str(moved)})
+    assert before != digest(str(moved))

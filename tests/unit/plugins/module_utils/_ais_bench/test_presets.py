@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, is_part, sum_of
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, is_part, summary_row
 
 
 def test_total_score_of_a_dataset_with_parts_has_its_own_row():
-    assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
+    assert (summary_row("mmlu"), summary_row("ceval"), summary_row("gsm8k"), summary_row("mine")) == (
         "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")
-    assert (sum_of("gpqa"), sum_of("math500"), sum_of("aime2024")) == ("GPQA_diamond", "math_prm800k_500", "aime2024")
+    assert (summary_row("gpqa"), summary_row("math500"), summary_row("aime2024")) == (
+        "GPQA_diamond", "math_prm800k_500", "aime2024")
 
 
 @pytest.mark.parametrize(("task", "name", "part"), [
