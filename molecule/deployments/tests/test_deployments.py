@@ -101,8 +101,8 @@ def test_removal_of_one_deployment_leaves_the_other():
     before = container_identities("node1")
     succeeds("remove", "--limit", "node1,node2")
     assert container_identities("node1") == {TEXT: before[TEXT]}
-    left = bed("exec", "node1", "sh", "-c", "ls /var/lib/ascend-vllm*/secrets.env")
-    assert left.split() == ["/var/lib/ascend-vllm-node1-text/secrets.env"]
+    secrets = bed("exec", "node1", "sh", "-c", "ls /var/lib/ascend-vllm*/secrets.env")
+    assert secrets.split() == ["/var/lib/ascend-vllm-node1-text/secrets.env"]
     with Load("the-key-of-text", url="http://10.77.0.11:8080", model="qwen3-8b", workers=2) as text:
         pass
     assert not text.found["lost"]

@@ -31,11 +31,11 @@ def result(name, node):
 def test_only_the_fault_is_reported(name, node, fault):
     found = result(name, node)
     VALIDATE(found)
-    bad = {(check["id"].split(".")[1], check["subject"]) for check in found["checks"]
-           if check["status"] in ("failed", "warned", "waived")}
+    reported = {(check["id"].split(".")[1], check["subject"]) for check in found["checks"]
+                if check["status"] in ("failed", "warned", "waived")}
     shows, also = (fault["shows"], fault.get("also", ())) if fault else ((), ())
-    assert set(also) <= {check for check, _subject in bad}
-    assert {each for each in bad if each[0] not in also} == {
+    assert set(also) <= {check for check, _subject in reported}
+    assert {each for each in reported if each[0] not in also} == {
         (shown["check"], shown.get("subject")) for shown in shows
         if shown["status"] != "passed" and shown["check"] not in also}
     for shown in shows:

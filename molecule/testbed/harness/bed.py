@@ -162,9 +162,9 @@ class Bed:
         if not self.folder.exists():
             return
         self.world.stop()
-        # When a world breaks, processes that only used its network may continue.
-        left = [Process(record) for record in (*self.folder.glob("services/*.pid"), *self.folder.glob("runs/*[0-9]"))]
-        for process in left:
+        # If the world broke, processes that only used its network may still run.
+        records = (*self.folder.glob("services/*.pid"), *self.folder.glob("runs/*[0-9]"))
+        for process in map(Process, records):
             if process.pid not in ancestors(os.getpid()):
                 process.stop(seconds=1)
         shutil.rmtree(self.folder)

@@ -59,7 +59,6 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--image", choices=ENGINE_IMAGES, help="engine image on the nodes (default: light)")
     up.add_argument("--hub", action="store_true", help="serve the tiny models on http://10.77.0.1:8090 as a model hub")
     up.add_argument("--generation", metavar="VERSION", help="driver version of the nodes (default: 25.3.rc1)")
-
     up.add_argument("--replay", metavar="BUNDLE",
                     help="a diagnostics archive with recordings of real nodes, or one recording; the tools of node1 "
                          "print what those of the first recorded node printed, and so on (--nodes defaults to the "

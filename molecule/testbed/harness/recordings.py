@@ -37,16 +37,16 @@ def read(path: Path) -> dict[str, dict]:
 
 
 def check(text: bytes, source: str) -> dict:
-    """Return a recording that has the expected format."""
+    """Return the recording in a JSON text. Raise BedError if it does not have the expected format."""
     try:
         found = json.loads(text)
-        right = all(isinstance(found[key], kind) for key, kind in KEYS.items()) and all(
+        valid = all(isinstance(found[key], kind) for key, kind in KEYS.items()) and all(
             isinstance(device, int) and 0 <= device < 64 for device in found["devices"]) and all(
             isinstance(each["stdout"] + each["stderr"] + "".join(each["argv"]), str) and each["argv"]
             and isinstance(each["rc"], int | None) for each in found["commands"]) and all(
             isinstance(each, str) for each in found["files"].values())
     except (ValueError, LookupError, TypeError):
-        right = False
-    if not right:
+        valid = False
+    if not valid:
         raise BedError(f"{source} is not a recording of the collection's diagnostics")
     return found

@@ -32,7 +32,7 @@ def unpack(environment):
 
 
 def token_ids(blocks, vocabulary, seed):
-    """Return the first tokens of the random stream of each block."""
+    """Return a prompt: for each block, the first tokens of a random stream that depends on its name and the seed."""
     return [token for name, count in blocks for token in random.Random(f"{seed} {name}").choices(vocabulary, k=count)]
 
 
@@ -48,7 +48,10 @@ def picture(width, height, seed):
 
 
 def samples(requests, tokenizer, args, sample_request):
-    """Return the requests as vLLM's type. Prompts with pictures are text, so their number of tokens can differ."""
+    """Return the requests as ``sample_request`` objects of vLLM.
+
+    Prompts with pictures are sent as text, so the server may split them into another number of tokens.
+    """
     special = set(tokenizer.all_special_ids)
     vocabulary = [token for token in range(tokenizer.vocab_size) if token not in special]
     width, height = (int(os.environ["ASCEND_VLLM_PICTURE_" + side]) for side in ("WIDTH", "HEIGHT"))
@@ -66,7 +69,7 @@ def samples(requests, tokenizer, args, sample_request):
 
 
 def timed(times):
-    """Return a replacement of get_request."""
+    """Return a replacement of get_request that yields the requests at these times, in seconds after the start."""
     async def get_request(input_requests, *_arguments, **_options):
         started = time.monotonic()
         for at, request in zip(times, input_requests):

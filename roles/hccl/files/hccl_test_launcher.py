@@ -55,7 +55,7 @@ TOOLKITS = ("/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann")
 PROXY = "hydra_pmi_proxy"
 # Seconds to wait for the other nodes. Ansible starts all containers within a few seconds.
 JOIN_S = 60
-# Seconds that a program has to print its version or libraries.
+# Timeout of a program that prints its version or libraries, in seconds.
 OUTPUT_S = 20
 # Seconds until mpiexec is killed after the proxy of a node has exited.
 GRACE_S = 5
@@ -79,7 +79,7 @@ def print_record(**record: Any) -> None:
 
 
 def output(*argv: str) -> str:
-    """Return the output of a program, or "" if it takes too long; do not wait for the end of a killed program."""
+    """Return the output of a program, or "" if it cannot be started or takes too long. Do not wait after killing it."""
     try:
         started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError:

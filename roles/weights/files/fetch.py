@@ -95,7 +95,7 @@ def hold(path: str, flags: int) -> None:
 def run(command: list[str], environment: dict[str, str], folder: str) -> int | str:
     """Run a client. If it fails after it has downloaded something, run it again, because the clients can resume.
 
-    :returns: the argument for sys.exit: 0, or the reason of the failure and the incomplete files.
+    :returns: the argument for sys.exit: 0, or the reason for the failure and the incomplete files.
     """
     while True:
         before = disk_usage(folder)
@@ -123,21 +123,14 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 def incomplete(folder: str, environment: dict[str, str]) -> str:
     """Return a list of the incomplete files in the folder for a message, or an empty string if there are none."""
     sizes, paths = wanted_files(environment)
-    lacking = [path for path in paths if size(os.path.join(folder, path)) != sizes[path]]
+    files = {path: os.path.join(folder, path) for path in paths}
+    lacking = [path for path, file in files.items() if not os.path.exists(file) or os.path.getsize(file) != sizes[path]]
     others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return f" (incomplete: {', '.join(lacking[:3])}{others})" if lacking else ""
 
 
-def size(path: str) -> int | None:
-    """Return the size of a file in bytes, or None if it does not exist."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return None
-
-
 def disk_usage(folder: str) -> int:
-    """Return the size of a folder on the disk in bytes."""
+    """Return the disk space that the files in a folder use, in bytes."""
     return sum(os.lstat(os.path.join(root, name)).st_blocks * 512
                for root, _folders, names in os.walk(folder) for name in names)
 
@@ -183,10 +176,10 @@ def wanted_files(environment: Mapping[str, str]) -> tuple[dict[str, int], list[s
 
 
 def fetch(url: str, target: str, headers: dict[str, str] | None, wanted: int | None = None) -> int:
-    """Download a file, or the rest of it, and return its size. Its SHA-256 is verified by the caller.
+    """Download a file, or the rest of it, and return its size. The staging module verifies its SHA-256 later.
 
     :param headers: headers that are not sent to another host after a redirect.
-    :param wanted: the size of the file in bytes. A server that sends another number is refused.
+    :param wanted: the size of the file in bytes. A server that sends a file of another size is refused.
     """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(target, "ab") as stream:
@@ -229,7 +222,7 @@ def append_rest(url: str, stream: BinaryIO, headers: dict[str, str] | None, want
 
 
 def copy(response: HTTPResponse, stream: BinaryIO, length: int) -> None:
-    """Append at most ``length`` bytes of a response to a file; raises OSError if they arrive too slowly."""
+    """Append at most ``length`` bytes of a response to a file. Raise OSError if they arrive too slowly."""
     since, received = time.monotonic(), 0
     while length > 0:
         block = response.read1(min(BLOCK_BYTES, length))

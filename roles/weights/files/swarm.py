@@ -33,11 +33,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-NAME = "model"
-RETRY_S = 1
-STALLED_S = 10
-IDLE_S = 900
-TICK_S = 0.2
+NAME = "model"  # of the torrent, and of the folder with its files
+RETRY_S = 1  # between two attempts to connect to the upstream node
+STALLED_S = 10  # without data, after which the node also connects to the next upstream node
+IDLE_S = 900  # without a transfer, after which a node that has the whole model exits
+TICK_S = 0.2  # between two checks of the torrent
 MAX_FILE_BYTES = 256 << 20
 
 
@@ -269,12 +269,13 @@ def flush(lt: Any, session: Any, handle: Any) -> None:
 
 def allow_only(lt: Any, addresses: Iterable[str]) -> Any:
     """Return a filter that accepts only these addresses."""
-    found = lt.ip_filter()
-    found.add_rule("0.0.0.0", "255.255.255.255", 1)
-    found.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
+    blocked, allowed = 1, 0
+    rules = lt.ip_filter()
+    rules.add_rule("0.0.0.0", "255.255.255.255", blocked)
+    rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", blocked)
     for address in addresses:
-        found.add_rule(address, address, 0)
-    return found
+        rules.add_rule(address, address, allowed)
+    return rules
 
 
 def resolve(name: str) -> str:

@@ -50,8 +50,8 @@ def fail(fault: str | None, failures: dict[str, Failure]) -> None:
         raise ToolError(failures[fault])
 
 
-def finish(failure: Failure) -> int:
-    """Print a failure and return the exit code."""
+def finish(failure: Failure) -> int | None:
+    """Print the output of a tool, and return its exit code, which is None for a recorded tool that hung."""
     sys.stdout.write(failure.stdout)
     sys.stdout.flush()
     sys.stderr.write(failure.stderr)

@@ -72,10 +72,10 @@ def tensor_bytes(path: Path) -> int:
                 "safetensors_rust.SafetensorError: Error while deserializing header: %s: %s" % (path.name, error)
             ) from error
     header.pop("__metadata__", None)
-    stated = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    if path.stat().st_size != 8 + length + stated:
+    data_bytes = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    if path.stat().st_size != 8 + length + data_bytes:
         raise StartError(
             "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, "
             "file not fully covered: %s" % path.name
         )
-    return stated
+    return data_bytes
