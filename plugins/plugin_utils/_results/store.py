@@ -256,7 +256,7 @@ class Records:
         return plan
 
     def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what the first process of this run that needs it makes for all hosts."""
+        """Return data that all processes of this run share. The first process that needs the data calls ``make``."""
         path = self.root / f"{name}.json"
         saved = self._read_run_file(path)[0]
         if saved is None:
