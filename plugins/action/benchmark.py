@@ -124,8 +124,7 @@ class ActionModule(StageAction):
         if not inputs["balancer_enabled"] or set(inputs["balancer_nodes"]) - set(self.task_vars["ansible_play_hosts"]):
             return ""
         host = HostInputs(self._templar, self.task_vars, ("serving",))[inputs["balancer_hosts"][0]]
-        return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"],
-                            bool(inputs["balancer_tls_certificate"]))
+        return balancer.url(inputs, host["serving_address"])
 
     # --- steps: each adds to the observation --------------------------------------------------------------------------
 
@@ -207,9 +206,12 @@ class ActionModule(StageAction):
     # --- one target ---------------------------------------------------------------------------------------------------
 
     def _watched(self, engines: Sequence[str], tests: int, send: Send) -> Send:
-        """Return a function that also adds the number of requests of other clients to the run.
+        """Return ``send`` as a function that also adds the number of requests of other clients to the run.
 
-        :param engines: the URLs of all measured instances. :param tests: the requests of the clients besides the load.
+        Before the run, it waits for at most benchmark_quiet_wait_s until the engines have no requests.
+
+        :param engines: the URLs of all measured instances.
+        :param tests: the number of requests that the measuring clients send in addition to the load.
         """
         check = self.context.plan["health_check"]
 
