@@ -289,7 +289,7 @@ class ActionModule(StageAction):
                 "recorded_at": saved["recorded_at"], "release": saved["key"]["release"], "repeats": saved["repeats"]}
 
     def _save_baselines(self, observed: types.BenchmarkObservation) -> None:
-        """Save the measurements as last good runs and, if this is wanted, as baselines."""
+        """Save the measurements as last good runs and, with benchmark_baseline_save, as baselines."""
         service = observed["instances"][0]["service"] if observed.get("instances") else None
         for measured in observed["measurements"]:
             if len(measured["runs"]) >= regression.REPEATS and service and not targets.unusable(measured):
@@ -299,7 +299,10 @@ class ActionModule(StageAction):
                     self.records.write(path.with_name(path.name + suffix), text)
 
     def _sweep(self, measured: types.Measurement, send: Send) -> types.SweepResult:
-        """Measure the curve, and search for the highest load that meets the objective. Each point is saved."""
+        """Measure the service under different loads, and search for the highest load that meets the objective.
+
+        Each measurement is saved, so that an interrupted sweep can be resumed.
+        """
         inputs = self.inputs
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
         server = measured["runs"][-1]["services"]
@@ -342,7 +345,7 @@ class ActionModule(StageAction):
             {} if vllm_bench.complete(run, measured) else {"completed": None})
 
     def _balanced_hosts(self) -> list[str]:
-        """Return the nodes of the play behind the balancer of this node. The first one measures it."""
+        """Return the nodes of the play behind the balancer of this node. The first of them measures the balancer."""
         nodes = role_inputs(self._templar, self.task_vars, "balancer")["balancer_nodes"]
         hosts: list[str] = self.task_vars["ansible_play_hosts"]
         return [host for host in hosts if host in nodes] or hosts

@@ -90,8 +90,8 @@ class ActionModule(ActionBase):
         notes = {}
         for host in hosts:
             variables = plans.inputs.variables(host)
-            hidden = _role_inputs.known_secrets(self._templar, variables)
-            notes[host] = {name: [mask_known(text, hidden) for text in texts]
+            secrets = _role_inputs.known_secrets(self._templar, variables)
+            notes[host] = {name: [mask_known(text, secrets) for text in texts]
                            for name, texts in self._check(plans, host, variables, stages, hosts).items()}
             records.write_note(host, NOTE, notes[host])
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):

@@ -51,9 +51,7 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
 
     :raises AnsibleError: if a template cannot be resolved; the message names the variable.
     """
-    defaults: dict[str, Any] = {}
-    for role in roles:
-        defaults.update(role_defaults(role))
+    defaults = {name: default for role in roles for name, default in role_defaults(role).items()}
     inputs = {}
     for role in roles:
         host_templar = templar.copy_with_new_env(available_variables={

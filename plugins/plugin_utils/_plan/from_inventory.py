@@ -259,9 +259,8 @@ class HostInputs(dict[str, dict[str, Any]]):
 
 def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables that the play, the role or the task sets for all hosts, other than defaults of roles."""
-    mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
-    defaults: dict[str, Any] = {}
-    for role in _role_inputs.roles():
-        defaults.update(_role_inputs.role_defaults(role))
+    of_host = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
+    defaults = {name: default for role in _role_inputs.roles()
+                for name, default in _role_inputs.role_defaults(role).items()}
     return {name: value for name, value in task_vars.items()
-            if (name not in mine or mine[name] != value) and (name not in defaults or defaults[name] != value)}
+            if (name not in of_host or of_host[name] != value) and (name not in defaults or defaults[name] != value)}

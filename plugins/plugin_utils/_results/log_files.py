@@ -106,9 +106,6 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 if not info.is_dir():
                     with compressed.open(info) as stream:
                         yield ":" + info.filename, stream
-    elif path.suffix == ".gz":
-        with gzip.open(path) as unpacked:
-            yield "", cast("IO[bytes]", unpacked)
     else:
-        with path.open("rb") as stream:
-            yield "", stream
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
+            yield "", cast("IO[bytes]", log)
