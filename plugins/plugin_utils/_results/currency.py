@@ -44,7 +44,7 @@ class Current(Deployed):
 
 
 class Change(TypedDict):
-    """A difference between what a result belongs to and what is on the host now."""
+    """A difference between what a result belongs to and what is deployed on the host now."""
 
     #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance.
     what: str

@@ -99,9 +99,9 @@ class Report(TypedDict):
     plan_hashes: list[str]
     #: ``{host: {stage: cell}}``, with all stages for each host.
     hosts: dict[str, dict[str, Cell]]
-    #: ``{host: node}`` of the deployments whose node has several, or another name.
+    #: ``{host: node}`` of the deployments whose node has several deployments or another name than the host.
     nodes: dict[str, str]
-    #: ``{host: what is on it}``, with which results are compared.
+    #: ``{host: what is deployed on it}``, with which its results are compared.
     deployed: dict[str, Current]
     #: Hosts with a result that is passed, warned or waived, and none that is failed or stale.
     passing_hosts: list[str]
@@ -123,7 +123,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
 
     :param hosts: all expected hosts, in the order of the report. :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
-    :param current: ``{host: what is on it}``. Results of a host without an entry cannot be stale.
+    :param current: ``{host: what is deployed on it}``. The results of a host that is missing here cannot be stale.
     :param run: the id and the start of this run. :param left_out: the nodes of the inventory that it does not include.
     :param nodes: ``{host: node}`` (plan_node). The deployments of a node follow each other in the report.
     """
