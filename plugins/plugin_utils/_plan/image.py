@@ -63,10 +63,10 @@ def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, fi
     for_chips = [part for part in parts if part in chips]
     tagged = match.group(1) if match else ""
     if match and release["id"] not in (tagged, base_release(tagged)):
-        planned = tagged if tagged in release["usable"] else base_release(tagged)
+        suggested = tagged if tagged in release["usable"] else base_release(tagged)
         findings.refuse("image_tag", "image_tag is %s, an image of release %s, but plan_release is %s; set %simage_tag "
                         "to %s.", tag, tagged, release["id"],
-                        "plan_release to %s, or " % planned if planned in release["usable"] else "", expected)
+                        "plan_release to %s, or " % suggested if suggested in release["usable"] else "", expected)
     elif match and for_chips != [suffix for suffix in [hardware["image_suffix"]] if suffix] and (
             for_chips or set(parts) <= set(published)):
         findings.refuse(

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes with several deployments: hosts of the inventory with the same plan_node share the NPUs and ports of a node."""
+"""Divide a node among its deployments, which are the hosts of the inventory with the same plan_node."""
 
 from __future__ import annotations
 

@@ -123,11 +123,11 @@ def set_draft(arguments: Arguments, model: types.Model, wanted: str, endpoint: s
     if not draft or not isinstance(config, dict) or config.get("method") != "eagle3" or "model" in config:
         model.pop("draft", None)
         return
-    path, hubs = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
-    source = wanted if wanted in ("local", "http", *hubs) else next(iter(hubs))
+    path, sources = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
+    source = wanted if wanted in ("local", "http", *sources) else next(iter(sources))
     if source == "http":
         endpoint = "%s/%s" % (endpoint.rstrip("/").rpartition("/")[0], draft["directory"])
-    hub: Any = hubs.get(source, {"repository": ""})
+    hub: Any = sources.get(source, {"repository": ""})
     model["draft"] = {**draft, "path": path, "source": source, "repository": hub["repository"],
                       "endpoint": endpoint if source == wanted else ""}
     arguments["speculative-config"] = {**config, "model": path}
