@@ -38,7 +38,7 @@ class Site(NamedTuple):
 
 
 class Needs:
-    """What hosts need: ``parts`` by name, and ``inventory``, which is ``{host: inputs at the site}``.
+    """The needs of hosts: ``parts`` by name, and ``inventory``, which is ``{host: inputs at the site}``.
 
     ``refusals`` and ``notes`` are ``{host: sentences}``. The notes are about what is not collected.
 
