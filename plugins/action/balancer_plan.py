@@ -38,18 +38,17 @@ class ActionModule(ActionBase):
         if sentences:
             raise AnsibleActionFail(" ".join(sentences))
         # The balancer of another deployment can run on this node, and is then managed by a node of that deployment.
-        planned, present = ([name for name in task_vars[key] if name in nodes] or task_vars[key]
-                            for key in ("ansible_play_hosts_all", "ansible_play_hosts"))
-        managed = balancer.managed(balancers, host, planned, present)
+        play_hosts_all, play_hosts = ([name for name in task_vars[key] if name in nodes] or task_vars[key]
+                                      for key in ("ansible_play_hosts_all", "ansible_play_hosts"))
+        managed = balancer.managed(balancers, host, play_hosts_all, play_hosts)
         plans = {name: _plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
         ports = balancer.listening(settings)
-        bind, port = settings["balancer_bind"], settings["balancer_port"]
         sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
         addresses = {name: inputs[name]["serving_address"] for name in balancers}
         on_nodes = {each: plans_of_run.resolved(each) for name in balancers if name in plans
                     for each in plans_of_run.deployments(name)}
-        sentences += balancer.problems(balancers, ports, servers, on_nodes, bind, addresses)
+        sentences += balancer.problems(balancers, ports, servers, on_nodes, settings["balancer_bind"], addresses)
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
@@ -57,11 +56,8 @@ class ActionModule(ActionBase):
             sentences += self._shared_balancers(task_vars, balancers, nodes, plans_of_run)
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
-        uses_tls = bool(settings["balancer_tls_certificate"])
-        services: list[Service] = [
-            {"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-             "url": balancer.url(bind, inputs[name]["serving_address"], port, uses_tls)}
-            for name in managed]
+        services: list[Service] = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
+                                    "url": balancer.url(settings, addresses[name])} for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports, "control_paths": balancer.control_paths(plans)}
@@ -69,13 +65,14 @@ class ActionModule(ActionBase):
     def _shared_balancers(self, task_vars: dict[str, Any], balancers: list[str], nodes: list[str],
                           plans: Plans) -> list[str]:
         """Return a sentence for each node of another deployment whose balancer would replace one of this deployment."""
-        found = HostInputs(self._templar, task_vars, ("balancer",))
+        inputs = HostInputs(self._templar, task_vars, ("balancer",))
         others = [name for name in task_vars.get("groups", {}).get("npu_nodes", ()) if name not in nodes]
-        mine = {plans.node(name): name for name in balancers}
+        own = {plans.node(name): name for name in balancers}
         return ["balancer_hosts names %s on %s and on %s, which are in different balancer_nodes, but a host runs the "
-                "balancer of one deployment only; choose another host." % (same, task_vars["inventory_hostname"], name)
-                for name in others if found[name]["balancer_enabled"] and found[name]["balancer_nodes"] != nodes
-                for node, same in sorted(mine.items()) if node in map(plans.node, found[name]["balancer_hosts"])]
+                "balancer of one deployment only; choose another host." % (
+                    shared, task_vars["inventory_hostname"], name)
+                for name in others if inputs[name]["balancer_enabled"] and inputs[name]["balancer_nodes"] != nodes
+                for node, shared in sorted(own.items()) if node in map(plans.node, inputs[name]["balancer_hosts"])]
 
 
 def _plan(plans: Plans, host: str) -> Plan:

@@ -124,8 +124,7 @@ class ActionModule(StageAction):
         if not inputs["balancer_enabled"] or set(inputs["balancer_nodes"]) - set(self.task_vars["ansible_play_hosts"]):
             return ""
         host = HostInputs(self._templar, self.task_vars, ("serving",))[inputs["balancer_hosts"][0]]
-        return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"],
-                            bool(inputs["balancer_tls_certificate"]))
+        return balancer.url(inputs, host["serving_address"])
 
     # --- steps: each adds to the observation --------------------------------------------------------------------------
 
@@ -207,9 +206,12 @@ class ActionModule(StageAction):
     # --- one target ---------------------------------------------------------------------------------------------------
 
     def _watched(self, engines: Sequence[str], tests: int, send: Send) -> Send:
-        """Return a function that also adds the number of requests of other clients to the run.
+        """Return ``send`` as a function that also adds the number of requests of other clients to the run.
 
-        :param engines: the URLs of all measured instances. :param tests: the requests of the clients besides the load.
+        Before the run, it waits for at most benchmark_quiet_wait_s until the engines have no requests.
+
+        :param engines: the URLs of all measured instances.
+        :param tests: the number of requests that the measuring clients send in addition to the load.
         """
         check = self.context.plan["health_check"]
 
@@ -287,7 +289,7 @@ class ActionModule(StageAction):
                 "recorded_at": saved["recorded_at"], "release": saved["key"]["release"], "repeats": saved["repeats"]}
 
     def _save_baselines(self, observed: types.BenchmarkObservation) -> None:
-        """Save the measurements as last good runs and, if this is wanted, as baselines."""
+        """Save the measurements as last good runs and, with benchmark_baseline_save, as baselines."""
         service = observed["instances"][0]["service"] if observed.get("instances") else None
         for measured in observed["measurements"]:
             if len(measured["runs"]) >= regression.REPEATS and service and not targets.unusable(measured):
@@ -297,7 +299,10 @@ class ActionModule(StageAction):
                     self.records.write(path.with_name(path.name + suffix), text)
 
     def _sweep(self, measured: types.Measurement, send: Send) -> types.SweepResult:
-        """Measure the curve, and search for the highest load that meets the objective. Each point is saved."""
+        """Measure the service under different loads, and search for the highest load that meets the objective.
+
+        Each measurement is saved, so that an interrupted sweep can be resumed.
+        """
         inputs = self.inputs
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
         server = measured["runs"][-1]["services"]
@@ -340,7 +345,7 @@ class ActionModule(StageAction):
             {} if vllm_bench.complete(run, measured) else {"completed": None})
 
     def _balanced_hosts(self) -> list[str]:
-        """Return the nodes of the play behind the balancer of this node. The first one measures it."""
+        """Return the nodes of the play behind the balancer of this node. The first of them measures the balancer."""
         nodes = role_inputs(self._templar, self.task_vars, "balancer")["balancer_nodes"]
         hosts: list[str] = self.task_vars["ansible_play_hosts"]
         return [host for host in hosts if host in nodes] or hosts

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send this node's pings of the ping mesh, and add the result to the observation of the node."""
+"""Send the pings that this node contributes to the ping mesh, and add the result to the observation of the node."""
 
 from __future__ import annotations
 

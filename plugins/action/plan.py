@@ -77,9 +77,9 @@ class ActionModule(ActionBase):
             for sentence in grouped(needs.notes, len(args["hosts"])):
                 warn(self._display, sentence, secrets)
             return {"changed": False, "parts": list(needs.parts.values()), "inventory": needs.inventory}
-        present = task_vars.get("ansible_play_hosts", [host])
+        play_hosts = task_vars.get("ansible_play_hosts", [host])
         return {"changed": False, "plan": plans[host], "run": run.RUN_ID,
-                "observers": {stage: plans.observer(host, stage, present) for stage in ONCE_PER_NODE}}
+                "observers": {stage: plans.observer(host, stage, play_hosts) for stage in ONCE_PER_NODE}}
 
     def _begin(self, records: Records, hosts: list[str], stages: list[str] | None, task_vars: dict[str, Any]
                ) -> dict[str, Any]:
@@ -90,8 +90,8 @@ class ActionModule(ActionBase):
         notes = {}
         for host in hosts:
             variables = plans.inputs.variables(host)
-            hidden = _role_inputs.known_secrets(self._templar, variables)
-            notes[host] = {name: [mask_known(text, hidden) for text in texts]
+            secrets = _role_inputs.known_secrets(self._templar, variables)
+            notes[host] = {name: [mask_known(text, secrets) for text in texts]
                            for name, texts in self._check(plans, host, variables, stages, hosts).items()}
             records.write_note(host, NOTE, notes[host])
         for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
@@ -118,8 +118,7 @@ class ActionModule(ActionBase):
             found.update((refusal["id"], refusal["message"]) for refusal in plan["refusals"])
             note["refusals"] = list(found.values())
             if not found:
-                balancers = [balancer.url(inputs["balancer_bind"], plans.inputs[name]["serving_address"],
-                                          inputs["balancer_port"], bool(inputs["balancer_tls_certificate"]))
+                balancers = [balancer.url(inputs, plans.inputs[name]["serving_address"])
                              for name in inputs["balancer_hosts"] if inputs["balancer_enabled"]]
                 note["head"] = plan_head.rows(plan, inputs, stages, balancers, hosts)
         except AnsibleError as error:
@@ -140,9 +139,9 @@ class ActionModule(ActionBase):
             found.update(checked(stage, context)[1])
         are_valid = not found.keys() & _role_inputs.options("balancer")
         if "serving" in stages and inputs["balancer_enabled"] is True and are_valid:
-            own = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
+            addresses = {host: inputs["serving_address"] for host in nodes if host in inputs["balancer_hosts"]}
             sentences = balancer.unknown_hosts(inputs, known_hosts, context.host) or balancer.problems(
                 inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), on_node,
-                inputs["balancer_bind"], own)
+                inputs["balancer_bind"], addresses)
             found.update(zip(sentences, sentences))
         return found

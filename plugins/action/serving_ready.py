@@ -47,8 +47,8 @@ class ActionModule(StageAction):
     def _wait(self) -> Waited:
         observations = self._observations(WINDOW_S)
         while True:
-            seen, seconds, left = next(observations)
-            if seen is None or seen["settled"] or seen["docker_engine_error"] or left <= 0 or self.context.check_mode:
+            seen, seconds, left_s = next(observations)
+            if seen is None or seen["settled"] or seen["docker_engine_error"] or left_s <= 0 or self.context.check_mode:
                 return {"changed": False, "seconds": seconds, "failed_instances": _failed(seen),
                         "ready": _is_ready(seen)}
 
@@ -71,21 +71,19 @@ class ActionModule(StageAction):
         """Return the last state of this node, the seconds waited, and the members that failed."""
         observations = self._observations(GROUP_WINDOW_S)
         while True:
-            seen, seconds, left = next(observations)
-            note = group.own_state(seen, left <= 0, time.time())
+            seen, seconds, left_s = next(observations)
+            note = group.own_state(seen, left_s <= 0, time.time())
             notes.write(**note)
             # All members that are still in the run have a note: they have reported that they are started.
-            over, failed = group.outcome(own_group, notes.read(), left < -GRACE_S)
-            if self.context.check_mode:
-                return seen, seconds, []
-            if over:
-                return seen, seconds, failed
+            over, failed = group.outcome(own_group, notes.read(), left_s < -GRACE_S)
+            if self.context.check_mode or over:
+                return seen, seconds, [] if self.context.check_mode else failed
             # The module returns at once if the service is ready, so the interval is waited here.
             if note["state"] == group.READY:
                 time.sleep(GROUP_WINDOW_S)
 
     def _observations(self, window_s: float) -> Iterator[Observed]:
-        """Observe the node repeatedly, and print its progress."""
+        """Yield observations of the node, and print its progress."""
         request = state_arguments(self.context.plan, self.inputs)
         request.update(interval_s=min(window_s, self.inputs["serving_ready_interval_s"]))
         started = time.monotonic()

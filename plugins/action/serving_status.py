@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Query the service of a node in one module call, and print the rows of all nodes as one table."""
+"""Query the service of a node in one module call, or print the rows of all nodes as one table."""
 
 from __future__ import annotations
 

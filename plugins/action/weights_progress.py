@@ -20,9 +20,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import kn
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline, pass_lease
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, one_line, say
 
-# The pause between polls is a fraction of the elapsed time, so that a short transfer is noticed at once, and a long
-# transfer is polled rarely.
+# The pause between polls is a fraction of the elapsed time, so that the end of a short transfer is noticed at once, and
+# a long transfer is polled rarely.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
+# The task fails if the node has not responded for this number of seconds.
 LOST_S = 60
 # The timeout of a poll, in seconds. A poll reads the sizes of all files in the model folder.
 POLL_LIMIT_S = 900

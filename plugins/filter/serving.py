@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, first_key
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.patch import patched
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
@@ -55,17 +55,12 @@ def _reason(result: Mapping[str, Any]) -> str:
     return "%.200s: %s" % (words, (str(result.get("stderr") or "").strip() or message).splitlines()[-1])
 
 
-def key_environment(keys: Any) -> str:
-    """Return the content of the file from which a server reads the API keys of the input serving_api_key."""
-    return api_key.environment_file(api_keys(keys))
-
-
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"bind_mounts": docker_mounts, "container_environment": container_environment,
                 "failure_message": failure_message, "first_key": first_key, "kept_steps": replacement.kept_steps,
-                "key_environment": key_environment, "patched": patched, "plan_of_running": replacement.plan_of_running,
-                "replacement_reasons": replacement.replacement_reasons, "restore_steps": replacement.restore_steps,
-                "rollback_steps": replacement.rollback_steps, "unplanned_containers": replacement.unplanned_containers,
-                "without_neighbors": replacement.without_neighbors,
-                "upgrade_steps": replacement.upgrade_steps}
+                "key_environment": api_key.environment_file, "patched": patched,
+                "plan_of_running": replacement.plan_of_running, "replacement_reasons": replacement.replacement_reasons,
+                "restore_steps": replacement.restore_steps, "rollback_steps": replacement.rollback_steps,
+                "unplanned_containers": replacement.unplanned_containers, "upgrade_steps": replacement.upgrade_steps,
+                "without_neighbors": replacement.without_neighbors}

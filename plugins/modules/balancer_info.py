@@ -64,7 +64,6 @@ completion: {type: dict, returned: success, description: "The response to the co
   respond."}
 """
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -76,12 +75,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
 
 SOCKET_TIMEOUT_S = 5
 COMPLETION_TIMEOUT_S = 20
-
-
-def complete(params: dict[str, Any]) -> client.Response:
-    """Send a request that needs a step of the engine."""
-    server = client.Server(params["url"], params["api_key"], COMPLETION_TIMEOUT_S, params["ca"])
-    return server.send_small(params["served_name"])
 
 
 def holder(port: int) -> str | None:
@@ -101,18 +94,18 @@ def main() -> None:
         "ca": {"type": "str"},
         "certificate_files": {"type": "list", "elements": "path", "default": []},
     })
-    port = module.params["port"]
+    port, files, url, ca = (module.params[name] for name in ("port", "certificate_files", "url", "ca"))
     found: haproxy.BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
-    files, url = module.params["certificate_files"], module.params["url"]
-    problem = certificate_problem(files, module.params["ca"], urlsplit(url).hostname or "") if files else None
+    problem = certificate_problem(files, ca, urlsplit(url).hostname or "") if files else None
     if problem:
         module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
                              "balancer_tls_key. The balancer was not changed." % (files[0], url, problem))
     try:
         found["servers"] = haproxy.servers(haproxy.command_sender(haproxy.SOCKET, SOCKET_TIMEOUT_S))
         if url and not files:
-            found["completion"] = complete(module.params)
+            server = client.Server(url, module.params["api_key"], COMPLETION_TIMEOUT_S, ca)
+            found["completion"] = server.send_small(module.params["served_name"])
     except haproxy.BalancerError as error:
         found["error"] = str(error)
     module.exit_json(changed=False, **found)

@@ -16,8 +16,8 @@ options:
   state: {type: str, required: true, choices: [ready, drain], description: "With V(drain), the node finishes the
     requests in progress and receives no new requests. With V(ready), the node receives requests as soon as its health
     checks pass."}
-  keep_serving: {type: bool, default: false, description: "Whether the module fails with O(state=drain) if no other node
-    can process the requests. In this case, the node is not drained."}
+  keep_serving: {type: bool, default: false, description: "With O(state=drain), whether the module fails instead of
+    draining the node if no other node can process the requests."}
   wait_s: {type: float, default: 0, description: "The maximum time to wait, in seconds. With O(state=drain), the module
     waits until the requests in progress are finished. With O(state=ready), the module waits until the health checks
     pass."}
@@ -64,7 +64,10 @@ class Refused(Exception):
 
 
 def change(send_command: haproxy.SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:
-    """Set the state of the servers of the node, unless ``dry``. Return whether a server had another state."""
+    """Set the state of the servers of the node, unless ``dry``, and return whether any of them had another state.
+
+    :raises Refused: if another node must serve the requests (``keep_serving``), but none can.
+    """
     servers = haproxy.servers(send_command)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["disabled"] == (params["state"] == "ready")]

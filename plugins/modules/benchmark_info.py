@@ -49,8 +49,8 @@ service:
     weights: {type: str, description: "The SHA-256 digest of the manifest of the model, or null without a manifest."}
     driver: {type: str, description: "The SHA-256 digest of the version file of the driver, or null without it."}
 client: {type: dict, returned: success, description: "The container of the client, or null if it does not exist. It has
-  C(running), C(exit_code) and C(ended_at) (in seconds since 1970, UTC), which are both null while it is running,
-  C(error), the reason why it could not be started, or null, and C(log), the last lines of its log."}
+  C(running), C(exit_code), C(ended_at) (in seconds since the epoch), C(error) (the reason why it could not be started,
+  or null), and C(log) (the last lines of its log). While it is running, C(exit_code) and C(ended_at) are null."}
 result: {type: str, returned: success, description: "The content of the result, or null if there is none yet."}
 """
 

@@ -12,8 +12,8 @@ description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
     the controller is lost.
-  - The restart policy V(unless-stopped) of the service is changed to V(always), so that Docker starts the service
-    after a reboot, which stops the guard.
+  - A reboot stops the guard. Therefore the restart policy V(unless-stopped) of the service is changed to V(always), so
+    that Docker starts the service after a reboot.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._options.docker]
 options:
   state: {type: str, choices: [paused, resumed], required: true, description: "V(paused) stops the service and starts

@@ -107,7 +107,7 @@ def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, st
 
 
 def read_conf() -> tuple[hccn_tool.HccnConf | None, str | None]:
-    """Return (content, None) or (None, error message)."""
+    """Return (the content of hccn.conf, None), or (None, error message)."""
     try:
         return hccn_tool.parse_conf(read_file(CONF)), None
     except (OSError, hccn_tool.ParseError) as error:
@@ -134,16 +134,16 @@ def main() -> None:
         interfaces = pool.submit(network.host_network, run, limit)
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
         docker = DockerEngine(params["docker_socket"], limit)
-        present = pool.submit(image_present, docker, image) if image else None
+        lookup = pool.submit(image_present, docker, image) if image else None
         try:
             answers = hccn_query.query_npus(run, tool, npus, limit) if tool else hccn_query.unanswered(
                 npus, "hccn_tool was not found in PATH and %s; install the NPU driver" % folder)
         except OSError as error:
             answers = hccn_query.unanswered(npus, "%s cannot be run: %s" % (tool, error))
+    present, image_error = lookup.result() if lookup else (None, None)
     observed: hccn_query.HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
-        "processes": processes.result(), "image_present": present.result()[0] if present else None,
-        "image_error": present.result()[1] if present else None,
+        "processes": processes.result(), "image_present": present, "image_error": image_error,
         "duration_s": round(time.time() - started, 3)}
     module.exit_json(changed=False, **observed)
 

@@ -87,9 +87,9 @@ def observe(options: dict[str, Any]) -> images.ImageObservation:
     hung = commands.hung_paths(path for path in (facts["image_root"], options["folder"]) if path)
     if hung:
         raise OSError("%s; check its mount" % "; ".join(hung.values()))
-    images_on = host.disk(facts["image_root"])
-    engine: images.DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
-    folder = _folder(options["folder"], images_on["existing"]) if options["folder"] else None
+    image_disk = host.disk(facts["image_root"])
+    engine: images.DockerEngineWithSpace = {**facts, "free_bytes": image_disk["free_bytes"]}
+    folder = _folder(options["folder"], image_disk["existing"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
     needed = options["pull"] == "always" or not images.holds(found, options["digest"])
@@ -101,9 +101,9 @@ def observe(options: dict[str, Any]) -> images.ImageObservation:
 
 
 def _folder(path: str, image_root: str) -> images.FolderFacts:
-    space = host.disk(path)
-    return {"path": path, "free_bytes": space["free_bytes"],
-            "same_disk": os.stat(space["existing"]).st_dev == os.stat(image_root).st_dev}
+    disk = host.disk(path)
+    return {"path": path, "free_bytes": disk["free_bytes"],
+            "same_disk": os.stat(disk["existing"]).st_dev == os.stat(image_root).st_dev}
 
 
 def _docker_config() -> str | None:

@@ -9,13 +9,13 @@ module: offline
 short_description: Download files that hosts need at a site without internet access
 version_added: 0.9.0
 description:
-  - Downloads files that hosts need at a site without internet access to a folder of a machine with internet access.
-    These are the files of one part, such as a model or an image. The content of each file is verified. An interrupted
-    download is resumed, and files that are already in the folder are not downloaded again.
+  - Downloads the files of one part, such as a model or an image, to a folder of a machine with internet access. Hosts
+    at a site without internet access use these files. The content of each file is verified. An interrupted download is
+    resumed, and files that are already in the folder are not downloaded again.
   - The file C(manifest.json) in the folder lists the files of each part, and C(SHA256SUMS) lists their digests.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
-  path: {type: path, required: true, description: "The folder."}
+  path: {type: path, required: true, description: "The folder for the downloads."}
   part: {type: dict, required: true, description: "The part to download, an item of
     RV(ascend.vllm.plan#module:parts)."}
   token: {type: str, default: "", description: "The token for the hub."}

@@ -32,7 +32,8 @@ options:
     default: resolve
   hosts: {type: list, elements: str, default: [], description: "The hosts of the phases other than V(resolve)."}
   commands: {type: dict, default: {}, description: "For O(phase=offline), the commands that collect each kind of part."}
-  site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder, and C(ids) of images."}
+  site: {type: dict, description: "For O(phase=offline), C(path) and C(url) of the folder at the site, and C(ids), the
+    ids of the images by part."}
   stages: {type: list, elements: str, choices: [npu_driver, hccl, image, weights, serving, functional, accuracy,
     benchmark], description: "The stages whose inputs are checked. By default, these are the stages that the tags of the
     run select."}
@@ -64,8 +65,8 @@ plan:
   returned: with O(phase=resolve)
 run: {type: str, sample: 20260102T030405Z-1a2b3c4d, returned: with O(phase=resolve), description: "The id of this run of
   Ansible, which is part of the names of temporary files and containers."}
-observers: {type: dict, returned: with O(phase=resolve), description: "C({stage: host}) for the stages that one
-  deployment of a node runs for all of them. C(host) runs it for this host."}
+observers: {type: dict, returned: with O(phase=resolve), description: "C({stage: host}) for the stages that are run once
+  per node. C(host) is the deployment that runs the stage for this host."}
 parts: {type: list, elements: dict, returned: with O(phase=offline), description: "What M(ascend.vllm.offline) needs."}
 inventory: {type: dict, returned: with O(phase=offline), description: "C({host: {input: value}}) for the site."}
 msg: {type: str, returned: when O(phase=show), description: "The head of the plans."}

@@ -58,8 +58,8 @@ ansible_stats: {type: dict, returned: when O(phase=end), description: "The summa
   C(ascend_vllm)."}
 verdict: {type: str, returned: when O(phase=verify), sample: regression, description: "V(failed), V(regression),
   V(unreachable), V(no_baseline), V(inconclusive) or V(healthy): the worst of all findings."}
-exit_code: {type: int, returned: when O(phase=verify), sample: 3, description: "The exit code of the service of the
-  timer, which is different for each verdict."}
+exit_code: {type: int, returned: when O(phase=verify), sample: 3, description: "The exit code of the service that the
+  timer of P(ascend.vllm.verify#role) starts. It is different for each verdict."}
 reasons: {type: list, elements: str, returned: when O(phase=verify), description: "One sentence for each finding."}
 report: {type: str, returned: when O(phase=verify), description: "The path of C(report.html)."}
 stages:

@@ -19,7 +19,7 @@ extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attr
 attributes:
   check_mode: {details: ["This module only changes the digest cache, which is not written in check mode."]}
 options:
-  draft: {type: path, description: "The path of the draft model, which is described in RV(draft)."}
+  draft: {type: path, description: "The folder of the draft model on the node. RV(draft) describes this folder."}
 seealso: [{module: ascend.vllm.weights_staging}]
 """
 
@@ -38,8 +38,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-draft: {type: dict, returned: success, description: "The other values, from RV(path) on, for the folder in
-  O(draft), or null without it."}
+draft: {type: dict, returned: success, description: "The values below, from RV(path) on, for the folder in O(draft);
+  null if O(draft) is not set."}
 path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
 files: {type: list, elements: dict, returned: success, description: "The files in the folder, each with its C(path)
   relative to the folder, its C(size) in bytes, and the C(sha256) of its content, which is null if the manifest does not

@@ -57,7 +57,7 @@ LOG_LINES = 20
 
 
 def observe(options: dict[str, Any]) -> TransferObservation:
-    """Observe the container and its folder. Raise DockerError if the container does not exist."""
+    """Return the state of the container and the size of its folder. Raise DockerError if there is no container."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     found = containers.inspect(docker, options["container"])
     if found is None:

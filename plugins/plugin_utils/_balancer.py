@@ -39,19 +39,27 @@ class PortInput(TypedDict):
     port: int
 
 
-def url(bind: str, address: str, port: int, tls: bool) -> str:
-    """Return the URL for clients of a balancer that listens on ``bind``. Clients reach its host at ``address``."""
-    return base_url(address if bind in ALL_ADDRESSES else bind, port, tls)
+def url(settings: Mapping[str, Any], address: str) -> str:
+    """Return the URL of a balancer for clients, who reach its host at ``address``.
+
+    :param settings: the inputs of its role.
+    """
+    bind = settings["balancer_bind"]
+    return base_url(address if bind in ALL_ADDRESSES else bind, settings["balancer_port"],
+                    bool(settings["balancer_tls_certificate"]))
 
 
 def listening(settings: Mapping[str, Any]) -> list[PortInput]:
-    """Return the ports of a balancer, from the inputs of its role."""
+    """Return the ports on which a balancer with these inputs listens."""
     names = ["balancer_port", *(["balancer_watch_port"] if settings["balancer_watch_interval_s"] else [])]
     return [{"name": name, "port": settings[name]} for name in names]
 
 
 def unknown_hosts(settings: Mapping[str, Any], known: Collection[str], host: str) -> list[str]:
-    """Return a sentence for each of balancer_hosts and balancer_nodes that does not name hosts of the inventory."""
+    """Return a sentence for each of balancer_hosts and balancer_nodes that is empty or names unknown hosts.
+
+    :param known: the hosts of the inventory.
+    """
     unknown = {variable: [name for name in settings[variable] if name not in known]
                for variable in ("balancer_hosts", "balancer_nodes")}
     return [f"{variable} must name hosts of the inventory, but on {host} it names {', '.join(names) or 'none'}; "

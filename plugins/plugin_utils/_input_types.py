@@ -47,16 +47,16 @@ def converted(name: str, option: Mapping[str, Any], value: Any, secret: bool = F
     kind, choices = option.get("type", "str"), option.get("choices")
     if value is None and kind in _EMPTY and not choices:
         return _EMPTY[kind], None
-    text = kind in ("str", "path") and isinstance(value, (dict, list))
-    # Ansible would convert an empty string to a list of one empty string.
-    if not text and (kind in ("path", "raw") or (value == "" and kind == "list")):
+    # Ansible would convert a dictionary or list to a string, and an empty string to a list of one empty string.
+    is_wrong_type = kind in ("str", "path") and isinstance(value, (dict, list))
+    if not is_wrong_type and (kind in ("path", "raw") or (value == "" and kind == "list")):
         return value, None
     has_type = value.__class__ is _BUILT_IN.get(kind) and "options" not in option
     as_documented = has_type and (not choices or value in choices)
     if not as_documented and value != []:  # The validator takes 0.1 ms for each of the 300 inputs of a host.
         spec = {key: option[key] for key in _SPEC_KEYS if key in option}
         result = ArgumentSpecValidator({name: spec}).validate({name: value})
-        wrong = text or value is None or (isinstance(value, bool) and kind in ("int", "float"))
+        wrong = is_wrong_type or value is None or (isinstance(value, bool) and kind in ("int", "float"))
         if wrong or result.error_messages:
             found = "" if secret else f", but is {value!r}"
             if "options" in option and isinstance(value, dict):
@@ -65,18 +65,18 @@ def converted(name: str, option: Mapping[str, Any], value: Any, secret: bool = F
         value = result.validated_parameters[name]
     kind = option.get("elements", kind)
     if kind in ("int", "float"):
-        allowed = _range(name, kind == "int")
+        is_allowed, allowed = _range(name, kind == "int")
         for number in value if isinstance(value, list) else [value]:
-            if not allowed[0](number):
-                return value, f"{name} must be {allowed[1]}, but is {number}."
+            if not is_allowed(number):
+                return value, f"{name} must be {allowed}, but is {number}."
     return value, None
 
 
-def _range(name: str, whole: bool) -> tuple[Callable[[float], bool], str]:
-    """Return whether a number is allowed for an input, and the range as text."""
+def _range(name: str, is_integer: bool) -> tuple[Callable[[float], bool], str]:
+    """Return a function that returns whether a number is allowed for an input, and the range as text."""
     positive = name.endswith(ABOVE_ZERO) and not name.endswith(MAY_BE_ZERO)
     lowest = AT_LEAST.get(name, 0)
-    low = "at least 1" if positive and whole else "above 0" if positive else "at least 0"
+    low = "at least 1" if positive and is_integer else "above 0" if positive else "at least 0"
     high = next((high for ending, high in AT_MOST.items() if name.endswith(ending)), math.inf)
     return (lambda number: (number > 0 if positive else number >= lowest) and number <= high,
             low if high == math.inf else f"{low} and at most {high}")

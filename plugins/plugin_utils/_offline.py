@@ -16,10 +16,10 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
 
 PLATFORMS = {kernel: docker for docker, kernel in KERNEL_NAMES.items()}
-#: The kinds of parts that hosts choose. Each other kind is one part.
+#: The kinds of parts that depend on the inputs of a host. Each of the other kinds is one part, which all hosts need.
 CHOSEN = ("image", "wheels", "ais_bench", "dataset")
-#: Inputs with further things that hosts need. The folder has no place for them.
-LEFT = ("benchmark_client_image", "hccl_collective_image", "weights_quantize_image", "benchmark_dataset_path")
+#: Inputs that name other things that a host needs. These are not collected.
+NOT_COLLECTED = ("benchmark_client_image", "hccl_collective_image", "weights_quantize_image", "benchmark_dataset_path")
 
 
 class Host(NamedTuple):
@@ -38,8 +38,9 @@ class Site(NamedTuple):
 
 
 class Needs:
-    """``parts`` by name, ``inventory`` as ``{host: inputs}``, and ``{host: sentences}``: ``refusals``, and ``notes`` on
-    what is not collected.
+    """The needs of hosts: ``parts`` by name, and ``inventory``, which is ``{host: inputs at the site}``.
+
+    ``refusals`` and ``notes`` are ``{host: sentences}``. The notes are about what is not collected.
 
     :param commands: ``{kind: commands}`` with fields such as ``{python}``. :param root: the folder of this collection.
     """
@@ -89,7 +90,8 @@ class Needs:
             self._add(part, "weights", source=source, repository=repository, revision=inputs["weights_revision"],
                       endpoint=inputs["weights_hub_endpoint"], workers=inputs["weights_workers"],
                       fetch=f"{self._root}/roles/weights/files/fetch.py")
-            for draft in [plan["model"]["draft"]] if "draft" in plan["model"] else []:
+            if "draft" in plan["model"]:
+                draft = plan["model"]["draft"]
                 self._add("weights/" + draft["directory"], "weights", source=draft["source"],
                           repository=draft["repository"], endpoint=draft["endpoint"], revision="",
                           workers=inputs["weights_workers"], fetch=f"{self._root}/roles/weights/files/fetch.py")
@@ -112,7 +114,7 @@ class Needs:
             own["accuracy_datasets"] = [{**each, "path": self._dataset(each["name"], Path(each["path"]))}
                                         for each in inputs["accuracy_datasets"]]
         self.notes[self._name] += [f"{each} is {inputs[each]}, which is not collected; copy it to the nodes of the "
-                                   "site." for each in LEFT if inputs[each]]
+                                   "site." for each in NOT_COLLECTED if inputs[each]]
         return own
 
     def _dataset(self, name: str, path: Path) -> str:

@@ -51,9 +51,7 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
 
     :raises AnsibleError: if a template cannot be resolved; the message names the variable.
     """
-    defaults: dict[str, Any] = {}
-    for role in roles:
-        defaults.update(role_defaults(role))
+    defaults = {name: default for role in roles for name, default in role_defaults(role).items()}
     inputs = {}
     for role in roles:
         host_templar = templar.copy_with_new_env(available_variables={
@@ -109,7 +107,7 @@ def _password(text: str) -> str | None:
 def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return those variables that are inputs of the role, converted to their types, and ``{variable: sentence}``.
 
-    The sentences describe the values that are not valid. They contain neither secrets nor environment variables.
+    There is a sentence for each value that is not valid. It contains neither secrets nor environment variables.
     """
     values, sentences = {}, {}
     for name, option in options(role).items():
@@ -175,44 +173,34 @@ def first_key(value: Any) -> str:
     return (api_keys(value) or [""])[0]
 
 
+@lru_cache(maxsize=None)
 def role_defaults(role: str) -> dict[str, Any]:
     """Return the untemplated defaults of a role of this collection. Raise AnsibleError if it has no defaults."""
-    return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
-
-
-@lru_cache(maxsize=None)
-def _defaults(path: Path) -> dict[str, Any]:
+    path = collection_root() / "roles" / role / "defaults" / "main.yml"
     return DataLoader().load_from_file(str(path), **_TRUSTED) or {}
 
 
+@lru_cache(maxsize=None)
 def roles() -> tuple[str, ...]:
     """Return the names of all roles of this collection."""
-    return _role_names(collection_root())
-
-
-@lru_cache(maxsize=None)
-def _role_names(root: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.parents[1].name for path in root.glob("roles/*/meta/argument_specs.yml")))
+    return tuple(sorted(path.parents[1].name for path in collection_root().glob("roles/*/meta/argument_specs.yml")))
 
 
 def options(role: str) -> dict[str, Any]:
     """Return the inputs of a role with their argument specs."""
-    return _specs(_spec_path(role))["main"].get("options", {}) or {}
+    return _specs(role)["main"].get("options", {}) or {}
 
 
 @lru_cache(maxsize=None)
 def known_variables() -> dict[str, str]:
     """Return ``{variable: role}`` for all inputs and for the variables of the other entry points of roles."""
-    return {name: role for role in roles() for spec in _specs(_spec_path(role)).values()
-            for name in spec.get("options", {})}
-
-
-def _spec_path(role: str) -> Path:
-    return collection_root() / "roles" / role / "meta" / "argument_specs.yml"
+    return {name: role for role in roles() for spec in _specs(role).values() for name in spec.get("options", {})}
 
 
 @lru_cache(maxsize=None)
-def _specs(path: Path) -> dict[str, Any]:
+def _specs(role: str) -> dict[str, Any]:
+    """Return the argument specs of a role by entry point."""
+    path = collection_root() / "roles" / role / "meta" / "argument_specs.yml"
     specs: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]
     return specs
 
@@ -233,6 +221,6 @@ filter_loader.get("bool")  # loads the filters of all files
 test_loader.get("defined")
 connection_loader.get("ssh", class_only=True)
 shell_loader.get("sh", class_only=True)
-for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
-    _defaults(_path)
-    _specs(_path.parents[1] / "meta" / "argument_specs.yml")
+for _role in roles():
+    role_defaults(_role)
+    _specs(_role)

@@ -32,13 +32,13 @@ _MARKDOWN = re.compile(r"[`*|]|\\(?=[!-/:-@\[-`{-~])|~(?=~)|(?<=\])[(\[]|(?<!\w)
 def one_line(text: object, limit: int = LINE_LIMIT) -> str:
     """Return the text on one line, without line breaks and invisible characters, cut to ``limit`` characters."""
     # Control sequences shrink when they are cleaned, so three times the limit is read.
-    whole = str(text)
-    found = whole[:3 * limit]
-    if not found.isprintable():
-        found = _SPACE.sub(" ", plain(found))
-        found = "".join(character for character in found if unicodedata.category(character) not in ("Cc", "Cf", "Cs"))
-    found = found.strip()
-    return found if len(found) <= limit and len(whole) <= 3 * limit else found[:limit - 1] + "…"
+    original = str(text)
+    line = original[:3 * limit]
+    if not line.isprintable():
+        line = _SPACE.sub(" ", plain(line))
+        line = "".join(character for character in line if unicodedata.category(character) not in ("Cc", "Cf", "Cs"))
+    line = line.strip()
+    return line if len(line) <= limit and len(original) <= 3 * limit else line[:limit - 1] + "…"
 
 
 def markdown(text: object, limit: int = LINE_LIMIT) -> str:

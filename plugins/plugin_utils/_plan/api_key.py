@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys
 
 # Version of roles/serving/files/ascend_vllm_api_key.py. It is part of the path on the node.
 MIDDLEWARE_VERSION = "97cbf3bdcfca"
@@ -35,10 +36,13 @@ _BYPASSES = ("grpc", "grpc-port")
 _WITHOUT_HUB = ("local", "quantize")
 
 
-def environment_file(keys: Iterable[str]) -> str:
-    """Return the content of the environment file with the keys of a server. The launcher sources it in a shell."""
+def environment_file(keys: Any) -> str:
+    """Return the content of the environment file with the API keys of a server. The launcher sources it in a shell.
+
+    :param keys: the input serving_api_key.
+    """
     return "".join("%s=%s\n" % (FURTHER_KEYS + str(number) if number > 1 else FIRST_KEY, shlex.quote(key))
-                   for number, key in enumerate(keys, 1))
+                   for number, key in enumerate(api_keys(keys), 1))
 
 
 def middleware_path(state_path: str) -> str:

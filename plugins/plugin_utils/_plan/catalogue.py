@@ -112,13 +112,17 @@ def serve_options(catalogue: types.Catalogue, vllm: str) -> dict[str, types.Opti
 
     The options of a version that the catalogue does not list are those of the preceding version.
     """
-    return {name: _kind(option) for name, option in catalogue["serve_options"].items() if within(option, vllm)}
+    return _available(catalogue["serve_options"], vllm)
 
 
 def bench_options(catalogue: types.Catalogue, vllm: str, command: str) -> dict[str, types.OptionKind]:
     """Return the options of ``vllm bench <command>`` itself, without engine options, and their kinds."""
-    options = catalogue["bench_options"][command]
-    return {name: _kind(option) for name, option in options.items() if within(option, vllm)}
+    return _available(catalogue["bench_options"][command], vllm)
+
+
+def _available(options: Mapping[str, types.Option], vllm: str) -> dict[str, types.OptionKind]:
+    return {name: SWITCH if option.get("switch") else FLAG if option.get("flag") else VALUE
+            for name, option in options.items() if within(option, vllm)}
 
 
 def routes(catalogue: types.Catalogue, vllm: str) -> dict[str, types.RouteKind]:
@@ -135,9 +139,3 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most similar to a name, or None."""
     matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
-
-
-def _kind(option: types.Option) -> types.OptionKind:
-    if option.get("switch"):
-        return SWITCH
-    return FLAG if option.get("flag") else VALUE

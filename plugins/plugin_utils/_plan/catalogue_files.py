@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import co
 
 # The catalogue is in a role, because an installed collection always includes the files of its roles.
 CATALOGUE = collection_root() / "roles" / "plan" / "files" / "catalogue"
-# The sections whose entries can be like another entry, and their types in schema.json.
+# The sections whose entries can be ``like`` another entry, and the types of the entries in schema.json.
 SECTIONS = {"hardware": "hardware", "releases": "release", "models": "model"}
 
 
@@ -39,7 +39,10 @@ def load_catalogue(overlays: str | Sequence[str] = ()) -> Catalogue:
 
 @lru_cache(maxsize=None)
 def _merged(*overlays: tuple[Path, int]) -> dict[str, Any]:
-    """Return the catalogue with overlay files, each with the time of its modification."""
+    """Return the catalogue with overlay files merged over it.
+
+    :param overlays: the path of each file and the time of its last modification, so that a changed file is read again.
+    """
     catalogue: dict[str, Any] = {}
     files = [path for path, _modified in overlays]
     for path in sorted(CATALOGUE.glob("*.yml")) + files:
@@ -61,13 +64,17 @@ def _complete(section: str, name: str, entries: dict[str, Any], rules: dict[str,
     if not isinstance(entry, dict):
         return entry
     defaults = {key: rule["default"] for key, rule in rules.items() if "default" in rule}
-    title = {"name": name} if section != "releases" else {}
+    names = {"name": name} if section != "releases" else {}
     if section == "models":
-        title.update(directory=entry.get("name", name), served_name=name)
-    return {**defaults, **title, **entry}
+        names.update(directory=entry.get("name", name), served_name=name)
+    return {**defaults, **names, **entry}
 
 
 def _inherited(section: str, name: str, entries: dict[str, Any], heirs: tuple[str, ...]) -> Any:
+    """Return an entry merged over the entry that it is ``like``.
+
+    :param heirs: the entries that are like this one, directly or through other entries.
+    """
     entry = entries[name]
     if not isinstance(entry, dict):
         return entry
@@ -112,11 +119,11 @@ def _validate(catalogue: dict[str, Any], schema: dict[str, Any], files: list[Pat
     except ImportError as error:
         raise AnsibleError("plan_catalogue needs the Python package jsonschema on the controller; install it.") \
             from error
-    found = sorted(jsonschema.Draft202012Validator(schema).iter_errors(catalogue), key=lambda wrong: wrong.json_path)
-    if found:
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(catalogue), key=lambda error: error.json_path)
+    if errors:
         names = ", ".join(map(str, files))
-        wrong = [f"{each.json_path[2:] or 'the top level'}: {_text.one_line(each.message)}" for each in found]
-        raise AnsibleError(f"plan_catalogue ({names}) does not match the schema of the catalogue: {'; '.join(wrong)}.")
+        found = [f"{each.json_path[2:] or 'the top level'}: {_text.one_line(each.message)}" for each in errors]
+        raise AnsibleError(f"plan_catalogue ({names}) does not match the schema of the catalogue: {'; '.join(found)}.")
 
 
 _merged()  # Read once here, because Ansible forks the worker processes of all hosts from this process.

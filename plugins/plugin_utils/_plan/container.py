@@ -98,19 +98,24 @@ def docker_mounts(mounts: Iterable[types.Mount]) -> list[dict[str, Any]]:
             for mount in mounts]
 
 
-def instance_mounts(model_path: str, hardware: types.Hardware, inputs: Inputs, findings: Findings,
-                    between_nodes: bool = False) -> list[types.Mount]:
-    """Return the mounts that all instances of a host share.
-
-    :param between_nodes: whether the NPUs communicate with those of other nodes.
-    """
+def instance_mounts(hardware: types.Hardware, model: types.Model, patch: types.Patch | None,
+                    check: types.HealthCheck | None, group: types.Group | None, inputs: Inputs,
+                    findings: Findings) -> list[types.Mount]:
+    """Return the mounts that all instances of a host share."""
     driver = hardware["driver_path"]
     found = [bind_mount("/usr/local/dcmi", "directory"), bind_mount(inputs.path("serving_npu_smi_path"), "file"),
              bind_mount(driver + "/lib64", "directory"), bind_mount(hardware["driver_version_file"], "file"),
-             bind_mount("/etc/ascend_install.info", "file"), bind_mount(model_path, "directory", origin="weights")]
-    if inputs.boolean("serving_mount_hccn_tool") or between_nodes:
+             bind_mount("/etc/ascend_install.info", "file"), bind_mount(model["path"], "directory", origin="weights")]
+    if inputs.boolean("serving_mount_hccn_tool") or group:
         found += [bind_mount(driver + "/tools/hccn_tool", "file"), bind_mount("/etc/hccn.conf", "file")]
-    return found + _site_mounts(inputs, findings)
+    found += _site_mounts(inputs, findings)
+    if "draft" in model:
+        found.append(bind_mount(model["draft"]["path"], "directory", origin="weights"))
+    if patch:
+        found.append(bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
+    if check:
+        found.append(bind_mount(check["host_path"], "file", HEALTH_TARGET, origin="health"))
+    return found
 
 
 def bind_mount(source: str, kind: types.SourceType, target: str | None = None, read_only: bool = True,

@@ -32,7 +32,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 ROLES = ("plan", "image", "weights", "serving")
 # The plan is registered, printed and saved, so it only records whether a secret is set.
 SECRETS = ("serving_api_key", "weights_hub_token")
-# The stages that are run once for the deployments of a node whose plans have the same value of these keys.
+# The stages that are run once for all deployments of a node whose plans have the same value under these nested keys.
 ONCE_PER_NODE: dict[str, tuple[str, ...]] = {
     "npu_driver": ("node",), "hccl": ("node",), "image": ("image", "reference"), "weights": ("model", "path")}
 
@@ -79,7 +79,7 @@ class Plans:
         return plan
 
     def resolved(self, host: str) -> Plan:
-        """Return the plan of a host, which is not saved if it has refusals."""
+        """Return the plan of a host. A plan without refusals is saved, and read from its file after that."""
         self._records.folder(host)  # raises BadHostName
         digests = input_digests(self.inputs.variables(host))
         try:
@@ -107,17 +107,20 @@ class Plans:
         return str(self.inputs.templated(variables, named) or host) if named else host
 
     def observer(self, host: str, stage: str, hosts: Sequence[str]) -> str:
-        """Return the host of the play that runs a stage for a host: another one, if the stage is run once per node.
+        """Return the host of the play that runs a stage for a host.
 
-        :param hosts: the hosts that are still in the play. One that failed in an earlier stage may be among them.
+        This can be another deployment on the same node, because some stages are run once per node.
+
+        :param hosts: the hosts that are still in the play. Some of them may have failed in an earlier stage.
         """
         if stage not in ONCE_PER_NODE:
             return host
-        node = self.deployments(host)
-        if len(node) < 2:
+        on_node = self.deployments(host)
+        if len(on_node) < 2:
             return host
-        alike = [name for name in hosts if name in node and (name == host or not self._has_failed(name, stage))]
-        return next((name for name in alike if self._key(name, stage) == self._key(host, stage)), host)
+        candidates = [name for name in hosts
+                      if name in on_node and (name == host or not self._has_failed(name, stage))]
+        return next((name for name in candidates if self._key(name, stage) == self._key(host, stage)), host)
 
     def _key(self, host: str, stage: str) -> Any:
         value: Any = self.resolved(host)
@@ -155,19 +158,19 @@ class Plans:
         return plan
 
     def _resolved_alone(self, host: str, findings: list[Finding]) -> Plan:
-        """Return the plan of a host, which is not compared with the other plans of its node."""
+        """Return the plan of a host without comparing it with the other plans of its node."""
         return resolve(self.catalogue(host), self._on_node(host, findings), host,
                        {name: self._on_node(name, []) for name in self._members(host)})
 
     def _overlaps(self, host: str, plan: Plan) -> list[Finding]:
-        """Return the refusals of the deployments on the node of a host that cannot exist together."""
+        """Return a refusal for each conflict of a host with another deployment on its node, and set the neighbors."""
         plans = {name: plan if name == host else self._resolved_alone(name, []) for name in self.deployments(host)}
         plan["neighbors"] = {name: other["instances"][0]["name"] for name, other in plans.items()
                              if name != host and other["instances"]}
-        found = [nodes.Deployment(name, other, "%s port %s" % (
+        deployments = [nodes.Deployment(name, other, "%s port %s" % (
             self._variable(name, "ansible_host", name), self._variable(name, "ansible_port", 22)))
             for name, other in plans.items() if other["instances"]]
-        return [refusal for first, second in combinations(found, 2) if host in (first.host, second.host)
+        return [refusal for first, second in combinations(deployments, 2) if host in (first.host, second.host)
                 for refusal in nodes.overlaps(str(plan["node"]), first, second)]
 
     def _variable(self, host: str, name: str, default: object) -> object:
@@ -175,7 +178,10 @@ class Plans:
         return self.inputs.templated(variables, variables.get(name, default))
 
     def _on_node(self, host: str, findings: list[Finding]) -> dict[str, Any]:
-        """Return the inputs of a host, with its share of the NPUs of a node with several deployments."""
+        """Return the inputs of a host. If its node has several deployments, serving_npus auto is replaced by its share.
+
+        :param findings: receives a refusal if the node does not have enough NPUs.
+        """
         own = self._without_secrets(host)
         hosts = self.deployments(host)
         if len(hosts) < 2 or own["serving_npus"] != "auto":
@@ -253,9 +259,8 @@ class HostInputs(dict[str, dict[str, Any]]):
 
 def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables that the play, the role or the task sets for all hosts, other than defaults of roles."""
-    mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
-    defaults: dict[str, Any] = {}
-    for role in _role_inputs.roles():
-        defaults.update(_role_inputs.role_defaults(role))
+    of_host = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
+    defaults = {name: default for role in _role_inputs.roles()
+                for name, default in _role_inputs.role_defaults(role).items()}
     return {name: value for name, value in task_vars.items()
-            if (name not in mine or mine[name] != value) and (name not in defaults or defaults[name] != value)}
+            if (name not in of_host or of_host[name] != value) and (name not in defaults or defaults[name] != value)}

@@ -57,17 +57,17 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
 
 def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, findings: Findings) -> None:
     """Refuse a tag of another release or for other chips. Warn about a tag that upstream does not publish."""
-    named = re.match(r"^((?:nightly-|releases-)*v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
-    parts = named.group(2).split("-")[1:] if named else []
+    match = re.match(r"^((?:nightly-|releases-)*v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
+    parts = match.group(2).split("-")[1:] if match else []
     chips, published = release["image"]["chips"], release["image"]["chips"] + release["image"]["variants"]
     for_chips = [part for part in parts if part in chips]
-    other = named.group(1) if named else ""
-    if named and release["id"] not in (other, base_release(other)):
-        instead = other if other in release["usable"] else base_release(other)
+    tagged = match.group(1) if match else ""
+    if match and release["id"] not in (tagged, base_release(tagged)):
+        suggested = tagged if tagged in release["usable"] else base_release(tagged)
         findings.refuse("image_tag", "image_tag is %s, an image of release %s, but plan_release is %s; set %simage_tag "
-                        "to %s.", tag, other, release["id"],
-                        "plan_release to %s, or " % instead if instead in release["usable"] else "", expected)
-    elif named and for_chips != [suffix for suffix in [hardware["image_suffix"]] if suffix] and (
+                        "to %s.", tag, tagged, release["id"],
+                        "plan_release to %s, or " % suggested if suggested in release["usable"] else "", expected)
+    elif match and for_chips != [suffix for suffix in [hardware["image_suffix"]] if suffix] and (
             for_chips or set(parts) <= set(published)):
         findings.refuse(
             "image_tag", "image_tag is %s, an image for %s, but plan_hardware is %s, whose images %s; set image_tag to "

@@ -63,18 +63,19 @@ def resolve_memory(hardware: types.Hardware, model: types.Model, group: types.Gr
         return None
     stages = len(group["members"]) if group and group["topology"] != "data_parallel" else 1
     ranks = group.get("size", 1) if group and model["arguments"].get("enable-expert-parallel") else 1
-    available, needed = _usable_gib(hardware) * share, _weights_gib(model, size * stages, ranks)
+    available, needed = hardware["hbm_mb"] / 1024 * USABLE_HBM * share, _weights_gib(model, size * stages, ranks)
     if needed >= available:
-        larger = [each for each in range(size + 1, len(hardware["npu_devices"]) + 1)
-                  if not split_problem(model, each, model["arguments"])
-                  and _weights_gib(model, each * stages, ranks) < available]
+        sufficient = [each for each in range(size + 1, len(hardware["npu_devices"]) + 1)
+                      if not split_problem(model, each, model["arguments"])
+                      and _weights_gib(model, each * stages, ranks) < available]
         findings.refuse("serving_tensor_parallel_size", "serving_tensor_parallel_size: the weights of %s need %.1f GiB "
                         "on each of %d NPUs, but vLLM may use only %.1f GiB of an NPU (%s); %s.", model["name"], needed,
                         size * stages, available, hardware["name"],
-                        "set it to %d" % larger[0] if larger else "serve it on several nodes (serving_topology)")
+                        "set it to %d" % sufficient[0] if sufficient
+                        else "serve it on several nodes (serving_topology)")
         return None
-    left = max(0.0, available - needed - RESERVE_GIB)
-    memory: types.Memory = {"weights_gib": round(needed, 2), "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(left, 2)}
+    memory: types.Memory = {"weights_gib": round(needed, 2), "reserve_gib": RESERVE_GIB,
+                            "kv_cache_gib": round(max(0.0, available - needed - RESERVE_GIB), 2)}
     if "kv_cache_unknown" in model:
         memory["unsupported"] = model["kv_cache_unknown"]
     elif "layers" not in model or not ("latent_size" in model or {"kv_heads", "head_size"} <= set(model)):
@@ -110,18 +111,18 @@ def _count(arguments: dict[str, Any], name: str, default: int) -> int:
     return int(text) if text.isdigit() and int(text) else default
 
 
-def _usable_gib(hardware: types.HardwareProfile) -> float:
-    return hardware["hbm_mb"] / 1024 * USABLE_HBM
-
-
 def _weights_gib(model: types.ModelEntry, npus: int, ranks: int) -> float:
-    """Return the weights of each NPU. With expert parallelism, the experts are divided among the NPUs of all ranks."""
+    """Return the size of the weights on each NPU in GiB.
+
+    :param npus: the number of NPUs of a rank.
+    :param ranks: the number of data parallel ranks, among whose NPUs expert parallelism divides the experts.
+    """
     experts = model.get("expert_bytes", model["weights_bytes"]) if ranks > 1 else 0
     return ((model["weights_bytes"] - experts) / npus + experts / npus / ranks) / GIB
 
 
 def _share(model: types.Model, findings: Findings) -> float | None:
-    """Return gpu-memory-utilization."""
+    """Return gpu-memory-utilization, or None if it is refused."""
     value = model["arguments"].get("gpu-memory-utilization", 0.9)
     try:
         share = float(value)

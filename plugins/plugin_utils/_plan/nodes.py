@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes with several deployments, which are hosts of the inventory with the same plan_node: what each of them gets."""
+"""Divide a node among its deployments, which are the hosts of the inventory with the same plan_node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import
 
 
 class Deployment(NamedTuple):
-    """A deployment on a node with several ones."""
+    """A deployment on a node that has several deployments."""
 
     host: str
     plan: types.Plan
@@ -41,32 +41,32 @@ def share_out(free: Sequence[int], needed: Mapping[str, int], growing: Collectio
 
 
 def overlaps(node: str, first: Deployment, second: Deployment) -> Iterator[types.Finding]:
-    """Yield a refusal for everything that two deployments of a node must not share."""
-    def refusal(problem: str, variable: str, other: str) -> types.Finding:
+    """Yield a refusal for each reason why two deployments cannot be on the same node."""
+    def refusal(problem: str, variable: str, other: str = "") -> types.Finding:
+        """Return a refusal of a variable of the first deployment, and the same or another variable of the second."""
         return {"id": variable, "message": "%s and %s are on the same node (plan_node is %s), but %s; change %s of %s, "
-                "or %s of %s." % (first.host, second.host, node, problem, variable, first.host, other, second.host)}
+                "or %s of %s." % (first.host, second.host, node, problem, variable, first.host, other or variable,
+                                  second.host)}
 
     if first.address != second.address:
         yield refusal("Ansible connects to %s and to %s" % (first.address, second.address), "plan_node", "ansible_host")
     one, two = first.plan, second.plan
     if one["hardware"]["id"] != two["hardware"]["id"]:
-        yield refusal("their hardware differs", "plan_hardware", "plan_hardware")
+        yield refusal("their hardware differs", "plan_hardware")
     if one["model"]["path"] == two["model"]["path"] and one["model"]["id"] != two["model"]["id"]:
-        yield refusal("both have their model, which is not the same, in %s" % one["model"]["path"],
-                      "weights_path", "weights_path")
+        yield refusal("both have their model, which is not the same, in %s" % one["model"]["path"], "weights_path")
     outer, inner = sorted((one["state_path"], two["state_path"]), key=len)
     if (inner + "/").startswith(outer + "/"):
-        yield refusal("both keep their state in %s" % inner,
-                      "serving_state_path", "serving_state_path")
+        yield refusal("both keep their state in %s" % inner, "serving_state_path")
     names = [[instance["name"] for instance in plan["instances"]] for plan in (one, two)]
     if any(is_instance(name, names[1][0]) for name in names[0]) or is_instance(names[1][0], names[0][0]):
         yield refusal("both would manage the container %s" % max(names[0][0], names[1][0], key=len),
-                      "serving_container_name", "serving_container_name")
-    seen = set()
+                      "serving_container_name")
+    refused = set()
     for kind, variable, (low, high) in _claims(one):
         for other_kind, other, (start, end) in _claims(two):
-            if kind == other_kind and low <= end and start <= high and (variable, other) not in seen:
-                seen.add((variable, other))
+            if kind == other_kind and low <= end and start <= high and (variable, other) not in refused:
+                refused.add((variable, other))
                 shared = sorted({max(low, start), min(high, end)})
                 yield refusal("both use %s %s" % (kind, "-".join(map(str, shared))), variable, other)
 

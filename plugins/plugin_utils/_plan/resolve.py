@@ -80,7 +80,7 @@ def no_api_reason(plan: types.Plan) -> str:
 
 def _resolve(catalogue: types.Catalogue, values: Mapping[str, Any], host: str | None,
              members: groups.Members) -> tuple[types.Plan, Findings]:
-    """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
+    """Return the plan of a host and its findings. The hashes do not yet depend on the other hosts of the group."""
     findings = Findings()
     problems = dict(tls.file_problems("serving", values))
     inputs = Inputs({**values, **dict.fromkeys(problems, "")}, findings)
@@ -115,9 +115,9 @@ def _join_hashes(catalogue: types.Catalogue, plan: types.Plan, group: types.Grou
                             member["host"], group["host"], found.refusals[0]["message"])
             return
         hashes.append(other["instances"][0]["hash"])
-    whole = digest(hashes)
+    group_hash = digest(hashes)
     for member, own in zip(group["members"], hashes):
-        member["hash"] = digest([own, whole])
+        member["hash"] = digest([own, group_hash])
     (instance,) = plan["instances"]
     instance["hash"] = group["members"][group["rank"]]["hash"]
     instance["labels"] = {labels.INSTANCE: instance["hash"]}
@@ -272,7 +272,8 @@ def _deployment(catalogue: types.Catalogue, hardware: types.Hardware, release: t
         findings.refuse("serving_restart_hung", "serving_restart_hung is true, but a restarted host cannot rejoin its "
                         "group (serving_topology is %s); set it to false.", group["topology"])
     common = _Common(hardware, model, group, settings, environment,
-                     mounts=_mounts(hardware, model, patch, check, group, inputs, findings), health_check=check,
+                     mounts=container.instance_mounts(hardware, model, patch, check, group, inputs, findings),
+                     health_check=check,
                      options=serve_arguments.render(catalogue, release, arguments))
     instances = []
     for index, own in enumerate(npus_of_instances):
@@ -342,19 +343,6 @@ def _is_host(text: str) -> bool:
     return "%" not in text  # An IPv6 zone is valid on one host only.
 
 
-def _mounts(hardware: types.Hardware, model: types.Model, patch: types.Patch | None, check: types.HealthCheck | None,
-            group: types.Group | None, inputs: Inputs, findings: Findings) -> list[types.Mount]:
-    """Return the mounts that all instances of the host share."""
-    found = container.instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
-    if "draft" in model:
-        found.append(container.bind_mount(model["draft"]["path"], "directory", origin="weights"))
-    if patch:
-        found.append(container.bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
-    if check:
-        found.append(container.bind_mount(check["host_path"], "file", container.HEALTH_TARGET, origin="health"))
-    return found
-
-
 def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> types.Instance:
     """Return an instance whose hash and labels are empty."""
     group, model, bind = common.group, common.model, common.settings["bind"]
@@ -411,7 +399,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         instance["command"] += api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
         instance["mounts"] += [container.bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
                                container.bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
-    container.keep_plog(instance, inputs.path("serving_state_path"), inputs.integer("serving_plog_max_mb", 0, 1 << 20))
+    container.keep_plog(instance, state_path, inputs.integer("serving_plog_max_mb", 0, 1 << 20))
     return instance
 
 

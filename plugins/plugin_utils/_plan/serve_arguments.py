@@ -114,20 +114,20 @@ def set_shutdown_timeout(catalogue: types.Catalogue, release: types.Release, arg
 
 
 def set_draft(arguments: Arguments, model: types.Model, wanted: str, endpoint: str) -> None:
-    """Add the folder of the draft model to the arguments, or remove the draft model, if the arguments do not use it.
+    """Add the folder of the draft model to the arguments. If the arguments do not use it, remove it from the model.
 
-    :param wanted: the input weights_source. If it does not have the draft model, the first source of that is used.
+    :param wanted: the input weights_source. If this source lacks the draft model, the first one that has it is used.
     :param endpoint: the input weights_hub_endpoint. An HTTP server has the draft model next to the model.
     """
     config, draft = arguments.get("speculative-config"), model.get("draft")
     if not draft or not isinstance(config, dict) or config.get("method") != "eagle3" or "model" in config:
         model.pop("draft", None)
         return
-    path, known = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
-    source = wanted if wanted in ("local", "http", *known) else next(iter(known))
+    path, sources = "%s/%s" % (model["path"].rpartition("/")[0], draft["directory"]), dict(draft["sources"])
+    source = wanted if wanted in ("local", "http", *sources) else next(iter(sources))
     if source == "http":
         endpoint = "%s/%s" % (endpoint.rstrip("/").rpartition("/")[0], draft["directory"])
-    hub: Any = known.get(source, {"repository": ""})
+    hub: Any = sources.get(source, {"repository": ""})
     model["draft"] = {**draft, "path": path, "source": source, "repository": hub["repository"],
                       "endpoint": endpoint if source == wanted else ""}
     arguments["speculative-config"] = {**config, "model": path}
@@ -232,11 +232,10 @@ def _parsed_config(value: Any) -> Any:
 
 
 def _number(name: str, arguments: Arguments, findings: Findings) -> int | None:
+    """Return the value of an option that must be a positive integer, or None if it is missing or refused."""
     value = arguments.get(name)
-    if value is None:
+    if value is None or isinstance(value, bool):  # `_typed` has refused a Boolean.
         return None
-    if isinstance(value, bool):
-        return None  # `_typed` has refused it.
     if not str(value).isdigit() or int(value) == 0:
         findings.refuse("serving_args.type", "serving_args: %s must be an integer above 0, but is %r.", name, value)
         return None
@@ -244,6 +243,7 @@ def _number(name: str, arguments: Arguments, findings: Findings) -> int | None:
 
 
 def _words(value: Any) -> Iterable[str]:
+    """Return the value of an option as words of a command line. A mapping is one word of JSON."""
     if isinstance(value, dict):
         return [json.dumps(value, sort_keys=True, separators=(",", ":"))]
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]

@@ -64,11 +64,11 @@ def resolve_group(catalogue: types.Catalogue, release: types.Release, inputs: In
     if len(findings.refusals) == before:
         _check_shared(host, members, findings)
     if topology == PIPELINE and "nnodes" not in serve_options(catalogue, release["vllm"]):
-        able = [name for name in release["usable"]
-                if "nnodes" in serve_options(catalogue, catalogue["releases"][name]["vllm"])]
+        supporting = [name for name in release["usable"]
+                      if "nnodes" in serve_options(catalogue, catalogue["releases"][name]["vllm"])]
         findings.refuse("serving_topology", "serving_topology is pipeline, but vLLM %s of release %s has no option "
                         "--nnodes; set it to ray%s.", release["vllm"], release["id"],
-                        ", or plan_release to one of " + ", ".join(able) if able else "")
+                        ", or plan_release to one of " + ", ".join(supporting) if supporting else "")
     port = _port(topology, inputs, findings)
     found: list[types.Member] = [
         {"host": name, "address": _address(name, members[name], findings)} for name in named if name in members]
@@ -144,14 +144,12 @@ def resolve_conflicts(group: types.Group | None, release: types.Release, model: 
         matches = value is True if conflict["value"] is True else str(conflict["value"]) in str(value)
         if group["topology"] not in conflict["topologies"] or not matches:
             continue
-        if option in overrides and conflict.get("left_to_vllm"):
-            continue
-        if option in overrides:
+        if option not in overrides:
+            del arguments[option]
+        elif not conflict.get("left_to_vllm"):
             findings.refuse("serving_args.topology", "serving_args sets %s, which does not work with serving_topology "
                             "%s in release %s: %s; remove it.", option, group["topology"], release["id"],
                             conflict["reason"])
-        else:
-            del arguments[option]
     reason = model["untested"].get(group["topology"])
     if reason:
         findings.warn("serving_topology", "serving_topology is %s, which is untested with %s: %s.", group["topology"],

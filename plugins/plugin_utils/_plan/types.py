@@ -71,16 +71,9 @@ class BadDriver(TypedDict):
     below: NotRequired[str]
     #: The defect has no effect on kernels with a lower major version.
     kernel: NotRequired[int]
-    #: The defect has no effect if this option of the model has a value that contains this string.
-    unless: NotRequired[OptionText]
+    #: ``{"option", "value"}``: The defect has no effect if the value of this option of the model contains this string.
+    unless: NotRequired[dict[str, str]]
     reason: str
-
-
-class OptionText(TypedDict):
-    """An option of ``vllm serve`` and a string that its value contains."""
-
-    option: str
-    value: str
 
 
 class ReleaseImage(TypedDict):
@@ -196,19 +189,20 @@ class Draft(TypedDict):
     endpoint: NotRequired[str]
 
 
-class Releases(TypedDict):
-    """A range of releases."""
+class VersionRange(TypedDict):
+    """A range of releases of vLLM Ascend, or of versions of vLLM. Without ``since`` or ``until``, it is open."""
 
+    #: The first version in the range.
     since: NotRequired[str]
-    #: The first release after the range.
+    #: The first version after the range.
     until: NotRequired[str]
 
 
 class ModelReleases(TypedDict, total=False):
     """The releases that can serve a model, with and without upstream documentation; empty if nothing is known."""
 
-    documented: Releases
-    undocumented: Releases
+    documented: VersionRange
+    undocumented: VersionRange
 
 
 class ModelReference(TypedDict):
@@ -221,7 +215,7 @@ class ModelReference(TypedDict):
     source: str
 
 
-class Override(Releases, total=False):
+class Override(VersionRange, total=False):
     """Keys of a model for one product, or for a range of releases."""
 
     series: Series
@@ -301,8 +295,8 @@ class ModelEntry(TypedDict):
     notes: list[str]
 
 
-class Option(TypedDict):
-    """An option of a vLLM command. It takes a value unless it is a switch or a flag."""
+class Option(VersionRange):
+    """An option of a vLLM command, and the versions that have it. It takes a value unless it is a switch or a flag."""
 
     #: ``--name`` and ``--no-name`` exist.
     switch: NotRequired[bool]
@@ -310,20 +304,12 @@ class Option(TypedDict):
     flag: NotRequired[bool]
     #: Belongs to the HTTP server, so ``vllm bench latency`` and ``throughput`` do not have it.
     frontend: NotRequired[bool]
-    #: First vLLM version with the option.
-    since: NotRequired[str]
-    #: First vLLM version without the option.
-    until: NotRequired[str]
 
 
-class Route(TypedDict):
-    """A route of the HTTP server of vLLM, an entry of ``routes.yml``."""
+class Route(VersionRange):
+    """A route of the HTTP server of vLLM, and the versions that have it, an entry of ``routes.yml``."""
 
     kind: RouteKind
-    #: First vLLM version with the route.
-    since: NotRequired[str]
-    #: First vLLM version without the route.
-    until: NotRequired[str]
 
 
 class Catalogue(TypedDict):
@@ -335,7 +321,7 @@ class Catalogue(TypedDict):
     vllm_versions: list[str]
     serve_options: dict[str, Option]
     routes: dict[str, Route]
-    additional_config_keys: dict[str, Releases]
+    additional_config_keys: dict[str, VersionRange]
     bench_options: dict[str, dict[str, Option]]
 
 
@@ -473,9 +459,9 @@ class ContainerSettings(TypedDict):
 class Membership(TypedDict, total=False):
     """Keys that only an instance in a group has."""
 
-    #: IPv4 address for the other members.
+    #: IPv4 address at which the other members reach it.
     address: str
-    #: Network interface for the other members; if None, it is looked up on the node by the address.
+    #: Network interface for the traffic with the other members; if None, the node looks it up by the address.
     interface: str | None
     #: On the head: the port that the other members connect to. None on the other members.
     group_port: int | None

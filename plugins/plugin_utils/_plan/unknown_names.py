@@ -16,12 +16,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Finding
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_variables, roles
 
-# The ids of findings consist of this and the name of the variable.
+# The id of a finding consists of this prefix and the name of the variable.
 PREFIX = "unknown."
 
 # {first word of its name: role}
 _ROLES = {role.partition("_")[0]: role for role in roles()}
-# A variable of a playbook, which looks like an input of a role.
+# The variables of playbooks that look like an input of a role.
 _OF_PLAYBOOKS = ("diagnostics_from",)
 # Names without the prefix of a role must be more similar to an input than those with a prefix.
 _SIMILAR, _VERY_SIMILAR = 0.6, 0.87

@@ -137,8 +137,8 @@ class Anonymizer:
         if max(octets) > 255 or octets[0] in (0, 127) or octets[0] >= 224:  # a netmask, or otherwise not a host address
             return value
         bits = "".join(f"{octet:08b}" for octet in octets)
-        moved = "11110" + "".join(str(int(bits[at]) ^ self._bytes(bits[:at], 1)[0] & 1) for at in range(5, 24))
-        return str(ipaddress.IPv4Address(int(moved + bits[24:], 2)))
+        prefix = "11110" + "".join(str(int(bits[at]) ^ self._bytes(bits[:at], 1)[0] & 1) for at in range(5, 24))
+        return str(ipaddress.IPv4Address(int(prefix + bits[24:], 2)))
 
     def _ipv6(self, value: str) -> str:
         try:

@@ -100,13 +100,13 @@ def members(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
 
     The iteration stops early if the archive is damaged or its files have more than ``max_bytes`` bytes.
     """
-    left = max_bytes
+    remaining_bytes = max_bytes
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 stream = archive.extractfile(member) if member.isfile() else None
-                left -= member.size
-                if left < 0:
+                remaining_bytes -= member.size
+                if remaining_bytes < 0:
                     return
                 if stream and _NAME.match(member.name) and not {".", ".."} & set(member.name.split("/")):
                     yield member.name, stream.read().decode("utf-8", "replace")

@@ -225,10 +225,7 @@ def stage_status(checks: Iterable[CheckOutcome]) -> str:
         return FAILED
     if any(check["status"] == NOT_RUN and check["severity"] == CRITICAL for check in checks):
         return NOT_RUN
-    for status in (WARNED, UNSUPPORTED, WAIVED, PASSED):
-        if status in found:
-            return status
-    return NOT_RUN
+    return next((status for status in (WARNED, UNSUPPORTED, WAIVED, PASSED) if status in found), NOT_RUN)
 
 
 def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Mapping[str, Any] | None = None,

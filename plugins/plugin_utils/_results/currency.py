@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OF_A_SERVICE = ("serving", "functional", "accuracy", "benchmark")
 # The stages whose results contain what `newest` reads.
 OBSERVING = ("image", "weights", "serving", "benchmark")
-# The name of the note in which playbooks/status.yml saves the containers that it has seen.
+# The name of the note in which playbooks/status.yml saves the containers that it has observed.
 STATUS = "status"
 
 
@@ -44,9 +44,9 @@ class Current(Deployed):
 
 
 class Change(TypedDict):
-    """A difference between what a result belongs to and what is on the host now."""
+    """A difference between what a result belongs to and what is deployed on the host now."""
 
-    #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance
+    #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance.
     what: str
     was: str
     now: str
@@ -54,10 +54,10 @@ class Change(TypedDict):
 
 def newest(results: Mapping[str, StageResult], status: Mapping[str, Any] | None = None) -> Deployed:
     """Return what is deployed on a host according to ``{stage: result}`` and the note of playbooks/status.yml."""
-    seen = [(str(result["finished_at"]), _containers(result)) for result in results.values()]
+    observations = [(str(result["finished_at"]), _containers(result)) for result in results.values()]
     if status:
-        seen.append((str(status.get("observed_at")), status.get("containers") or {}))
-    observed_at, containers = max(((at, found) for at, found in seen if found), key=lambda each: each[0],
+        observations.append((str(status.get("observed_at")), status.get("containers") or {}))
+    observed_at, containers = max((each for each in observations if each[1]), key=lambda each: each[0],
                                   default=(None, {}))
     image, weights = _text_at(results.get("image"), "image", "id"), _text_at(results.get("weights"), "digest")
     return {"image": image, "weights": weights, "containers": containers, "observed_at": observed_at}

@@ -41,16 +41,16 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
 
     For a node with several logs (of instances or ranks), return the first fault in these logs.
     """
-    faults: list[tuple[bool, datetime, int, Fault]] = []
-    for number, node in enumerate(nodes):
+    faults: list[tuple[bool, datetime, Fault]] = []
+    for node in nodes:
         cause = next((cause for cause in node["causes"] if _is_fault(cause)), None)
         if cause:
             at = _moment(cause, node["clock_offset_s"])
             fault: Fault = {"host": node["host"], "cause": cause, "is_consequence": True,
                             "time": at.strftime("%m-%d %H:%M:%S") if at else None}
-            faults.append((level(cause) > log_causes.VAGUE, at or datetime.max, number, fault))
+            faults.append((level(cause) > log_causes.VAGUE, at or datetime.max, fault))
     ordered: dict[str, Fault] = {}
-    for may_be_consequence, _at, _number, fault in sorted(faults, key=lambda entry: entry[:3]):
+    for may_be_consequence, _at, fault in sorted(faults, key=lambda entry: entry[:2]):
         ordered.setdefault(fault["host"], {**fault, "is_consequence": bool(ordered) and may_be_consequence})
     return list(ordered.values())
 

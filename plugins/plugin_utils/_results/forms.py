@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 
 
 def forms(report: Report, results: Results) -> list[tuple[str, str]]:
-    """Return ``(name of the file, its content)`` for each form; without content, there must not be a file."""
+    """Return ``(name of the file, its content)`` for each form. If the content is empty, there must not be a file."""
     return [
         ("report.json", to_json(report, sort_keys=False)),
         ("report.md", markdown.to_markdown(report)),

@@ -164,7 +164,7 @@ def _marked(value: Any, status: str | None) -> Any:
 
 
 def _table(caption: str, head: Sequence[str], rows: Collection[Sequence[Any]]) -> list[Block]:
-    """Return a table whose marked rows come first; nothing without rows."""
+    """Return a table in which the rows with marked cells come first, or an empty list if there are no rows."""
     def urgency(row: Sequence[Any]) -> int:
         return min([_rank(cell[1]) for cell in row if isinstance(cell, list)], default=len(_ORDER))
     return [{"kind": "table", "caption": caption, "head": head, "rows": sorted(rows, key=urgency)}] if rows else []
@@ -259,7 +259,7 @@ def _optics(answer: Mapping[str, Any]) -> Iterator[float | None]:
 
 
 def _heat(source: _Source, pairs: Sequence[tuple[tuple[str, int], tuple[str, int], float]]) -> Iterator[Block]:
-    """Yield the heat map of the ping mesh; of a large cluster, it shows the hosts with the most bad pairs."""
+    """Yield the heat map of the ping mesh. For a large cluster, it shows only the hosts with the most bad pairs."""
     bad = [pair for pair in pairs if pair[2]]
     blamed = [finding for finding in source.summary["findings"] if finding["id"] in ("hccl.ping_mesh", "hccl.ping_loss")
               and finding["status"] in (contract.FAILED, contract.WARNED, contract.WAIVED)]
@@ -388,10 +388,9 @@ def _benchmark(source: _Source) -> Iterator[Block]:
 
 
 def _compared(measured: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return the metrics of a measurement and its baseline; none without a baseline or a comparison."""
-    result: Mapping[str, Any] = (measured["baseline"] or {}).get("result") or {"rows": ()}
-    found: Sequence[Mapping[str, Any]] = result["rows"]
-    return found
+    """Return the comparisons of a measurement's metrics with its baseline; none if they were not compared."""
+    rows: Sequence[Mapping[str, Any]] = ((measured["baseline"] or {}).get("result") or {"rows": ()})["rows"]
+    return rows
 
 
 def _accuracy(source: _Source) -> Iterator[Block]:

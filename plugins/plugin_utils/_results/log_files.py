@@ -49,7 +49,7 @@ def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
     """
     if not path.exists():
         raise AnsibleActionFail(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
-    found: list[tuple[int, str, int, FileCause]] = []
+    found: list[FileCause] = []
     names, unreadable = [], []
     for file in _files(path):
         label = os.path.relpath(file, path) if file != path else path.name
@@ -58,11 +58,10 @@ def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
                 causes = _read(stream)
                 if causes is not None:
                     names.append(label + member)
-                    found += [(level(cause), names[-1], place, {**cause, "file": names[-1]})
-                              for place, cause in enumerate(causes)]
+                    found += [{**cause, "file": label + member} for cause in causes]
         except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
             unreadable.append(f"{label}: {error}")
-    return [entry for _rank, _name, _place, entry in sorted(found, key=lambda each: each[:3])], names, unreadable
+    return sorted(found, key=lambda cause: (level(cause), cause["file"])), names, unreadable
 
 
 def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
@@ -107,9 +106,6 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 if not info.is_dir():
                     with compressed.open(info) as stream:
                         yield ":" + info.filename, stream
-    elif path.suffix == ".gz":
-        with gzip.open(path) as unpacked:
-            yield "", cast("IO[bytes]", unpacked)
     else:
-        with path.open("rb") as stream:
-            yield "", stream
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
+            yield "", cast("IO[bytes]", log)

@@ -47,7 +47,10 @@ def _functions(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def search(expression: str, report: Mapping[str, Any]) -> Any:
-    """Return what a valid expression finds in the report; an error of one of its functions is a ValueError."""
+    """Return what a valid expression finds in the report.
+
+    :raises ValueError: if a function of the expression gets a value that it does not accept.
+    """
     return jmespath.search(expression, report)
 
 

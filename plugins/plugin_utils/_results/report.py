@@ -99,9 +99,9 @@ class Report(TypedDict):
     plan_hashes: list[str]
     #: ``{host: {stage: cell}}``, with all stages for each host.
     hosts: dict[str, dict[str, Cell]]
-    #: ``{host: node}`` of the deployments whose node has several, or another name.
+    #: ``{host: node}`` of the deployments whose node has several deployments or another name than the host.
     nodes: dict[str, str]
-    #: ``{host: what is on it}``, with which results are compared.
+    #: ``{host: what is deployed on it}``, with which its results are compared.
     deployed: dict[str, Current]
     #: Hosts with a result that is passed, warned or waived, and none that is failed or stale.
     passing_hosts: list[str]
@@ -123,13 +123,14 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
 
     :param hosts: all expected hosts, in the order of the report. :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
-    :param current: ``{host: what is on it}``. The results of other hosts are compared with nothing.
+    :param current: ``{host: what is deployed on it}``. The results of a host that is missing here cannot be stale.
     :param run: the id and the start of this run. :param left_out: the nodes of the inventory that it does not include.
     :param nodes: ``{host: node}`` (plan_node). The deployments of a node follow each other in the report.
     """
-    on = {host: (nodes or {}).get(host) or host for host in hosts}
-    first = {node: number for number, node in reversed(list(enumerate(on.values())))}
-    hosts = sorted(hosts, key=lambda host: first[on[host]])
+    node_of = {host: (nodes or {}).get(host) or host for host in hosts}
+    # The place of the first host of each node.
+    place = {node: number for number, node in reversed(list(enumerate(node_of.values())))}
+    hosts = sorted(hosts, key=lambda host: place[node_of[host]])
     current = current or {}
     results = [(host, found.get(host, {})) for host in hosts]
     every = [result for _host, stages in results for result in stages.values()]
@@ -165,7 +166,8 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
         "models": sorted({result["model"] for result in every if result["model"]}),
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
         "hosts": cells,
-        "nodes": {host: node for host, node in on.items() if node != host or list(on.values()).count(node) > 1},
+        "nodes": {host: node for host, node in node_of.items()
+                  if node != host or list(node_of.values()).count(node) > 1},
         "deployed": {host: current[host] for host in hosts if host in current},
         "passing_hosts": [host for host, each in statuses.items() if _worst(each) not in FAIL_ON],
         "failing_hosts": [host for host, each in statuses.items() if contract.FAILED in each],
@@ -195,7 +197,7 @@ def _cell(result: StageResult | None, current: Current | None, now: str, run_id:
 
 
 def _stale(stage: str, cell: Cell) -> list[CheckOutcome]:
-    """Return the finding for a stale result; none for another one."""
+    """Return the finding about a stale result, or an empty list if the result is not stale."""
     if cell["status"] != contract.STALE:
         return []
     return [{"id": f"{stage}.{CURRENT.id}", "severity": CURRENT.severity, "status": contract.STALE, "subject": None,

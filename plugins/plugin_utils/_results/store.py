@@ -192,7 +192,7 @@ class Records:
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
     def write_form(self, name: str, text: str) -> Path:
-        """Write a form of the report, or remove that of an earlier run if it has no content."""
+        """Write a file of the report. If its text is empty, remove the file of an earlier run instead."""
         path = self.root / name
         if text:
             self.write(path, text)
@@ -217,7 +217,10 @@ class Records:
         return [cast("Entry", each) for each in found if each]
 
     def read_current(self, host: str, results: Mapping[str, StageResult]) -> Current:
-        """Return what is on a host according to its results, and to its plan and status of any run."""
+        """Return what is deployed on a host according to its results and its last saved plan and status.
+
+        The plan and the status may be those of an earlier run.
+        """
         saved = _read(self.folder(host) / "plan.json", ("plan",))[0]
         status = _read(self._note(host, currency.STATUS), ("note",))[0]
         return {**currency.newest(results, status["note"] if status else None),
@@ -256,7 +259,7 @@ class Records:
         return plan
 
     def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what the first process of this run that needs it makes for all hosts."""
+        """Return data that all processes of this run share. The first process that needs the data calls ``make``."""
         path = self.root / f"{name}.json"
         saved = self._read_run_file(path)[0]
         if saved is None:

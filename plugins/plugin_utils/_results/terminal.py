@@ -46,7 +46,7 @@ def table(report: Report) -> list[str]:
 
 
 def _failed(findings: Iterable[Finding], report: Report) -> list[str]:
-    """Return two lines per finding, what was found and what to do. Equal findings of several hosts are one."""
+    """Return two lines per finding: what was found, and what to do. Hosts with equal findings share the lines."""
     groups: dict[str, dict[str, list[Finding]]] = {}
     for finding in findings:
         own_name = re.compile(r"(?<![\w.-])%s(?![\w.-])" % re.escape(finding["host"]))

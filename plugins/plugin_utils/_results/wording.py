@@ -65,20 +65,20 @@ def headline(report: Report) -> str:
 
 def coverage(report: Report) -> str:
     """Return in a few sentences which stages and hosts the run has checked, and how old the other results are."""
-    done, cells = report["coverage"], [cell for row in report["hosts"].values() for cell in row.values()]
+    covered, cells = report["coverage"], [cell for row in report["hosts"].values() for cell in row.values()]
     ages = _ages(cell["age_s"] for cell in cells if not cell["this_run"])
-    seen = _ages(age_s(each["observed_at"], report["generated_at"]) for each in report["deployed"].values())
-    if done["stages"]:
-        stages = "all stages" if len(done["stages"]) == len(contract.STAGES) else ", ".join(done["stages"])
-        found = [f"This run covered {stages} on {names(done['hosts'], report['hosts'])}."]
-        found += [f"All other results are {ages} old."] if ages else []
+    observed = _ages(age_s(each["observed_at"], report["generated_at"]) for each in report["deployed"].values())
+    if covered["stages"]:
+        stages = "all stages" if len(covered["stages"]) == len(contract.STAGES) else ", ".join(covered["stages"])
+        sentences = [f"This run covered {stages} on {names(covered['hosts'], report['hosts'])}."]
+        sentences += [f"All other results are {ages} old."] if ages else []
     else:
-        found = ["No node was queried."] + ([f"The results are {ages} old."] if ages else [])
-        found += [f"The containers were observed {seen} ago."] if seen else []
-    if done["left_out"]:
-        total = len(done["left_out"]) + len(report["hosts"])
-        found.append(f"{len(done['left_out'])} of {total} hosts are not in this report (--limit).")
-    return _text.one_line(" ".join(found))
+        sentences = ["No node was queried."] + ([f"The results are {ages} old."] if ages else [])
+        sentences += [f"The containers were observed {observed} ago."] if observed else []
+    if covered["left_out"]:
+        total = len(covered["left_out"]) + len(report["hosts"])
+        sentences.append(f"{len(covered['left_out'])} of {total} hosts are not in this report (--limit).")
+    return _text.one_line(" ".join(sentences))
 
 
 def _ages(seconds: Iterable[int | None]) -> str:
@@ -88,11 +88,14 @@ def _ages(seconds: Iterable[int | None]) -> str:
 
 
 def place(report: Report, host: str) -> str:
-    """Return the name of a host, after that of its node if it is a deployment on a node with several."""
+    """Return ``<node> / <host>`` for a host in ``nodes`` of the report, and the name of the host for any other host."""
     return "%s / %s" % (report["nodes"][host], host) if host in report.get("nodes", {}) else host
 
 
 def names(found: Iterable[str], hosts: Collection[str], limit: int = 8) -> str:
-    """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report."""
-    each = list(dict.fromkeys(found))
-    return "all %d hosts" % len(hosts) if len(each) == len(hosts) > 1 else _text.few(each, limit)
+    """Return the names of these hosts, or "all 16 hosts" if they are all hosts of the report.
+
+    :param hosts: the hosts of the report. :param limit: the maximum number of names; the others are only counted.
+    """
+    unique = list(dict.fromkeys(found))
+    return "all %d hosts" % len(hosts) if len(unique) == len(hosts) > 1 else _text.few(unique, limit)

@@ -23,12 +23,16 @@ def test_balancer_is_managed_by_its_own_or_the_first_host(balancers, host, play_
     assert balancer.managed(balancers, host, play_hosts_all, play_hosts) == expected
 
 
+def settings(bind, certificate=""):
+    return {"balancer_bind": bind, "balancer_port": 8080, "balancer_tls_certificate": certificate}
+
+
 @pytest.mark.parametrize(("bind", "url"), [
     ("0.0.0.0", "http://10.0.0.1:8080"), ("::", "http://10.0.0.1:8080"), ("10.9.9.9", "http://10.9.9.9:8080"),
     ("fd00::9", "http://[fd00::9]:8080")])
 def test_url_contains_an_address_that_clients_can_reach(bind, url):
-    assert balancer.url(bind, "10.0.0.1", 8080, False) == url
-    assert balancer.url(bind, "10.0.0.1", 8080, True) == url.replace("http", "https")
+    assert balancer.url(settings(bind), "10.0.0.1") == url
+    assert balancer.url(settings(bind, "/c.pem"), "10.0.0.1") == url.replace("http", "https")
 
 
 def test_server_with_a_certificate_uses_tls():
@@ -39,7 +43,7 @@ def test_server_with_a_certificate_uses_tls():
 def test_ipv6_address_has_brackets_only_in_the_url():
     (server,) = balancer.servers({"n1": valid(serving_address="fd00::1", serving_bind="::")})
     assert (server["name"], server["address"], server["port"]) == ("n1:8888", "fd00::1", 8888)
-    assert balancer.url("::", "fd00::1", 8080, False) == "http://[fd00::1]:8080"
+    assert balancer.url(settings("::"), "fd00::1") == "http://[fd00::1]:8080"
 
 
 @pytest.mark.parametrize(("bind", "address", "message"), [

@@ -32,12 +32,23 @@ def trusted(value):
 
 
 @pytest.fixture
-def resolve(tmp_path, monkeypatch):
-    """Return a function (task_vars, defaults) -> inputs of a role `demo` in a temporary collection."""
+def collection(tmp_path, monkeypatch):
+    """Return the folder of a temporary collection, whose roles are read instead of those of this collection."""
+    cached = role_inputs.roles, role_inputs.role_defaults, role_inputs._specs
     monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
-    path = tmp_path / "roles" / "demo" / "defaults" / "main.yml"
+    for function in cached:
+        function.cache_clear()
+    yield tmp_path
+    for function in cached:
+        function.cache_clear()
+
+
+@pytest.fixture
+def resolve(collection):
+    """Return a function (task_vars, defaults) -> inputs of a role `demo` in a temporary collection."""
+    path = collection / "roles" / "demo" / "defaults" / "main.yml"
     path.parent.mkdir(parents=True)
-    specs = tmp_path / "roles" / "demo" / "meta" / "argument_specs.yml"
+    specs = collection / "roles" / "demo" / "meta" / "argument_specs.yml"
     specs.parent.mkdir()
     specs.write_text("""
 argument_specs:
@@ -125,12 +136,11 @@ argument_specs:
 
 
 @pytest.fixture
-def problems(tmp_path, monkeypatch):
+def problems(collection):
     """Return a function (**variables) -> the problems with the secrets of a role `demo`."""
-    monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
     for name, text in (("defaults/main.yml", 'demo_key: ""\ndemo_token: "{{ demo_key }}"\ndemo_port: 1\n'),
                        ("meta/argument_specs.yml", SECRETS)):
-        path = tmp_path / "roles" / "demo" / name
+        path = collection / "roles" / "demo" / name
         path.parent.mkdir(parents=True)
         path.write_text(text)
 

@@ -63,7 +63,7 @@ def test_group_types_have_the_keys_of_a_group():
     (types.Sources, "$defs/model/properties/sources/properties"),
     (types.Quantize, "$defs/model/properties/sources/properties/quantize/properties"),
     (types.ModelReleases, "$defs/model/properties/releases/properties"),
-    (types.Releases, "$defs/releases/properties"),
+    (types.VersionRange, "$defs/releases/properties"),
     (types.Override, "$defs/model/properties/overrides/items/properties"),
     (types.ModelReference, "$defs/model/properties/references/items/properties"),
     (types.Hub, "$defs/hub/properties"),
