@@ -216,7 +216,8 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 def reference(dataset: DatasetInput, plan: Plan, references: Iterable[KnownScore]) -> tuple[float, str] | None:
     """Return the lowest score that passes, and its origin, or None.
 
-    The sources are, in this order, accuracy_datasets, accuracy_references, and the entry of the model in the catalogue.
+    It is from accuracy_datasets, or else from accuracy_references, or else from the references that the catalogue has
+    of the model on the product of the node.
     """
     if "minimum" in dataset:
         return dataset["minimum"], "minimum of accuracy_datasets"

@@ -288,15 +288,13 @@ def figures(measurements: Collection[types.Measurement]) -> list[Figure]:
     found: list[Figure] = []
     for measured in measurements:
         suffix = "" if len(measurements) == 1 else " (%s)" % measured["name"]
-        for metric, (label, unit, _more_is_better) in statistics.METRICS.items():
-            if metric in measured["summary"]:
-                value = round(measured["summary"][metric]["median"], 3)
-                found.append({"name": label + suffix, "value": value, "unit": unit})
-        sweep_result = measured["sweep"]
-        if sweep_result:
-            label, unit = SWEEPS[sweep_result["variable"]]
-            best = sweep_result["best"] if sweep_result["objective"] else None
-            for name, load_found in ((label, best), ("Knee of the curve", sweep_result["knee"])):
-                if load_found is not None:
-                    found.append({"name": name + suffix, "value": load_found, "unit": unit})
+        found += [{"name": label + suffix, "value": round(measured["summary"][metric]["median"], 3), "unit": unit}
+                  for metric, (label, unit, _more_is_better) in statistics.METRICS.items()
+                  if metric in measured["summary"]]
+        swept = measured["sweep"]
+        if swept:
+            label, unit = SWEEPS[swept["variable"]]
+            best = swept["best"] if swept["objective"] else None
+            found += [{"name": name + suffix, "value": value, "unit": unit}
+                      for name, value in ((label, best), ("Knee of the curve", swept["knee"])) if value is not None]
     return found

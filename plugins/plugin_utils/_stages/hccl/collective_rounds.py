@@ -30,7 +30,10 @@ class Rounds(TypedDict):
 
 
 def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: bool) -> Rounds:
-    """Return the round with all nodes, or why it cannot be run. As ranks wait for each other, each needs a fork."""
+    """Return the round with all nodes, or the reason why it cannot be run.
+
+    The nodes wait for each other, so each of them needs a fork of Ansible.
+    """
     choices = host_interfaces(peers, inputs["hccl_interface"])
     why = "%s measure an all-reduce in containers." % WOULD if check_mode else _obstacle(peers, inputs, forks, choices)
     return {"rounds": [] if why else [collective.ALL], "interfaces": {} if why else _known(choices), "obstacle": why,
@@ -56,7 +59,7 @@ def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
 
 
 def group(hosts: Collection[str], host: str, round_name: str) -> list[str]:
-    """Return the nodes that run together with a host in a round, by rank. The list is empty if the host pauses."""
+    """Return the nodes that run together in a round, including the host, by rank; an empty list if the host pauses."""
     names = sorted(hosts)
     if round_name == collective.ALL:
         return names

@@ -69,14 +69,9 @@ def judge_ports(observed: HcclObservation, votes: Mapping[str, Mapping[str, int]
 
 def count_votes(peers: Peers) -> dict[str, Counter[str]]:
     """Return ``{check: {value: number of NPUs}}`` for the checks in ALIKE."""
-    votes: dict[str, Counter[str]] = {check: Counter() for check in ALIKE}
-    for observed in peers.values():
-        for answers in observed["npus"].values():
-            for check, counts in votes.items():
-                value = _value(check, answers)[0]
-                if value is not None:
-                    counts[value] += 1
-    return votes
+    npus = [answers for observed in peers.values() for answers in observed["npus"].values()]
+    values = {check: [_value(check, answers)[0] for answers in npus] for check in ALIKE}
+    return {check: Counter(value for value in found if value is not None) for check, found in values.items()}
 
 
 def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> Outcome | None:
