@@ -250,7 +250,10 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
                                inputs["hccl_ping_same_rail_only"])
     usual_networks = {npu: majority(counts) for npu, counts in networks.items()}
     usual_switches = {npu: majority(counts) for npu, counts in rails.items()}
-    run = _survey_collective(peers)
+    overall = collective.overall(peers)
+    run: ClusterRun | None = None
+    if overall:
+        run = {**overall[1], "result": overall[0], "suspects": collective.suspects(collective.group_runs(peers))}
     return {host: {
         "nodes": len(peers), "votes": votes, "mesh_size": mesh_size, "networks": usual_networks,
         "rails": usual_switches, "collective": run, "interface": interfaces[host],
@@ -447,11 +450,6 @@ def _describe(suspect: ping_mesh.Suspect) -> str:
 
 
 # --- Collective ------------------------------------------------------------------------------------------------------
-
-def _survey_collective(peers: observation.Peers) -> ClusterRun | None:
-    found = collective.overall(peers)
-    return {**found[1], "result": found[0], "suspects": collective.suspects(collective.group_runs(peers))} \
-        if found else None
 
 
 def _judge_collective(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
