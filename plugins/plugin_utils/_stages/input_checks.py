@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the inputs of a stage. The plan does this for all stages before a node is contacted, each stage again."""
+"""Check the inputs of a stage. The plan does this for all stages before it contacts a node, and each stage again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def checked(stage: str, context: Context) -> tuple[dict[str, Any], dict[str, str
     :param context: the plan, the inputs and the catalogue; a plan with refusals may have no instances.
     """
     values, mistakes = typed(stage, context.inputs)
-    # Wrong values are replaced by the defaults, so that the checks of the stage find the other mistakes.
-    harmless = {name: role_defaults(stage)[name] for name in mistakes}
-    inputs = {**context.inputs, **values, **harmless}
+    # Values of a wrong type are replaced by the defaults, so that the judge of the stage finds the other mistakes.
+    defaults = {name: role_defaults(stage)[name] for name in mistakes}
+    inputs = {**context.inputs, **values, **defaults}
     judge = JUDGES[stage]
     found = dict(mistakes)
     if judge.check_inputs:

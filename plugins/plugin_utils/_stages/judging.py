@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
-# The beginning of the message of each check that is not run in check mode.
+# The beginning of the messages of checks that are not run in check mode.
 WOULD = "Without --check, the run would"
 # The remedy for NPUs that another deployment of this collection uses, for example because plan_model was changed.
 OTHER_DEPLOYMENT = (

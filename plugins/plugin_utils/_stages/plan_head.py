@@ -27,9 +27,9 @@ _START_S, _TOKEN_S, _STAGE_S = 20, 0.04, 12
 
 def rows(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], balancers: Sequence[str],
          hosts: Sequence[str]) -> list[str]:
-    """Return the text for each title.
+    """Return the text of each title for one host.
 
-    :param inputs: the inputs of all roles. :param balancers: the URLs of its balancers. :param hosts: those of the run.
+    :param inputs: the inputs of all roles. :param balancers: the URLs of balancers. :param hosts: the hosts of the run.
     """
     image, model, group, instances = plan["image"], plan["model"], plan["group"], plan["instances"]
     warnings = Counter(warning["id"].partition(".")[0] for warning in plan["warnings"])

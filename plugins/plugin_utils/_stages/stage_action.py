@@ -170,7 +170,7 @@ class StageAction(ActionBase):
                 f"node hangs. Look for processes in state D on it.") from hung
 
     def need_python(self) -> None:
-        """Query the Python of the task's host before this run sends the first module to it.
+        """Query the Python of the host of the task, unless this run has already done so.
 
         :raises AnsibleActionFail: if Python is missing or too old.
         """
@@ -178,12 +178,12 @@ class StageAction(ActionBase):
         note = self._python_note(host)
         if not note:
             variables = self.task_vars.get("ansible_delegated_vars", {}).get(host, self.task_vars)
-            chosen = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
-            if chosen.startswith("auto"):
-                silent = chosen if chosen.endswith("_silent") else f"{chosen}_silent"
-                chosen = str(discover_interpreter(self, "python", silent, variables))
-            output = self._low_level_execute_command(node_python.command(chosen), sudoable=False)["stdout"]
-            note = {"problem": node_python.problem(host, chosen, output)}
+            python = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
+            if python.startswith("auto"):
+                mode = python if python.endswith("_silent") else f"{python}_silent"
+                python = str(discover_interpreter(self, "python", mode, variables))
+            output = self._low_level_execute_command(node_python.command(python), sudoable=False)["stdout"]
+            note = {"problem": node_python.problem(host, python, output)}
             self.records.write_note(self.host, f"python-{host}", note)
         if note["problem"]:
             raise AnsibleActionFail(note["problem"])
@@ -192,7 +192,7 @@ class StageAction(ActionBase):
         return self.records.read_notes([self.host], f"python-{host}").get(self.host, {})
 
     def _call(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a module. If the lease of the node belongs to a run that is over, call it again to take the lease."""
+        """Call a module. If the lease of the node belongs to a run that has ended, call it again to take the lease."""
         ended: list[str] = []
         while True:
             returned: dict[str, Any] = self._execute_module(
@@ -257,9 +257,10 @@ class StageAction(ActionBase):
         path = self.records.write_result(result)
         failed = contract.failures(result)
         if self.context.check_mode and not failed:
-            would = dict.fromkeys(check["message"] or "" for check in found if str(check["message"]).startswith(WOULD))
-            if would or not self.context.phase:
-                self.say(f"{self.stage}: {' '.join(would) or 'Nothing would be changed.'}")
+            changes = dict.fromkeys(
+                check["message"] or "" for check in found if str(check["message"]).startswith(WOULD))
+            if changes or not self.context.phase:
+                self.say(f"{self.stage}: {' '.join(changes) or 'Nothing would be changed.'}")
         return {"changed": False, "failed": bool(failed), "status": result["status"],
                 "path": None if self.context.check_mode else str(path),
                 "reachable": record.reachable and not self._python_note(self.host).get("problem"),
@@ -279,9 +280,7 @@ class StageAction(ActionBase):
 
     def _survey(self) -> Any:
         survey = self.judge.survey
-        if survey is None:
-            return None
-        return self.survey(lambda observations: survey(observations, self.inputs), self.context.phase)
+        return survey and self.survey(lambda observations: survey(observations, self.inputs), self.context.phase)
 
     def survey(self, make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
         """Return the part of a survey of all hosts that concerns this host, see `Records.survey`.
@@ -324,7 +323,7 @@ def hold_lease(records: store.Records) -> None:
 
 
 def pass_lease(task: Any, host: str, docker_socket: str, ended: Iterable[str] = ()) -> None:
-    """Let the modules of a task hold the lease of the node, except in check mode and if it runs on another host.
+    """Let the modules of a task hold the lease of the node, except in check mode and if they run on another host.
 
     :param ended: the ids of runs whose process has ended.
     """

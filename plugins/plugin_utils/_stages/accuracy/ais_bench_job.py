@@ -40,39 +40,32 @@ class JobOutcome(_JobStart, total=False):
 
 def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arguments: Mapping[str, Any],
             timeout_s: float, timeout_input: str) -> JobOutcome:
-    """Run AISBench and return its results.
+    """Run AISBench, print its progress, and return its results.
 
-    :param call: a function that runs a module, ``call(name, **arguments)``.
+    :param call: a function that calls a module, ``call(name, **arguments)``.
     :param arguments: the arguments of ``ascend.vllm.ais_bench`` with ``state=started``.
     :param timeout_input: the name of the input that sets ``timeout_s``.
     """
     started = call("ascend.vllm.ais_bench", state="started", **arguments)
     found: JobOutcome = {"problem": started["problem"], "data": started["data"]}
-    if started["job"]:
-        try:
-            _watch(call, say, {"job": started["job"], "api_key": arguments["api_key"]}, timeout_s, timeout_input, found)
-        finally:
-            call("ascend.vllm.ais_bench", state="absent", job=started["job"])
-    return found
-
-
-def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job: Mapping[str, str], timeout_s: float,
-           timeout_input: str, found: JobOutcome) -> None:
-    """Print the progress of a run, then add its results to ``found``. ``job`` contains its folder and the API key."""
+    if not started["job"]:
+        return found
     end = time.monotonic() + timeout_s
     printed: dict[str, ais_bench.TaskProgress] = {}
-    while True:
-        left = end - time.monotonic()
-        seen = call("ascend.vllm.ais_bench", state="watched", **job, wait_s=max(0, min(WATCH_S, left)))
-        if not seen["running"]:
-            found["exit_code"], found["rows"], found["answers"] = seen["exit_code"], seen["rows"], seen["answers"]
-            found["performance"], found["log"], found["outcomes"] = seen["performance"], seen["log"], seen["outcomes"]
-            return
-        if left <= 0:
-            found["problem"] = f"AISBench took longer than {timeout_input} ({timeout_s} s)"
-            return
-        progress: dict[str, ais_bench.TaskProgress] = seen["progress"]
-        if progress and progress != printed:
-            printed = progress
-            for task, note in sorted(printed.items()):
-                say(f"{task}: {note['status']}, {note['finish_count']} of {note['total_count']}")
+    try:
+        while True:
+            remaining_s = end - time.monotonic()
+            job = call("ascend.vllm.ais_bench", state="watched", job=started["job"], api_key=arguments["api_key"],
+                       wait_s=max(0, min(WATCH_S, remaining_s)))
+            if not job["running"]:
+                found["exit_code"], found["rows"], found["answers"] = job["exit_code"], job["rows"], job["answers"]
+                found["performance"], found["log"], found["outcomes"] = job["performance"], job["log"], job["outcomes"]
+                return found
+            if remaining_s <= 0:
+                return {**found, "problem": f"AISBench took longer than {timeout_input} ({timeout_s} s)"}
+            if job["progress"] and job["progress"] != printed:
+                printed = job["progress"]
+                for task, note in sorted(printed.items()):
+                    say(f"{task}: {note['status']}, {note['finish_count']} of {note['total_count']}")
+    finally:
+        call("ascend.vllm.ais_bench", state="absent", job=started["job"])

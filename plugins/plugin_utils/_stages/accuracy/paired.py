@@ -71,7 +71,7 @@ def mcnemar(lost: int, gained: int) -> float:
 def verdict(found: Paired | None, maximum_drop: float) -> str:
     """Return whether the second model is at most ``maximum_drop`` points worse.
 
-    A larger drop fails if it is not chance. The interval of a difference that passes excludes a larger drop.
+    A larger drop fails if it is significant. The verdict is passed if the interval excludes a larger drop.
     """
     if found and found["delta"] < -maximum_drop and found["p"] <= ALPHA:
         return FAILED
@@ -79,6 +79,6 @@ def verdict(found: Paired | None, maximum_drop: float) -> str:
 
 
 def sentence(found: Paired) -> str:
-    """Return the difference in words."""
+    """Return the comparison as a clause for a message."""
     return "%d answers lost and %d gained in %d questions: %+.4g points, 95 %% interval %+.4g to %+.4g, p = %.2g" % (
         found["lost"], found["gained"], found["questions"], found["delta"], found["low"], found["high"], found["p"])

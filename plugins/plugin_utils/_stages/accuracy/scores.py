@@ -92,7 +92,7 @@ class ScoreChange(TypedDict):
 
 
 class ComparedModel(TypedDict):
-    """The measurement of accuracy_compare_with."""
+    """The model and the host of the earlier measurement in accuracy_compare_with."""
 
     model: str | None
     release: str | None
@@ -144,7 +144,10 @@ def check_inputs(context: Context) -> Iterator[str]:
 
 
 def measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
-    """Return the model and the scores of an earlier result, or None without a path. Raise BadInput if it has none."""
+    """Return the model and the scores of an earlier result, or None without a path.
+
+    :raises BadInput: if the file is not the result of an accuracy measurement.
+    """
     if not path:
         return None
     try:
@@ -159,8 +162,8 @@ def measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
 def server(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> AisBenchServer:
     """Return the argument ``server`` of ``ascend.vllm.ais_bench``.
 
-    By default, a reasoning model may generate 32768 tokens, as in the tests of vLLM Ascend, and another model 2048.
-    Room is left for the question.
+    By default, a reasoning model may generate 32768 tokens, as in the tests of vLLM Ascend, and another model 2048, but
+    fewer if the longest sequence of the server would have no room for the question.
     """
     model = plan["model"]
     arguments = model["arguments"]
@@ -213,7 +216,8 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 def reference(dataset: DatasetInput, plan: Plan, references: Iterable[KnownScore]) -> tuple[float, str] | None:
     """Return the lowest score that passes, and its origin, or None.
 
-    It is from accuracy_datasets, or if not set, from accuracy_references, or from the model's entry for the product.
+    It is from accuracy_datasets, or else from accuracy_references, or else from the references that the catalogue has
+    of the model on the product of the node.
     """
     if "minimum" in dataset:
         return dataset["minimum"], "minimum of accuracy_datasets"
@@ -232,7 +236,7 @@ def reference(dataset: DatasetInput, plan: Plan, references: Iterable[KnownScore
 def compare(before: Iterable[Score], after: Iterable[Score], maximum_drop: float) -> list[ScoreChange]:
     """Return the changes of scores that have the same files, metric, version of the prompts and number of responses.
 
-    Without the outcomes of both models, the verdict is inconclusive.
+    If the outcomes of a model are missing, the verdict is inconclusive.
     """
     known = {(score["dataset"], score["metric"]): score for score in before}
     changes: list[ScoreChange] = []
@@ -241,15 +245,13 @@ def compare(before: Iterable[Score], after: Iterable[Score], maximum_drop: float
         if first and first["score"] is not None and score["score"] is not None and (
                 first["version"], first["answered"], first["data"]) == (
                 score["version"], score["answered"], score["data"]):
-            answers = _paired(first.get("outcomes"), score["outcomes"])
+            outcomes = first.get("outcomes") or "", score["outcomes"] or ""
+            answers = paired.compare(*outcomes) if len(outcomes[0]) == len(outcomes[1]) > 0 else None
             changes.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
                             "after": score["score"], "delta": round(score["score"] - first["score"], 4),
                             "paired": answers, "verdict": paired.verdict(answers, maximum_drop)})
     return changes
 
-
-def _paired(before: str | None, after: str | None) -> paired.Paired | None:
-    return paired.compare(before, after) if before and after and len(before) == len(after) else None
 
 
 def figures(found: Iterable[Score], datasets: Iterable[DatasetInput]) -> list[Figure]:

@@ -37,7 +37,7 @@ class Client(NamedTuple):
 
 
 class ClientRunner:
-    """Runs clients on a node and writes their results. ``call(name, **arguments)`` runs a module on the node."""
+    """Runs clients on a node, and writes their results. ``call(name, **arguments)`` calls a module on the node."""
 
     def __init__(self, call: Callable[..., dict[str, Any]], say: Callable[[str], None], records: Records, host: str,
                  plan: Plan) -> None:
@@ -69,29 +69,28 @@ class ClientRunner:
         return str(self._records.write(path, text).relative_to(self._records.root))
 
     def _result(self, client: Client, started: float, timeout_s: float) -> tuple[ClientRun, Identity]:
-        seen = self._wait(client, started, timeout_s)
-        container = seen["client"]
+        observed = self._wait(client, started, timeout_s)
+        state: Any = observed["client"] or {"exit_code": None, "ended_at": None, "running": False, "log": []}
         run: ClientRun = {"command": client.command, "seconds": round(time.monotonic() - started, 1),
-                          "exit_code": container["exit_code"] if container else None,
-                          "ended_at": container["ended_at"] if container else None,
-                          "timed_out": container["running"] if container else False,
-                          "log": container["log"][-20:] if container else [], "kind": None, "metrics": {}, "file": None}
-        if seen["result"] is not None:
-            parsed = result_files.parse(seen["result"])
+                          "exit_code": state["exit_code"], "ended_at": state["ended_at"],
+                          "timed_out": state["running"], "log": state["log"][-20:],
+                          "kind": None, "metrics": {}, "file": None}
+        if observed["result"] is not None:
+            parsed = result_files.parse(observed["result"])
             run["kind"], run["metrics"] = parsed["kind"], parsed["metrics"]
-            run["file"] = self.write(self.path(client.name), seen["result"])
-        return run, vllm_bench.identity(seen["service"])
+            run["file"] = self.write(self.path(client.name), observed["result"])
+        return run, vllm_bench.identity(observed["service"])
 
     def _wait(self, client: Client, started: float, timeout_s: float) -> benchmark.BenchmarkObservation:
-        """Wait until a client has exited or timed out, and print its progress."""
+        """Wait until a client has exited or timed out, and print its progress. Return its last observation."""
         printed = None
         while True:
-            left = started + timeout_s - time.monotonic()
-            seen = self._observe(client.instance, client=client.container["name"], result=vllm_bench.RESULT,
-                                 wait_s=max(0, min(WATCH_S, left)))
-            container = seen["client"]
-            if container is None or not container["running"] or left <= 0:
-                return seen
+            remaining_s = started + timeout_s - time.monotonic()
+            observed = self._observe(client.instance, client=client.container["name"], result=vllm_bench.RESULT,
+                                     wait_s=max(0, min(WATCH_S, remaining_s)))
+            container = observed["client"]
+            if container is None or not container["running"] or remaining_s <= 0:
+                return observed
             progress = _PROGRESS.findall("\n".join(container["log"]))
             if progress and progress[-1] != printed:
                 printed = progress[-1]

@@ -152,7 +152,7 @@ def judge(context: Context) -> Outcomes:
                           "%.4g tok/s" % found, subject=measured["name"])
     _judge_snapshots(checks, context, observed)
     if inputs["benchmark_baseline_required"] and not inputs["benchmark_baseline_save"] and "not_run" not in observed:
-        _judge_verdict(checks, observed.get("measurements", []), inputs)
+        _judge_verdict(checks, observed.get("measurements", []))
     _judge_offline(checks, observed, inputs)
     return checks.as_list()
 
@@ -173,7 +173,7 @@ def _judge_measurement(checks: Checks, measured: types.Measurement, before: type
 
 
 def _judge_snapshots(checks: Checks, context: Context, observed: types.BenchmarkObservation) -> None:
-    """Compare the first and the last snapshot of each node that a balancer or another host measured."""
+    """Compare the first and the last snapshot of each node that was measured through a balancer or with AISBench."""
     for measured in observed.get("measurements", []):
         if measured["target"] != targets.BALANCER and measured["tool"] != targets.AIS_BENCH:
             continue
@@ -225,26 +225,23 @@ def _no_result(run: types.ClientRun) -> str:
 
 def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any]) -> None:
     """Judge the medians. If the runs vary too much or overlap too little, the medians are inconclusive."""
-    name, summary = measured["name"], measured["summary"]
-    spread, limit = summary[statistics.THROUGHPUT], inputs["benchmark_max_cv_percent"]
+    name, summary, limit = measured["name"], measured["summary"], inputs["benchmark_max_cv_percent"]
+    spread, cv_percent = summary[statistics.THROUGHPUT], summary[statistics.THROUGHPUT]["cv_percent"]
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
     others = [run["others"] for run in measured["runs"] if run["others"] is not None]
     if len(others) < len(measured["runs"]):
         checks.not_run("other_requests", "The counters of the engines (/metrics) cannot be read.", subject=name)
     else:
         checks.expect("other_requests", not any(others), "none", "%d requests" % sum(others), subject=name)
-    inconclusive = False
-    if spread["cv_percent"] is not None:
-        inconclusive = spread["cv_percent"] > limit
-        if inconclusive:
-            checks.not_run("noise", "Inconclusive: the output throughput of %d runs varies by %s %% "
-                           "(%.4g to %.4g tok/s), more than %g %%." % (
-                               len(measured["runs"]), spread["cv_percent"], spread["minimum"], spread["maximum"],
-                               limit), subject=name)
-        else:
-            checks.expect("noise", True, "at most %g %%" % limit, "%s %%" % spread["cv_percent"], subject=name)
-    if overlaps and min(overlaps) < targets.OVERLAP_PERCENT:
-        inconclusive = True
+    noisy = cv_percent is not None and cv_percent > limit
+    if noisy:
+        checks.not_run("noise", "Inconclusive: the output throughput of %d runs varies by %s %% (%.4g to %.4g tok/s), "
+                       "more than %g %%." % (len(measured["runs"]), cv_percent, spread["minimum"], spread["maximum"],
+                                             limit), subject=name)
+    elif cv_percent is not None:
+        checks.expect("noise", True, "at most %g %%" % limit, "%s %%" % cv_percent, subject=name)
+    one_by_one = bool(overlaps) and min(overlaps) < targets.OVERLAP_PERCENT
+    if one_by_one:
         checks.not_run("clients_overlap", "Inconclusive: all clients were running for %g %% of the time, less than "
                        "%g %%." % (min(overlaps), targets.OVERLAP_PERCENT), name)
     elif overlaps:
@@ -252,7 +249,7 @@ def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[
     objective = inputs["benchmark_slo"]
     if objective:
         values = {metric: spread["median"] for metric, spread in summary.items()}
-        failing = statistics.missed(objective, values)
+        failing, inconclusive = statistics.missed(objective, values), noisy or one_by_one
         checks.expect("objective", None if inconclusive else not failing, _listed(objective),
                       _listed({metric: values.get(metric) for metric in failing or objective}), subject=name,
                       message="inconclusive" if inconclusive else None)
@@ -269,9 +266,9 @@ def _judge_baseline(checks: Checks, measured: types.Measurement, inputs: Mapping
         "the last good run of another deployment (%s), " % baseline["release"] if baseline["fallback"] else "",
         baseline["file"], baseline["recorded_at"]), subject=name)
     result = baseline["result"]
-    vague = targets.unusable(measured) or (result["verdict"] == regression.INCONCLUSIVE and result["reason"])
-    if vague:
-        checks.not_run("regression", "Inconclusive: %s." % vague, subject=name)
+    why = targets.unusable(measured) or (result["verdict"] == regression.INCONCLUSIVE and result["reason"])
+    if why:
+        checks.not_run("regression", "Inconclusive: %s." % why, subject=name)
         return
     judged = [row for row in result["rows"] if "limit" in row]
     shown = [row for row in judged if row["worse"]] or judged
@@ -280,8 +277,8 @@ def _judge_baseline(checks: Checks, measured: types.Measurement, inputs: Mapping
                   _listed({row["metric"]: row["after"] for row in shown}), subject=name)
 
 
-def _judge_verdict(checks: Checks, measurements: Sequence[types.Measurement], inputs: Mapping[str, Any]) -> None:
-    """Judge whether each measurement has a verdict. The reason why it has none is one of three."""
+def _judge_verdict(checks: Checks, measurements: Sequence[types.Measurement]) -> None:
+    """Judge whether each measurement is valid, was compared with a baseline, and is not inconclusive."""
     found = {(check["id"], check["subject"]): check for check in checks.as_list()}
     if not measurements:
         checks.expect("verdict", False, "a verdict", "an invalid run: nothing was measured")
@@ -351,24 +348,24 @@ def _judge_warm_up(checks: Checks, name: str, found: types.WarmUp, context: Cont
 def _judge_run(checks: Checks, run: types.Run, measured: types.Measurement) -> None:
     metrics, name, requests = run["metrics"], run["id"], measured["num_prompts"]
     clients: Sequence[types.ClientRun] = run.get("clients") or [cast(types.ClientRun, run)]
-    without = [client for client in clients if client["kind"] != SERVE]
+    failed_client = next((client for client in clients if client["kind"] != SERVE), None)
     expected = "a result of vllm bench serve or AISBench"
-    if without:
-        checks.expect("client", False, expected, _no_result(without[0]), subject=name)
+    if failed_client:
+        checks.expect("client", False, expected, _no_result(failed_client), subject=name)
         return
     checks.expect("client", True, expected, ", ".join(str(client["file"]) for client in clients), subject=name)
     answered = metrics["completed"]
     failed = metrics.get("failed", metrics["num_prompts"] - answered)
     checks.expect("completed", answered == metrics["num_prompts"] == requests and failed == 0,
                   "%d completed, none failed" % requests, "%d completed, %d failed" % (answered, failed), subject=name)
-    # The share of the answered requests.
+    # The requested tokens, in proportion to the requests that were answered.
     tokens = measured["output_tokens"] * answered // requests
     checks.expect("tokens", answered > 0 and metrics.get("total_output_tokens") == tokens,
                   "%d output tokens" % tokens, metrics.get("total_output_tokens"), subject=name)
 
 
 def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence[str], subject: str) -> None:
-    """Judge the differences between two snapshots. If there is none, but a digest is unknown, the check is not run."""
+    """Judge the differences between two snapshots. Without any, but with an unknown digest, the check is not run."""
     if unknown and not changed:
         checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
                        "model, and the driver installs its version.info." % ", ".join(unknown), subject)

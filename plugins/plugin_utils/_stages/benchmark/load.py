@@ -44,9 +44,10 @@ class Request(NamedTuple):
         return sum(tokens for _name, tokens in self.blocks)
 
 
-# Formats of traces: the columns with the time and the numbers of tokens, which a row must have, the columns with the
-# number of images and the names of blocks of the prompt, which it may have, the tokens per block, and the unit of the
-# time in seconds. If a block is the whole prompt, the requests with the same name are turns of a conversation.
+# Formats of traces, each with these fields: the columns of the time, the input tokens and the output tokens, which a
+# row must have; the columns of the number of images and of the names of the prompt's blocks, which it may have; the
+# tokens per block; and the unit of the time in seconds. If the tokens per block are 0, the whole prompt is one block,
+# and the requests with the same name are turns of a conversation.
 _FORMATS = (
     ("timestamp_s", "input_tokens", "output_tokens", "images", "session", 0, 1),
     # github.com/Azure/AzurePublicDataset: AzureLLMInferenceTrace, with NumImages in the multimodal one.
@@ -54,29 +55,30 @@ _FORMATS = (
     ("Timestamp", "Request tokens", "Response tokens", "", "Session ID", 0, 1),  # BurstGPT
     ("timestamp", "input_length", "output_length", "", "hash_ids", 512, 0.001),  # Mooncake
 )
-# github.com/alibaba-edu/qwen-bailian-usagetraces-anon has the same columns as Mooncake and chat_id, but other units.
+# github.com/alibaba-edu/qwen-bailian-usagetraces-anon has the columns of Mooncake and the column chat_id, but other
+# tokens per block and another unit.
 _BAILIAN = (16, 1)
 
 
 def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence per mistake in the load. Files on the controller are read."""
-    dataset, path, listed = inputs["benchmark_dataset"], inputs["benchmark_trace_path"], list[Request]()
+    dataset, path, trace = inputs["benchmark_dataset"], inputs["benchmark_trace_path"], list[Request]()
     if bool(path) != (dataset == TRACE):
         yield "benchmark_trace_path must %sbe empty, because benchmark_dataset is %s." % ("not " * (not path), dataset)
         return
     if path:
         try:
-            listed = requests(inputs)
-            launcher(listed)
+            trace = requests(inputs)
+            launcher(trace)
         except BadInput as mistake:
             yield str(mistake)
             return
-    pictures = dataset == "random-mm" or any(request.images for request in listed)
+    pictures = dataset == "random-mm" or any(request.images for request in trace)
     if pictures and plan["model"]["modality"] == "text":
         yield "benchmark_dataset is %s, whose requests have pictures, but %s is a text model; send text only." % (
             dataset, plan["model"]["name"])
     size = [(inputs["benchmark_random_input_len_tokens"], inputs["benchmark_random_output_len_tokens"])]
-    longest = max([(request.input_tokens, request.output_tokens) for request in listed] or size, key=sum)
+    longest = max([(request.input_tokens, request.output_tokens) for request in trace] or size, key=sum)
     command = plan["instances"][0]["command"] if plan["instances"] else []
     limit = command[command.index("--max-model-len") + 1] if "--max-model-len" in command else "auto"
     if dataset != "custom" and limit.isdigit() and sum(longest) > int(limit):
@@ -85,16 +87,16 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def requests(inputs: Mapping[str, Any]) -> list[Request]:
-    """Return the requests of a trace, or raise BadInput."""
+    """Return the requests of the trace, repeated if there are too few. Raise BadInput if the file is not a trace."""
     count = inputs["benchmark_num_prompts"]
     rows = _read(inputs["benchmark_trace_path"], count)
     speed, period = inputs["benchmark_trace_speed"], len(rows) / _rate(rows)
     found = []
     for index in range(count):
-        # A trace that is too short starts again, with other prompts.
-        again, row = index // len(rows), rows[index % len(rows)]
-        found.append(row._replace(at_s=(row.at_s + again * period) / speed, blocks=tuple(
-            ("%d %s" % (again, name), tokens) for name, tokens in row.blocks)))
+        repeat, row = index // len(rows), rows[index % len(rows)]
+        # Other names of the blocks result in other prompts, which the engine has not cached.
+        found.append(row._replace(at_s=(row.at_s + repeat * period) / speed, blocks=tuple(
+            ("%d %s" % (repeat, name), tokens) for name, tokens in row.blocks)))
     return found
 
 
@@ -104,22 +106,22 @@ def trace_rate(inputs: Mapping[str, Any]) -> float:
 
 
 def output_tokens(inputs: Mapping[str, Any]) -> int:
-    """Return the number of tokens that a run generates."""
+    """Return the number of tokens that the requests of a run generate."""
     if inputs["benchmark_dataset"] == TRACE:
         return sum(request.output_tokens for request in requests(inputs))
     return int(inputs["benchmark_num_prompts"] * inputs["benchmark_random_output_len_tokens"])
 
 
 def pace(inputs: Mapping[str, Any]) -> str:
-    """Return how fast the requests are sent, such as ``4/s``."""
+    """Return the rate at which the requests are sent, such as ``4/s`` or ``inf/s``."""
     if inputs["benchmark_dataset"] == TRACE:
         return "%.3g/s" % (trace_rate(inputs) * inputs["benchmark_trace_speed"])
     return "%s/s" % inputs["benchmark_request_rate"]
 
 
-def launcher(listed: Sequence[Request]) -> tuple[list[str], dict[str, str]]:
+def launcher(trace: Sequence[Request]) -> tuple[list[str], dict[str, str]]:
     """Return the words before ``vllm bench serve`` and the environment that replay the requests, or raise BadInput."""
-    rows = [[round(each.at_s, 3), each.output_tokens, each.images, each.blocks] for each in listed]
+    rows = [[round(each.at_s, 3), each.output_tokens, each.images, each.blocks] for each in trace]
     packed = base64.b64encode(zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 9)).decode()
     chunks = [packed[start:start + _CHUNK] for start in range(0, len(packed), _CHUNK)]
     if len(chunks) > _CHUNKS:
@@ -130,7 +132,7 @@ def launcher(listed: Sequence[Request]) -> tuple[list[str], dict[str, str]]:
 
 
 def _rate(rows: Sequence[Request]) -> float:
-    """Return the mean number of requests per second. If all have the same time, this is their number."""
+    """Return the mean number of requests per second. If all requests have the same time, return their number."""
     return (len(rows) - 1) / rows[-1].at_s if rows[-1].at_s else float(len(rows))
 
 
@@ -171,22 +173,22 @@ def _request(row: Mapping[str, Any], number: int) -> Request:
     time, prompt, output, images, names, size, unit = known
     if "chat_id" in row:
         size, unit = _BAILIAN
-    left, blocks, found = _whole(row, prompt, 1), ["row %d" % number], list[tuple[str, int]]()
+    remaining, blocks, found = _integer(row, prompt, 1), ["row %d" % number], list[tuple[str, int]]()
     if row.get(names):
         blocks = [str(name) for name in row[names]] + blocks if size else ["session %s" % row[names]]
     for name in blocks:
-        # The rest of a prompt that has too few names is its own.
-        used = left if name == blocks[-1] else min(size, left)
-        found += [(name, used)] * (used > 0)
-        left -= used
-    return Request(_seconds(row[time]) * unit, _whole(row, output, 0), _whole(row, images, 0) if images in row else 0,
-                   tuple(found))
+        # If the row names too few blocks, the rest of its prompt is a block of its own.
+        tokens = remaining if name == blocks[-1] else min(size, remaining)
+        found += [(name, tokens)] * (tokens > 0)
+        remaining -= tokens
+    return Request(_seconds(row[time]) * unit, _integer(row, output, 0),
+                   _integer(row, images, 0) if images in row else 0, tuple(found))
 
 
-def _whole(row: Mapping[str, Any], column: str, least: int) -> int:
+def _integer(row: Mapping[str, Any], column: str, minimum: int) -> int:
     value = float(row[column])
-    if value != int(value) or value < least:
-        raise ValueError("%s must be a whole number of at least %d, but is %s" % (column, least, row[column]))
+    if value != int(value) or value < minimum:
+        raise ValueError("%s must be a whole number of at least %d, but is %s" % (column, minimum, row[column]))
     return int(value)
 
 

@@ -19,14 +19,18 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 
 # An instance may be running on other NPUs at the same time, so these are ports that no plan uses.
 HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
+# (metric, label in the report, unit)
+_FIGURES = (("avg_latency", "Batch latency, mean", "s"), ("percentiles.99", "Batch latency, p99", "s"),
+            ("requests_per_second", "Offline request throughput", "req/s"),
+            ("tokens_per_second", "Offline token throughput", "tok/s"))
 
 
 def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[list[str], bool]:
-    """Return the device paths for a run, and whether the instance must be stopped for it.
+    """Return the device paths for an offline run, and whether the service must be stopped for it.
 
-    Use the NPUs of ``serving_npus`` that no planned instance uses or, if there are too few, those of the instance.
+    The run uses the NPUs of serving_npus that no planned instance uses or, if these are too few, those of the instance.
 
-    :raises BadInput: if there are not enough free NPUs and the service must not be stopped.
+    :raises BadInput: if there are too few free NPUs and the inputs do not allow the role to stop the service.
     """
     if plan["group"]:
         raise BadInput("benchmark_offline measures one engine on one node, but serving_topology is "
@@ -43,7 +47,7 @@ def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[
 
 
 def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mapping[str, Any], kind: str) -> list[str]:
-    """Return the command line with engine options and load. Raise BadInput if the release lacks the measurement."""
+    """Return the command line of ``vllm bench <kind>`` for an instance. Raise BadInput if the release cannot run it."""
     load = {"input-len": inputs["benchmark_random_input_len_tokens"],
             "output-len": inputs["benchmark_random_output_len_tokens"], "output-json": vllm_bench.RESULT}
     if kind == "latency":
@@ -68,15 +72,15 @@ def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mappin
 
 
 def _engine_arguments(catalogue: Catalogue, options: Iterable[str]) -> list[str]:
-    """Return the engine options among those of ``vllm serve``, with their values."""
+    """Return those words of the options of ``vllm serve`` that are engine options or their values."""
     engine = engine_options(catalogue)
-    kept, keeps = [], True
+    found, of_engine = [], True
     for word in options:
         if word.startswith("--"):
-            keeps = word[2:] in engine or (word.startswith("--no-") and word[5:] in engine)
-        if keeps:
-            kept.append(word)
-    return kept
+            of_engine = word[2:] in engine or (word.startswith("--no-") and word[5:] in engine)
+        if of_engine:
+            found.append(word)
+    return found
 
 
 def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str],
@@ -96,12 +100,5 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
 
 def figures(runs: Iterable[Outcome]) -> list[Figure]:
     """Return the figures of the report."""
-    found: list[Figure] = []
-    for run in runs:
-        for metric, label, unit in (("avg_latency", "Batch latency, mean", "s"),
-                                    ("percentiles.99", "Batch latency, p99", "s"),
-                                    ("requests_per_second", "Offline request throughput", "req/s"),
-                                    ("tokens_per_second", "Offline token throughput", "tok/s")):
-            if metric in run["metrics"]:
-                found.append({"name": label, "value": round(run["metrics"][metric], 3), "unit": unit})
-    return found
+    return [{"name": label, "value": round(run["metrics"][metric], 3), "unit": unit}
+            for run in runs for metric, label, unit in _FIGURES if metric in run["metrics"]]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load that the CI of vLLM Ascend measures the model with, and the throughput that it published. Pure functions."""
+"""The load with which the CI of vLLM Ascend measures a model, and the throughput that it has published."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHAPE = {"prompts": "benchmark_num_prompts", "concurrency": "benchmark_max_conc
 
 
 def published(plan: Plan) -> dict[str, Any] | None:
-    """Return the published result of the model for the product of the node, with its whole shape, or None."""
+    """Return the published result of the model on the product of the node, or None if none states its whole load."""
     return next((each for each in plan["model"]["throughput"]
                  if each["series"] == plan["hardware"]["series"] and set(_SHAPE) <= set(each)), None)
 

@@ -1,14 +1,15 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is a run slower than an earlier run? One test for all metrics of all measurements of a run. Pure.
+"""Determine whether a run is slower than an earlier one, with one test for all metrics of all its measurements.
 
 The statistic of a metric is the difference of the medians of the logarithms over the repeats, divided by its standard
 error. Only differences above the floor count. The permutation test of Westfall and Young (Resampling-Based Multiple
 Testing, 1993) compares the largest statistic of the run with its values for other assignments of the same repeats to
 "before" and "after". So the limits are derived from the spread of the repeats, whatever its distribution is, and the
 probability of a false alarm is at most `ALARM` for the whole run. The floor allows for differences between runs that
-the repeats of one run do not show, such as the temperature. tests/benchmarks/regression_gate.py measures both.
+the repeats of one run do not show, such as the temperature. tests/benchmarks/regression_gate.py counts false alarms and
+undetected doublings.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Pair(NamedTuple):
 
 
 class _Samples(NamedTuple):
-    """A metric in the repeats before and after, as logarithms that increase as the metric becomes worse."""
+    """The values of a metric in all repeats, as logarithms that increase as the metric becomes worse."""
 
     values: list[float]
     before: int
@@ -77,7 +78,7 @@ def _samples(pair: Pair) -> dict[str, _Samples]:
 
 
 def _assignments(samples: Mapping[_Name, Mapping[str, _Samples]]) -> list[dict[tuple[int, int], tuple[int, ...]]]:
-    """Return assignments for each size, the true one first: ``{(repeats, repeats before): repeats that are after}``.
+    """Return assignments, the true one first, as ``{(repeats, repeats before): repeats that are after}``.
 
     Measurements of the same size have the same assignment, because their repeats ran at similar times.
     """

@@ -9,14 +9,18 @@ prints a result and exits with 0 even if every request failed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 SERVE, LATENCY, THROUGHPUT, UNKNOWN = "serve", "latency", "throughput", "unknown"
 
+# {kind: keys that identify a result of this kind in JSON}
+_KINDS = {SERVE: {"completed", "num_prompts"}, LATENCY: {"avg_latency"},
+          THROUGHPUT: {"elapsed_time", "requests_per_second"}}
 _SERVE_TITLE = re.compile(r"=+ *Serving Benchmark Result *=+")
 _SERVE_LINE = re.compile(r"([A-Z][^:]*): +(-?\d+(?:\.\d+)?)$")
 _LATENCY_LINE = re.compile(r"(Avg latency|[\d.]+% percentile latency): +(\d+(?:\.\d+)?(?:e-?\d+)?) seconds$")
@@ -66,42 +70,28 @@ def _json(text: str) -> Result | None:
     for part in (text, text.rstrip().rsplit("\n", 1)[-1]):
         try:
             data = json.loads(part)
-            kind = _kind_of(data)
+            kind = next((kind for kind, keys in _KINDS.items() if keys <= set(data)), None)
             return {"kind": kind, "metrics": flatten(data)} if kind else None
         except (ValueError, RecursionError, TypeError, AttributeError):
             continue
     return None
 
 
-def _kind_of(data: Mapping[str, Any]) -> str | None:
-    for kind, keys in ((SERVE, {"completed", "num_prompts"}), (LATENCY, {"avg_latency"}),
-                       (THROUGHPUT, {"elapsed_time", "requests_per_second"})):
-        if keys <= set(data):
-            return kind
-    return None
-
-
 def _serve(text: str) -> Result | None:
-    blocks = _SERVE_TITLE.split(text)
-    if len(blocks) < 2:
-        return None
-    metrics = {}
-    for line in map(str.strip, blocks[-1].splitlines()):
-        if line and set(line) == {"="}:
-            break
-        match = _SERVE_LINE.match(line)
-        if match:
-            metrics[match.group(1)] = float(match.group(2))
+    *before, block = _SERVE_TITLE.split(text)
+    lines = itertools.takewhile(lambda line: set(line.strip()) != {"="}, block.splitlines())
+    metrics = _labeled_numbers(_SERVE_LINE, lines) if before else {}
     return {"kind": SERVE, "metrics": metrics} if metrics else None
 
 
 def _latency(text: str) -> Result | None:
-    metrics = {}
-    for line in map(str.strip, text.splitlines()):
-        match = _LATENCY_LINE.match(line)
-        if match:
-            metrics[match.group(1)] = float(match.group(2))
+    metrics = _labeled_numbers(_LATENCY_LINE, text.splitlines())
     return {"kind": LATENCY, "metrics": metrics} if metrics else None
+
+
+def _labeled_numbers(pattern: re.Pattern[str], lines: Iterable[str]) -> dict[str, float]:
+    """Return ``{label: number}`` for the lines that match a pattern with these two groups."""
+    return {match.group(1): float(match.group(2)) for match in map(pattern.match, map(str.strip, lines)) if match}
 
 
 def _throughput(text: str) -> Result | None:

@@ -127,39 +127,33 @@ def baseline(key: types.BaselineKey, runs: Iterable[types.Outcome], host: str, r
 
 
 def repeats(runs: Iterable[types.Outcome]) -> list[types.Metrics]:
-    """Return the metrics of each run that are compared with a baseline."""
+    """Return, for each run, the metrics that are compared with a baseline."""
     return [{metric: run["metrics"][metric] for metric in METRICS if metric in run["metrics"]} for run in runs]
 
 
 def last_of_another_deployment(key: types.BaselineKey, found: Iterable[Mapping[str, Any] | None]
                                ) -> Mapping[str, Any] | None:
-    """Return the last good run whose key differs only in the release, image or driver, or None."""
+    """Return the last good run whose key differs, but only in the release, image or driver, or None."""
     def same(other: Mapping[str, Any]) -> Mapping[str, Any]:
         return {name: value for name, value in other.items() if name not in ("release", "image", "driver")}
 
-    mine = json.loads(json.dumps(key))
-    others = [each for each in found if each and each["key"] != mine and same(each["key"]) == same(mine)]
+    own = json.loads(json.dumps(key))  # as it is in a file
+    others = [each for each in found if each and each["key"] != own and same(each["key"]) == same(own)]
     return max(others, key=lambda each: str(each["recorded_at"]), default=None)
 
 
 def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:
     """Return the changes of the metrics in `METRICS` that both measurements have."""
-    rows: list[types.Change] = []
-    for metric, (label, unit, more_is_better) in METRICS.items():
-        if metric in before and metric in after:
-            first, second = before[metric], after[metric]
-            rows.append({
-                "metric": metric, "label": label, "unit": unit, "before": first, "after": second,
-                "ratio": round(second / first, 4) if first else None,
-                "better": None if first == second else (second > first) == more_is_better,
-            })
-    return rows
+    return [{"metric": metric, "label": label, "unit": unit, "before": before[metric], "after": after[metric],
+             "ratio": round(after[metric] / before[metric], 4) if before[metric] else None,
+             "better": None if before[metric] == after[metric] else (after[metric] > before[metric]) == more_is_better}
+            for metric, (label, unit, more_is_better) in METRICS.items() if metric in before and metric in after]
 
 
 # --- sweep -----------------------------------------------------------------------------------------------------------
 
 
-# This many points show the shape of a curve. More points are measured only near its knee.
+# The number of points that show the shape of a curve. More points are measured only near its knee.
 CURVE = 5
 # The power at the knee must be this many times that at both ends, so that noise is not taken for a knee.
 KNEE = 1.25
@@ -173,7 +167,7 @@ class Sweep(NamedTuple):
     #: The search ends when the lowest failing value exceeds the highest passing value by at most this fraction.
     tolerance: float
     #: Whether values are integers.
-    whole: bool
+    integers: bool
     #: The maximum number of runs.
     runs: int = 60
     #: Whether there is an objective.
@@ -193,7 +187,7 @@ def next_load(sweep: Sweep, points: Mapping[float, bool], powers: Mapping[float,
 
 
 def power(metrics: types.Metrics) -> float | None:
-    """Return throughput divided by latency, or None if one of them is unknown."""
+    """Return the throughput divided by the median latency, or None if one of them is unknown."""
     throughput, latency = metrics.get(THROUGHPUT), metrics.get("median_e2el_ms")
     return throughput / latency if throughput and latency else None
 
@@ -249,9 +243,9 @@ def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
 
 def _between(sweep: Sweep, low: float, high: float) -> float | None:
     """Return a value between two others; None if these are closer than the tolerance."""
-    if high > low * (1 + sweep.tolerance) and not (sweep.whole and high - low <= 1):
+    if high > low * (1 + sweep.tolerance) and not (sweep.integers and high - low <= 1):
         mean = math.sqrt(low * high)
-        middle = round(mean) if sweep.whole else float("%.3g" % mean)
+        middle = round(mean) if sweep.integers else float("%.3g" % mean)
         if low < middle < high:
             return middle
     return None

@@ -10,7 +10,7 @@ at eight times the rate. Therefore, the measurements of all targets can be compa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
@@ -40,7 +40,7 @@ def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmeasurable(plan: Plan) -> str:
-    """Return why the model cannot be measured, or an empty text: the load of all tools generates text."""
+    """Return why the model cannot be measured, or an empty string. All tools measure the generation of text."""
     model = plan["model"]
     return "%s generates no text." % model["name"] if model["modality"] in ("embedding", "rerank") else ""
 
@@ -71,7 +71,7 @@ def multiply_load(inputs: Mapping[str, Any], instances: int) -> dict[str, Any]:
 def measurement(name: str, target: str, tool: str, urls: list[str], instances: int, hosts: list[str],
                 inputs: Mapping[str, Any]) -> types.Measurement:
     """Return a measurement without runs."""
-    # The clients of a node have the same requests each, but a balancer gets more of them.
+    # All clients of a node send the same requests, whereas a balancer gets more requests of the trace.
     tokens = load.output_tokens(multiply_load(inputs, instances)) if target == BALANCER else (
         load.output_tokens(inputs) * instances)
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
@@ -113,13 +113,13 @@ def merged(clients: Sequence[types.ClientRun]) -> tuple[str | None, types.Metric
         if client["kind"] != SERVE or ended_at is None:
             return (None if client["kind"] == SERVE else client["kind"]), {}, None
         spans.append((ended_at - client["metrics"]["duration"], ended_at))
-    each = [client["metrics"] for client in clients]
+    results = [client["metrics"] for client in clients]
     seconds = max(end for _start, end in spans) - min(start for start, _end in spans)
     overlap = min(end for _start, end in spans) - max(start for start, _end in spans)
-    metrics = {name: max(values[name] for values in each)
-               for name in each[0] if name.endswith("_ms") and all(name in values for values in each)}
-    metrics.update({name: sum(values[name] for values in each)
-                    for name in _COUNTS if all(name in values for values in each)})
+    metrics = {name: max(result[name] for result in results)
+               for name in results[0] if name.endswith("_ms") and all(name in result for result in results)}
+    metrics.update({name: sum(result[name] for result in results)
+                    for name in _COUNTS if all(name in result for result in results)})
     metrics.update(duration=seconds, request_throughput=metrics["completed"] / seconds,
                    output_throughput=metrics["total_output_tokens"] / seconds,
                    total_token_throughput=(metrics["total_input_tokens"] + metrics["total_output_tokens"]) / seconds)
@@ -140,17 +140,18 @@ def snapshot(instances: Iterable[types.ObservedInstance]) -> types.Snapshot:
 
 def unknown_digests(before: types.Snapshot, after: types.Snapshot) -> list[str]:
     """Return digests that are unknown in either snapshot and so cannot be compared, such as ``vllm: weights``."""
-    return ["%s: %s" % (name, key) for name, first in sorted(before.items())
-            for second in [after.get(name) or identity(None)]
-            for key, digests in (("weights", (first["weights"], second["weights"])),
-                                 ("driver", (first["driver"], second["driver"]))) if None in digests]
+    return ["%s: %s" % (name, key) for name, first, second in _pairs(before, after)
+            for key in ("weights", "driver") if None in (first[key], second[key])]
 
 
 def differences(before: types.Snapshot, after: types.Snapshot) -> list[str]:
     """Return the differences between two snapshots of a node, such as ``vllm: restarts 0 → 1``."""
-    found = []
+    return ["%s: %s %s → %s" % (name, key, value, second[key]) for name, first, second in _pairs(before, after)
+            for key, value in first.items() if value != second[key]]
+
+
+def _pairs(before: types.Snapshot, after: types.Snapshot
+           ) -> Iterator[tuple[str, Mapping[str, object], Mapping[str, object]]]:
+    """Yield ``(name, identity before, identity after)`` for each instance of the first snapshot."""
     for name, first in sorted(before.items()):
-        second: Mapping[str, object] = after.get(name) or identity(None)
-        found += ["%s: %s %s → %s" % (name, key, value, second[key])
-                  for key, value in first.items() if value != second[key]]
-    return found
+        yield name, first, after.get(name) or identity(None)

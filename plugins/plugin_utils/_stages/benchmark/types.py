@@ -91,7 +91,7 @@ class Run(PlannedRun, Outcome):
 
 
 class Traffic(TypedDict):
-    """The requests that are in several engines, and the number of requests that they have finished."""
+    """The number of requests that run or wait in the measured engines, and of those that the engines have finished."""
 
     active: int
     finished: int
@@ -182,7 +182,7 @@ class BaselineComparison(TypedDict):
     #: Name of the file.
     file: str
     recorded_at: str
-    #: Of the earlier run.
+    #: The release of the earlier run.
     release: str
     #: Whether it is the last good run of another deployment, because this deployment has no baseline.
     fallback: bool
@@ -278,7 +278,7 @@ class Steps(TypedDict):
 
 
 class BenchmarkSurvey(TypedDict):
-    """By name, the snapshots of the other hosts behind the measured balancer, and the verdicts on measurements."""
+    """The snapshots of the other hosts behind the measured balancer, by host, and the verdicts, by measurement."""
 
     snapshots: dict[str, list[Snapshot]]
     verdicts: dict[str, Regression]

@@ -50,7 +50,7 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
             "custom": ("openai-chat", "/v1/chat/completions"), "textvqa": ("openai-chat", "/v1/chat/completions")}
-# Sides of the pictures of a list of requests, see roles/benchmark/files/replay.py.
+# {variable of roles/benchmark/files/replay.py: input with this side of the pictures of a trace}
 PICTURE = {"ASCEND_VLLM_PICTURE_WIDTH": "benchmark_image_width_px",
            "ASCEND_VLLM_PICTURE_HEIGHT": "benchmark_image_height_px"}
 # The server applies the chat template to a custom prompt, so the client must not apply it, too. The name of the option
@@ -60,7 +60,7 @@ DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence per mistake in the inputs with which the benchmark would fail on the node."""
+    """Yield a sentence per mistake in the inputs of ``vllm bench serve``, the objective and the sweep."""
     dataset, path = inputs["benchmark_dataset"], inputs["benchmark_dataset_path"]
     custom, textvqa = dataset == "custom", dataset == "textvqa"
     if (custom or textvqa) != bool(path) or (path and not path.startswith("/")) or (
@@ -76,18 +76,8 @@ def check_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
     mistake = statistics.bad_slo(inputs["benchmark_slo"], inputs["benchmark_percentiles"])
     if mistake:
         yield mistake
-    if inputs["benchmark_sweep"] != "none":
-        yield from _check_sweep(inputs)
-
-
-def _positive(text: str) -> bool:
-    try:
-        return float(text) > 0
-    except ValueError:
-        return False
-
-
-def _check_sweep(inputs: Mapping[str, Any]) -> Iterator[str]:
+    if inputs["benchmark_sweep"] == "none":
+        return
     if not inputs["benchmark_sweep_minimum"] < inputs["benchmark_sweep_maximum"]:
         yield "benchmark_sweep_minimum (%s) must be below benchmark_sweep_maximum (%s)." % (
             inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"])
@@ -98,17 +88,24 @@ def _check_sweep(inputs: Mapping[str, Any]) -> Iterator[str]:
             yield str(mistake)
 
 
+def _positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
+
+
 def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
     """Return the sweep that the inputs define."""
-    whole = inputs["benchmark_sweep"] == "max_concurrency"
-    minimum, maximum = inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]
-    return statistics.Sweep(round(minimum) if whole else float(minimum), round(maximum) if whole else float(maximum),
-                            inputs["benchmark_sweep_tolerance_percent"] / 100, whole, inputs["benchmark_sweep_runs"],
-                            bool(inputs["benchmark_slo"]))
+    integers = inputs["benchmark_sweep"] == "max_concurrency"
+    minimum, maximum = (round(inputs["benchmark_sweep_" + end]) if integers else float(inputs["benchmark_sweep_" + end])
+                        for end in ("minimum", "maximum"))
+    return statistics.Sweep(minimum, maximum, inputs["benchmark_sweep_tolerance_percent"] / 100, integers,
+                            inputs["benchmark_sweep_runs"], bool(inputs["benchmark_slo"]))
 
 
 def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
-    """Return the inputs for one point of a sweep. If the concurrency is varied, the request rate is unlimited."""
+    """Return the inputs for one load of a sweep. If the sweep varies the concurrency, the request rate is unlimited."""
     point = {**inputs, "benchmark_" + inputs["benchmark_sweep"]: value}
     if inputs["benchmark_sweep"] == "max_concurrency":
         return {**point, "benchmark_request_rate": "inf", "benchmark_trace_speed": 1e9}
@@ -118,7 +115,7 @@ def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
 
 
 def complete(run: types.Outcome, measured: types.Measurement) -> bool:
-    """Return whether all requests of a run succeeded with the requested number of tokens."""
+    """Return whether all requests of a run were answered with the requested number of tokens."""
     metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == measured["num_prompts"]
             and not metrics.get("failed") and metrics.get("total_output_tokens") == measured["output_tokens"])
@@ -183,7 +180,10 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
 
 
 def _as_vllm(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the inputs with a dataset of vLLM. With it, its client sends the requests of a trace as they are."""
+    """Return the inputs as ``vllm bench serve`` gets them: for a trace, with a dataset and without a request rate.
+
+    The launcher of `load` replaces the requests of this dataset and their times.
+    """
     if inputs["benchmark_dataset"] != load.TRACE:
         return inputs
     pictures = any(each.images for each in load.requests(inputs))
@@ -276,7 +276,7 @@ def client_name(instance: Instance) -> str:
 
 
 def identity(service: ServiceContainer | None) -> types.Identity:
-    """Return the identity of a service; all values are None if there is no container."""
+    """Return the identity of a service. All its values are None if there is no container."""
     found: Mapping[str, Any] = service or {}
     return {"container": found.get("id"), "image": found.get("image"), "started_at": found.get("started_at"),
             "restarts": found.get("restarts"), "instance_hash": found.get("labels", {}).get(labels.INSTANCE),
@@ -284,19 +284,17 @@ def identity(service: ServiceContainer | None) -> types.Identity:
 
 
 def figures(measurements: Collection[types.Measurement]) -> list[Figure]:
-    """Return the medians over the repeats and the results of sweeps."""
+    """Return the figures of the report: the medians over the repeats, and the results of sweeps."""
     found: list[Figure] = []
     for measured in measurements:
         suffix = "" if len(measurements) == 1 else " (%s)" % measured["name"]
-        for metric, (label, unit, _more_is_better) in statistics.METRICS.items():
-            if metric in measured["summary"]:
-                value = round(measured["summary"][metric]["median"], 3)
-                found.append({"name": label + suffix, "value": value, "unit": unit})
-        sweep_result = measured["sweep"]
-        if sweep_result:
-            label, unit = SWEEPS[sweep_result["variable"]]
-            best = sweep_result["best"] if sweep_result["objective"] else None
-            for name, load_found in ((label, best), ("Knee of the curve", sweep_result["knee"])):
-                if load_found is not None:
-                    found.append({"name": name + suffix, "value": load_found, "unit": unit})
+        found += [{"name": label + suffix, "value": round(measured["summary"][metric]["median"], 3), "unit": unit}
+                  for metric, (label, unit, _more_is_better) in statistics.METRICS.items()
+                  if metric in measured["summary"]]
+        swept = measured["sweep"]
+        if swept:
+            label, unit = SWEEPS[swept["variable"]]
+            best = swept["best"] if swept["objective"] else None
+            found += [{"name": name + suffix, "value": value, "unit": unit}
+                      for name, value in ((label, best), ("Knee of the curve", swept["knee"])) if value is not None]
     return found

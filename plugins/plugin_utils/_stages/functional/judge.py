@@ -29,7 +29,7 @@ SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 # The length of the response to the longest prompt, and a margin for tokens that the server may add.
 LONG_ANSWER_TOKENS, LONG_MARGIN_TOKENS = 8, 64
-# The tokens of an answer that the model may think about first, at most half of its longest sequence.
+# max_tokens of a request for which the model may think first, but at most half of the longest sequence.
 THINKING_TOKENS = 1024
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "Return the current weather in a city.",
@@ -137,7 +137,7 @@ def picture_of(model: Model, tokens: int) -> str:
 
 
 def longest(model: Model) -> int:
-    """Return the longest sequence of the server in tokens, as planned."""
+    """Return the planned length of the longest sequence of the server in tokens."""
     return int(model["arguments"].get("max-model-len") or model["context_length"])
 
 
@@ -166,11 +166,11 @@ def untested(model: Model) -> dict[str, str]:
 
 
 def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[client.ChatRequest]:
-    """Return the requests in the order of sending. Each has the id of its check.
+    """Return the requests in the order in which they are sent. Each has the id of its check.
 
-    After the pictures beyond the limit, other requests follow, so these show that the server still responds.
+    The requests after the pictures beyond the limit show that the server still responds.
 
-    :param picture: a ``data:`` URI, or an empty text for a model that cannot read pictures.
+    :param picture: a ``data:`` URI, or an empty string for a model that cannot read pictures.
     """
     name, limit = model["served_name"], longest(model)
     thinks = bool(model["arguments"].get("reasoning-parser"))
@@ -187,15 +187,16 @@ def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[clie
     text_question, question = inputs["functional_text_question"], inputs["functional_question"]
     weather = {"question": "What is the weather in Paris now? Call the tool.", "tools": [TOOL], **tokens}
     json_format = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
-    endpoint, by_tokens, long = CHAT, COMPLETION, {"model": name, "temperature": 0, "max_tokens": LONG_ANSWER_TOKENS}
+    endpoint, long_endpoint = CHAT, COMPLETION
+    long: dict[str, Any] = {"model": name, "temperature": 0, "max_tokens": LONG_ANSWER_TOKENS}
     beyond: dict[str, Any] = {"prompt_tokens_over_limit": 1}
     if model["modality"] == "embedding":
-        endpoint, by_tokens, long = EMBEDDINGS, EMBEDDINGS, {"model": name}
+        endpoint, long_endpoint, long = EMBEDDINGS, EMBEDDINGS, {"model": name}
         bodies: dict[str, dict[str, Any]] = {"embedding": {**long, "input": [FACT, SAME_FACT, OTHER_FACT]}}
     elif model["modality"] == "rerank":
         # Each word is at least one token.
-        endpoint, by_tokens, long, beyond = RERANK, RERANK, {
-            "model": name, "query": "word", "documents": ["word " * limit]}, {}
+        long, beyond = {"model": name, "query": "word", "documents": ["word " * limit]}, {}
+        endpoint, long_endpoint = RERANK, RERANK
         bodies = {"ranking": {"model": name, "query": QUERY, "documents": [DOCUMENT % OTHER_FACT, DOCUMENT % FACT]}}
     else:
         bodies = {
@@ -217,9 +218,9 @@ def requests(model: Model, inputs: Mapping[str, Any], picture: str) -> list[clie
     found: list[dict[str, Any]] = [
         {"id": "wrong_model", "endpoint": endpoint, "body": {**plain, "model": name + "-wrong"}},
         *({"id": check, "endpoint": endpoint, "body": body} for check, body in bodies.items() if check not in skipped),
-        {"id": "beyond_limit", "endpoint": by_tokens, "body": long, **beyond}]
+        {"id": "beyond_limit", "endpoint": long_endpoint, "body": long, **beyond}]
     if "long_prompt" not in skipped:
-        found.append({"id": "long_prompt", "endpoint": by_tokens, "body": long,
+        found.append({"id": "long_prompt", "endpoint": long_endpoint, "body": long,
                       "prompt_tokens_over_limit": -LONG_ANSWER_TOKENS - LONG_MARGIN_TOKENS})
     if inputs["functional_api_key"]:
         found += [{"id": "wrong_key", "endpoint": endpoint, "body": plain, "key": "wrong"},
@@ -245,10 +246,10 @@ def _judge_server(checks: Checks, server: client.ChatServer, model: Model, input
     name, answers, served, skipped = server["name"], server["answers"], model["served_name"], untested(model)
     names = server["models"].get("models") or []
     checks.expect("served_name", served in names, served, names or server["models"].get("error"), subject=name)
-    for check, good in ANSWERS.items():
+    for check, passes in ANSWERS.items():
         if check not in skipped:
             answer = answers["embedding" if check == "similarity" else check]
-            _expect(checks, check, answer, 200, name, ok=good(answer, model))
+            _expect(checks, check, answer, 200, name, ok=passes(answer, model))
     if of_pictures(model):
         _judge_words(checks, answers["image_answer"], inputs["functional_expected_words"], name)
     if "images_beyond_limit" not in skipped:
@@ -288,7 +289,7 @@ def _text(answer: client.Response) -> str:
 
 
 def _answered(answer: client.Response) -> bool:
-    """Return whether there is an answer; a short one may consist of reasoning only."""
+    """Return whether there is an answer. If max_tokens is small, it may consist of reasoning only."""
     return bool(_text(answer) or answer.get("reasoning"))
 
 
@@ -297,7 +298,7 @@ def _streamed(answer: client.Response) -> bool:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; empty if there is none."""
+    """Return the JSON object in a text, or an empty one if there is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -141,7 +141,7 @@ def group_runs(peers: Peers) -> list[GroupRun]:
 
 
 def overall(peers: Peers) -> tuple[Result, GroupRun] | None:
-    """Return (the result of the first node, the run of the group) for the round with all nodes, or None."""
+    """Return ``(result of the first node, run of the group)`` for the round with all nodes, or None without a run."""
     for _host, observed in sorted(peers.items()):
         for run in observed.get("collective", {}).get("runs", []):
             if run["round"] == ALL and run["result"]:
@@ -171,7 +171,7 @@ def suspects(runs: Sequence[GroupRun]) -> list[SuspectNodes]:
 
 
 def _bad(runs: Sequence[GroupRun]) -> list[GroupRun]:
-    """Return the runs that failed or were slow compared with the others (of two runs: less than half as fast)."""
+    """Return the runs that failed, or that were slow compared with the others (of two: less than half as fast)."""
     speeds = sorted(run["bandwidth"] for run in runs if run["bandwidth"] is not None)
     if not speeds:
         return [run for run in runs if run["failed"]]

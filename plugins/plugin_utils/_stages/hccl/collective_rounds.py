@@ -30,7 +30,10 @@ class Rounds(TypedDict):
 
 
 def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: bool) -> Rounds:
-    """Return the round with all nodes, or why it cannot be run. As ranks wait for each other, each needs a fork."""
+    """Return the round with all nodes, or the reason why it cannot be run.
+
+    The nodes wait for each other, so each of them needs a fork of Ansible.
+    """
     choices = host_interfaces(peers, inputs["hccl_interface"])
     why = "%s measure an all-reduce in containers." % WOULD if check_mode else _obstacle(peers, inputs, forks, choices)
     return {"rounds": [] if why else [collective.ALL], "interfaces": {} if why else _known(choices), "obstacle": why,
@@ -51,12 +54,16 @@ def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
         required = collective.required_bandwidth(result, len(peers), inputs, baseline)
         slow = required is not None and run["bandwidth"] is not None and run["bandwidth"] < required[0]
         if run["failed"] or slow:
-            rounds = _diagnosis(len(peers), inputs["hccl_collective_pair_rounds"])
+            rounds = [collective.ALONE]
+            # Two nodes are a single pair, which has already run as the round with all nodes.
+            if len(peers) > 2:
+                pairs = min(inputs["hccl_collective_pair_rounds"], ping_mesh.tournament_rounds(len(peers)))
+                rounds += ["%s %d" % (collective.PAIR, number) for number in range(pairs)]
     return {"rounds": rounds, "interfaces": interfaces if rounds else {}, "obstacle": None, "waits_for_image": False}
 
 
 def group(hosts: Collection[str], host: str, round_name: str) -> list[str]:
-    """Return the nodes that run together with a host in a round, by rank. The list is empty if the host pauses."""
+    """Return the nodes that run together in a round, including the host, by rank; an empty list if the host pauses."""
     names = sorted(hosts)
     if round_name == collective.ALL:
         return names
@@ -65,10 +72,6 @@ def group(hosts: Collection[str], host: str, round_name: str) -> list[str]:
     met = ping_mesh.opponent(names.index(host), int(round_name.split()[1]), len(names))
     return [] if met is None else sorted([host, names[met]])
 
-
-def _diagnosis(nodes: int, pair_rounds: int) -> list[str]:
-    pairs = min(pair_rounds, ping_mesh.tournament_rounds(nodes)) if nodes > 2 else 0
-    return [collective.ALONE] + ["%s %d" % (collective.PAIR, number) for number in range(pairs)]
 
 
 def _known(choices: Mapping[str, Choice]) -> dict[str, Interface]:

@@ -91,7 +91,7 @@ def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()
 
 
 def _is_inner(interface: Mapping[str, Any]) -> bool:
-    """Return whether an interface leads only to containers, virtual machines or a tunnel, as a bridge without a NIC."""
+    """Return whether an interface (such as a bridge without a NIC) leads only to containers, VMs or a tunnel."""
     if interface["kind"] == "bridge":
         return not _is_unknown_bridge(interface) and all(kind in _INNER_KINDS for kind in interface["ports"])
     return interface["kind"] in _VIRTUAL_KINDS

@@ -103,7 +103,7 @@ RETURNED = ()
 
 
 class HostMesh(TypedDict):
-    """The pairs of the ping mesh with an NPU of a host, for one kind of bad pings."""
+    """The pairs of the ping mesh that include an NPU of a host, for one kind of bad pings."""
 
     #: The number of tested pairs and of bad pairs.
     pairs: int
@@ -140,7 +140,7 @@ class Cluster(TypedDict):
     #: The other NPUs with the same address, and those with the same switch port, as text.
     same_address: dict[str, str]
     same_port: dict[str, str]
-    #: ``{check: pairs}``; empty without pings.
+    #: ``{check: HostMesh}``; empty without pings.
     mesh: dict[str, HostMesh]
 
 
@@ -167,7 +167,7 @@ def request(context: Context) -> Request | None:
 
 
 def judge(context: Context) -> list[contract.CheckOutcome]:
-    """Return the outcome of every check of a HcclObservation, with the result of `survey` for the host."""
+    """Judge a HcclObservation, with the result of `survey` for the host. Return the outcome of every check."""
     found, inputs = _judge(context), context.inputs
     # The group is None if every instance serves the model independently. A plan always has this key.
     required = inputs["hccl_network_policy"] == REQUIRED or (
@@ -250,20 +250,19 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
                                inputs["hccl_ping_same_rail_only"])
     usual_networks = {npu: majority(counts) for npu, counts in networks.items()}
     usual_switches = {npu: majority(counts) for npu, counts in rails.items()}
-    run = _survey_collective(peers)
-
-    def facts(host: str, observed: observation.HcclObservation) -> Cluster:
-        return {
-            "nodes": len(peers), "votes": votes, "mesh_size": mesh_size, "networks": usual_networks,
-            "rails": usual_switches, "collective": run, "interface": interfaces[host],
-            "same_address": {str(npu): _others(holders[address], host, npu)
-                             for npu, address in observation.npu_addresses(observed).items()},
-            "same_port": {str(npu): _others(at_port[port], host, npu)
-                          for npu, port in observation.switch_ports(observed).items()},
-            "mesh": {check: found[host] for check, found in meshes.items() if host in found},
-        }
-
-    return {host: facts(host, observed) for host, observed in peers.items()}
+    overall = collective.overall(peers)
+    run: ClusterRun | None = None
+    if overall:
+        run = {**overall[1], "result": overall[0], "suspects": collective.suspects(collective.group_runs(peers))}
+    return {host: {
+        "nodes": len(peers), "votes": votes, "mesh_size": mesh_size, "networks": usual_networks,
+        "rails": usual_switches, "collective": run, "interface": interfaces[host],
+        "same_address": {str(npu): _others(holders[address], host, npu)
+                         for npu, address in observation.npu_addresses(observed).items()},
+        "same_port": {str(npu): _others(at_port[at], host, npu)
+                      for npu, at in observation.switch_ports(observed).items()},
+        "mesh": {check: found[host] for check, found in meshes.items() if host in found},
+    } for host, observed in peers.items()}
 
 
 def _others(ends: Sequence[ping_mesh.End], host: str, npu: int) -> str:
@@ -378,7 +377,7 @@ def _judge_hosts(checks: Checks, host: str, observed: observation.HcclObservatio
 
 def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], switches: Mapping[ping_mesh.End, str],
                  evidence: Collection[ping_mesh.End]) -> dict[str, HostMesh]:
-    """Return ``{host: pairs}`` for one kind of bad pings."""
+    """Return ``{host: HostMesh}`` for one kind of bad pings."""
     pairs: Counter[str] = Counter(dict.fromkeys(matrices, 0))
     broken: Counter[str] = Counter()
     for (host, _npu, other, _other_npu), loss in ping_mesh.tested_pairs(matrices):
@@ -451,13 +450,6 @@ def _describe(suspect: ping_mesh.Suspect) -> str:
 
 
 # --- Collective ------------------------------------------------------------------------------------------------------
-
-def _survey_collective(peers: observation.Peers) -> ClusterRun | None:
-    found = collective.overall(peers)
-    if found is None:
-        return None
-    result, run = found
-    return {**run, "result": result, "suspects": collective.suspects(collective.group_runs(peers))}
 
 
 def _judge_collective(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,

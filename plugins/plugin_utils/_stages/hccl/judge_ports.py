@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of the NPUs' network ports."""
+"""Judge the network port of each NPU from the output of hccn_tool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answers = Mapping[str, "HccnAnswer"]
 # Checks of values that must be the same on all NPUs of the cluster.
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
-# {query: error of the tool that another check reports}
+# {query: part of an error message of the tool that another check reports}
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
 
 
@@ -69,14 +69,9 @@ def judge_ports(observed: HcclObservation, votes: Mapping[str, Mapping[str, int]
 
 def count_votes(peers: Peers) -> dict[str, Counter[str]]:
     """Return ``{check: {value: number of NPUs}}`` for the checks in ALIKE."""
-    votes: dict[str, Counter[str]] = {check: Counter() for check in ALIKE}
-    for observed in peers.values():
-        for answers in observed["npus"].values():
-            for check, counts in votes.items():
-                value = _value(check, answers)[0]
-                if value is not None:
-                    counts[value] += 1
-    return votes
+    npus = [answers for observed in peers.values() for answers in observed["npus"].values()]
+    values = {check: [_value(check, answers)[0] for answers in npus] for check in ALIKE}
+    return {check: Counter(value for value in found if value is not None) for check, found in values.items()}
 
 
 def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> Outcome | None:
@@ -94,11 +89,9 @@ def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> 
 def _tool(npu: int, answers: Answers) -> Outcome:
     for query, answer in sorted(answers.items()):
         error = answer.get("error")
-        if not error or (query == "lldp" and error["kind"] == "empty"):
+        if not error or error["kind"] == "skipped" or (query == "lldp" and error["kind"] == "empty"):
             continue
-        if _FINDINGS.get(query, "\0") in error["message"] or any(words in error["message"] for words in _UNSUPPORTED):
-            continue
-        if error["kind"] != "skipped":
+        if not any(words in error["message"] for words in (*_UNSUPPORTED, _FINDINGS.get(query, "\0"))):
             return Outcome(npu, False, "an answer to every query", "%s for -%s" % (error["kind"], query),
                            "hccn_tool -%s: %s" % (query, error["message"]))
     return Outcome(npu, True, "an answer to every query", "answered")
@@ -219,8 +212,7 @@ Limits = Mapping[str, Any]
 
 def _optics_present(npu: int, answers: Answers) -> Outcome:
     expected = "present"
-    copper = answers.get("status", {}).get("fields", {}).get("Port") == "Direct Attach Copper"
-    if copper:
+    if answers.get("status", {}).get("fields", {}).get("Port") == "Direct Attach Copper":
         return Outcome(npu, None, expected, "copper cable", "A copper cable has no optical module.", unsupported=True)
     if _is_absent(answers):
         return Outcome(npu, False, expected, "not present")
@@ -237,7 +229,7 @@ def _is_absent(answers: Answers) -> bool:
 
 def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[str] | None], limits: Limits
             ) -> Outcome:
-    """Judge an optical module. ``faults`` returns its values beyond the limits, or None if it reports no values."""
+    """Judge an optical module. ``faults`` returns its values beyond the limits, or None if it reports none."""
     answer = answers.get("optical", {})
     if not answer.get("present"):
         missing = None if _is_absent(answers) else _no_answer(npu, answers, "optical", None)

@@ -34,6 +34,8 @@ MAX_SUSPECTS = 8
 
 
 class MeshSize(TypedDict):
+    """The size of a ping mesh."""
+
     #: The number of consecutive rounds of pings.
     rounds: int
     #: The number of pings, each of three packets.
@@ -93,7 +95,7 @@ def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> lis
     """Return the node that ``host`` meets in each round, None if it pauses. All nodes must pass the same hosts."""
     names = sorted(hosts)
     index = names.index(host)
-    opponents = (opponent(index, played, len(names)) for played in chosen_rounds(len(names), full_mesh_max_nodes))
+    opponents = (opponent(index, number, len(names)) for number in chosen_rounds(len(names), full_mesh_max_nodes))
     return [None if other is None else names[other] for other in opponents]
 
 
@@ -104,12 +106,11 @@ def shifts(npus: int, same_rail_only: bool = False) -> list[int]:
 
 def size(nodes: int, npus: int, full_mesh_max_nodes: int, same_rail_only: bool = False) -> MeshSize:
     """Return the size of the mesh for ``nodes`` nodes with ``npus`` NPUs each."""
-    played = chosen_rounds(nodes, full_mesh_max_nodes)
-    shift_count = len(shifts(npus, same_rail_only))
+    rounds, shift_count = len(chosen_rounds(nodes, full_mesh_max_nodes)), len(shifts(npus, same_rail_only))
     pairs = nodes * (nodes - 1) * npus * shift_count
-    meetings = sum(1 for index in range(nodes) for each in played if opponent(index, each, nodes) is not None)
-    pings = meetings * npus * shift_count
-    return {"rounds": len(played) * shift_count, "pings": pings, "coverage": pings / pairs if pairs else 1.0}
+    # With an odd number of nodes, one node pauses in each round.
+    pings = rounds * (nodes - nodes % 2) * npus * shift_count
+    return {"rounds": rounds * shift_count, "pings": pings, "coverage": pings / pairs if pairs else 1.0}
 
 
 # --- Verdict ---------------------------------------------------------------------------------------------------------
@@ -138,15 +139,15 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
     """
     broken = [pair for pair, loss in tested_pairs(matrices) if bad(loss)]
     candidates = _candidates(matrices, broken, switches or {})
-    left = set(broken)
+    unexplained = set(broken)
     suspects: list[Suspect] = []
-    while left and len(suspects) < MAX_SUSPECTS:
-        best = _best(candidates, left, evidence)
+    while unexplained and len(suspects) < MAX_SUSPECTS:
+        best = _best(candidates, unexplained, evidence)
         if best is None:
             break
-        left -= candidates[best[0]].broken
+        unexplained -= candidates[best[0]].broken
         suspects.append(_suspect(best, candidates))
-    return suspects, len(left)
+    return suspects, len(unexplained)
 
 
 class _Candidate:
@@ -161,9 +162,7 @@ class _Candidate:
 # Kinds of causes, the simplest first.
 _KINDS = ("npu", "node", "rail", "switch", "between nodes", "between groups", "between rails", "across rails",
           "between switches", "pair")
-
-
-# The texts for causes, by kind.
+# {kind: name of the cause in a message}. `_title` names the other kinds.
 _TITLES = {"npu": "%s npu %d", "node": "%s", "rail": "rail %d", "switch": "switch %s", "between groups": "%s",
            "between rails": "rail %d <-> rail %d", "between switches": "switch %s <-> switch %s",
            "across rails": "%s"}
@@ -174,17 +173,14 @@ def _causes(pair: Pair, switches: Mapping[End, str], groups: Mapping[str, str]) 
     host, npu, other, other_npu = pair
     if groups[host] != groups[other]:
         yield "between groups", _group_names(groups), BOTH
-    yield "npu", (host, npu), FROM
-    yield "npu", (other, other_npu), TO
-    yield "node", host, FROM
-    yield "node", other, TO
+    for end, direction in (((host, npu), FROM), ((other, other_npu), TO)):
+        for each in (direction, BOTH):
+            yield "npu", end, each
+            yield "node", end[0], each
     yield "between nodes", (host, other), FROM
     yield "between nodes", tuple(sorted((host, other))), BOTH
     yield "pair", pair, FROM
     yield "pair", tuple(sorted(((host, npu), (other, other_npu)))), BOTH
-    for end in ((host, npu), (other, other_npu)):
-        yield "npu", end, BOTH
-        yield "node", end[0], BOTH
     for rail in sorted({npu, other_npu}):
         yield "rail", rail, BOTH
     if npu != other_npu:
@@ -252,12 +248,13 @@ def _group_names(groups: Mapping[str, str]) -> str:
     return " | ".join(few(names, 4) for names in members.values())
 
 
-def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Collection[End]) -> list[Cause] | None:
-    """Return the causes that explain the most remaining bad pairs, with the most likely first, or None."""
+def _best(candidates: Mapping[Cause, _Candidate], unexplained: set[Pair], evidence: Collection[End]
+          ) -> list[Cause] | None:
+    """Return the causes that explain the most unexplained bad pairs, with the most likely first, or None."""
     most = 0
     top: dict[Cause, _Candidate] = {}
     for cause, found in candidates.items():
-        gain = len(found.broken & left)
+        gain = len(found.broken & unexplained)
         if gain > most:
             most, top = gain, {}
         if gain and gain == most:
@@ -270,8 +267,8 @@ def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Col
         return candidates[cause].tested, _KINDS.index(cause[0]), str(cause[1:])
 
     simplest = min(top, key=rank)
-    same = sorted((cause for cause, found in top.items() if found.broken & left == top[simplest].broken & left),
-                  key=rank)
+    explained = top[simplest].broken & unexplained
+    same = sorted((cause for cause, found in top.items() if found.broken & unexplained == explained), key=rank)
     supported = [cause for cause in same if cause[0] in ("npu", "node") and candidates[cause].members & set(evidence)]
     kinds = [cause[0] for cause in same]
     # If two nodes do not reach each other, neither is the more likely cause, so their connection is preferred.

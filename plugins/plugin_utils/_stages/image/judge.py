@@ -66,7 +66,7 @@ def request(context: Context) -> Request:
 
 
 def judge(context: Context) -> Outcomes:
-    """Judge the image stage.
+    """Judge the image stage, before or after a pull.
 
     ``context.measured`` contains ``archive`` (the return values of ``ascend.vllm.image_archive_info``) before a pull,
     and ``probe`` (the output of files/probe.py) after it.
@@ -93,7 +93,7 @@ def judge(context: Context) -> Outcomes:
 
 
 def _before(checks: Checks, context: Context, observed: images.ImageObservation) -> None:
-    """Judge the known properties of an image before it is pulled or loaded."""
+    """Judge the properties of an image that are known before it is pulled or loaded."""
     plan, archive = context.plan, context.measured.get("archive")
     engine, registry = observed["docker_engine"], observed.get("registry")
     if registry and registry["error"]:
@@ -144,15 +144,15 @@ def _versions(checks: Checks, probe: str | None, release: Release, tag: str) -> 
         versions, why = images.describe_probe(probe), "The versions in the image were not read."
     except images.ImageError as error:
         versions, why = None, str(error)
-    # A post-release has the version in its tag. Nothing states the version of a nightly image.
-    own = tag.partition("-")[0] if tag.startswith(release["id"].partition("-")[0]) else release["id"]
-    wanted = [("vllm_version", "vllm", release["vllm"]), ("torch_npu_version", "torch-npu", release["torch_npu"])]
-    if not tag.startswith(("nightly-", "releases-")):
-        wanted.append(("vllm_ascend_version", "vllm-ascend", own.lstrip("v")))
     if versions is None:
         for check in ("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"):
             checks.not_run(check, why)
         return
+    wanted = [("vllm_version", "vllm", release["vllm"]), ("torch_npu_version", "torch-npu", release["torch_npu"])]
+    # The tag of a post-release states its version. Nothing states the version of a nightly image.
+    if not tag.startswith(("nightly-", "releases-")):
+        tagged = tag.partition("-")[0] if tag.startswith(release["id"].partition("-")[0]) else release["id"]
+        wanted.append(("vllm_ascend_version", "vllm-ascend", tagged.lstrip("v")))
     for check, package, version in wanted:
         _version(checks, check, version, versions["packages"].get(package), package)
     _version(checks, "cann_version", release["cann"], versions["cann"], "CANN")

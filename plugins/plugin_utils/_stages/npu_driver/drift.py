@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Differences between the hosts of a cluster: the majority value of each fact, and the hosts with other values."""
+"""Compare the facts of the hosts of a cluster: the majority value of each fact, and the hosts with other values."""
 
 from __future__ import annotations
 

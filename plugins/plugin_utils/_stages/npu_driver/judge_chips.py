@@ -68,27 +68,25 @@ def _chips(checks: Checks, context: Context, observed: NpuObservation) -> None:
         checks.not_run("npu_count", "npu-smi printed no table.")
     else:
         _count(checks, npu_smi, hardware["npu_devices"])
+    chips = npu_smi["chips"]
     minimum_mb = hardware["hbm_mb"] * 0.95  # Some drivers subtract the memory that they use themselves.
 
-    def per_chip(name: str, expected: str, value: Callable[[Chip], _T | None], passes: Callable[[_T], bool],
-                 show: Callable[[_T], str] = str) -> None:
-        _per_chip(checks, name, npu_smi["chips"], expected, value, passes, show)
-
     def below(name: str, limit: float, unit: str, value: Callable[[Chip], int | None]) -> None:
-        per_chip(name, "below %g %s" % (limit, unit), value, lambda actual: actual < limit, ("{} " + unit).format)
+        _per_chip(checks, name, chips, "below %g %s" % (limit, unit), value, lambda actual: actual < limit,
+                  ("{} " + unit).format)
 
-    per_chip("npu_type", " or ".join(hardware["chip_names"]), lambda chip: chip["name"],
-             lambda name: name in hardware["chip_names"])
-    per_chip("hbm_total", "%d MB" % hardware["hbm_mb"], lambda chip: chip["hbm_total_mb"],
-             lambda total: total >= minimum_mb, "{} MB".format)
-    per_chip("health", "OK", _health, lambda health: health[0] in ("OK", "Warning"), _health_text)
-    per_chip("health_warning", "OK", _health, lambda health: health[0] != "Warning", _health_text)
+    _per_chip(checks, "npu_type", chips, " or ".join(hardware["chip_names"]), lambda chip: chip["name"],
+              lambda name: name in hardware["chip_names"], str)
+    _per_chip(checks, "hbm_total", chips, "%d MB" % hardware["hbm_mb"], lambda chip: chip["hbm_total_mb"],
+              lambda total: total >= minimum_mb, "{} MB".format)
+    _per_chip(checks, "health", chips, "OK", _health, lambda health: health[0] in ("OK", "Warning"), _health_text)
+    _per_chip(checks, "health_warning", chips, "OK", _health, lambda health: health[0] != "Warning", _health_text)
     below("temperature", inputs["npu_driver_temperature_limit_c"], "°C", lambda chip: chip["temperature_c"])
     below("temperature_high", inputs["npu_driver_temperature_warning_c"], "°C", lambda chip: chip["temperature_c"])
     below("isolated_pages", inputs["npu_driver_isolated_pages_limit"], "pages", _isolated_pages)
     below("isolated_pages_warning", inputs["npu_driver_isolated_pages_warning"], "pages", _isolated_pages)
-    per_chip("ecc_errors", "0 errors", lambda chip: _ecc(chip, "HBM Double Bit Error Count"),
-             lambda errors: errors == 0, "{} errors".format)
+    _per_chip(checks, "ecc_errors", chips, "0 errors", lambda chip: _ecc(chip, "HBM Double Bit Error Count"),
+              lambda errors: errors == 0, "{} errors".format)
 
 
 def _count(checks: Checks, npu_smi: NpuSmi, planned: Collection[int]) -> None:
@@ -106,18 +104,18 @@ def _count(checks: Checks, npu_smi: NpuSmi, planned: Collection[int]) -> None:
 def _per_chip(checks: Checks, name: str, chips: Sequence[Chip], expected: str, value: Callable[[Chip], _T | None],
               passes: Callable[[_T], bool], show: Callable[[_T], str]) -> None:
     """Record an outcome for each chip that does not pass or has no value, or a single outcome if all chips pass."""
-    found = [(chip, value(chip)) for chip in chips]
-    if not found:
+    if not chips:
         checks.not_run(name, "npu-smi shows no NPU.")
     passed = []
-    for chip, actual in found:
+    for chip in chips:
+        actual = value(chip)
         if actual is None:
             checks.not_run(name, "npu-smi does not print this value.", subject=_subject(chip, chips))
         elif passes(actual):
             passed.append(show(actual))
         else:
             checks.expect(name, False, expected, show(actual), subject=_subject(chip, chips))
-    if found and len(passed) == len(found):
+    if chips and len(passed) == len(chips):
         checks.expect(name, True, expected, ", ".join(dict.fromkeys(passed)))
 
 
@@ -161,7 +159,8 @@ def _npus_free(checks: Checks, context: Context, observed: NpuObservation) -> No
     held, services, foreign = set(), set(), False
     for holder in observed["holders"]:
         device, container = holder["device"], holder["container"]
-        if device is None or device not in planned or _allowed(holder, inputs["npu_driver_allowed_holders"]):
+        names = {holder["process"], container["name"] if container else None}
+        if device is None or device not in planned or names & set(inputs["npu_driver_allowed_holders"]):
             continue
         held.add(device)
         if container and labels.own(container["labels"]) and container["name"] in planned.values():
@@ -179,10 +178,6 @@ def _npus_free(checks: Checks, context: Context, observed: NpuObservation) -> No
     _idle(checks, observed["npu_smi"], set(planned) - held, inputs)
 
 
-def _allowed(holder: NpuHolder, allowed: Collection[str]) -> bool:
-    container = holder["container"]
-    return holder["process"] in allowed or (container is not None and container["name"] in allowed)
-
 
 def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, Any]) -> str:
     unknown = "; its container is unknown, because Docker does not respond" if "error" in docker_engine else ""
@@ -192,7 +187,7 @@ def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, 
 
 
 def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mapping[str, Any]) -> None:
-    """Judge the load of the NPUs that are not used by a known process."""
+    """Judge the load of the planned NPUs that no known process uses."""
     chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
     aicore, hbm = inputs["npu_driver_idle_aicore_percent"], inputs["npu_driver_idle_hbm_mb"]
     if npu_smi["error"]:

@@ -84,7 +84,7 @@ def _is_bad(bad: BadDriver, version: str, kernel: str, arguments: Mapping[str, A
 
 
 def _firmware(checks: Checks, context: Context, observed: NodeObservation) -> None:
-    """Judge as the driver does: either the driver must accept the firmware, or the firmware must accept the driver."""
+    """Judge the firmware as the driver does: the driver must accept the firmware, or the firmware the driver."""
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
                                          firmware.get("package_version") or firmware.get("Version", "unknown"))
@@ -213,7 +213,7 @@ def _host(checks: Checks, context: Context, observed: NodeObservation) -> None:
 
 
 def _is_kernel(older: OlderKernel, system: Mapping[str, Any]) -> bool:
-    """Return whether a host has this kernel. If its release names no system, /etc/os-release must name it."""
+    """Return whether a host has this kernel. If the kernel release names no system, /etc/os-release must name it."""
     kernel, os = system["kernel"], system["os"]
     return kernel.startswith(older["version"] + ".") and bool(
         re.search(older["build"], kernel) or (
@@ -227,9 +227,8 @@ def _pci_devices(checks: Checks, found: Sequence[Mapping[str, Any]], wanted: int
         checks.not_run("pci_devices", "The PCI bus has only virtual functions of NPUs (virtual machine)." if found else
                        "There is no Huawei accelerator on the PCI bus (virtual machine or container).")
         return
-    extra = len(cards) > wanted
-    checks.expect("pci_devices", len(cards) == wanted, wanted, len(cards),
-                  remedy="Set plan_hardware to the hardware of the node, which has more cards." if extra else None)
+    checks.expect("pci_devices", len(cards) == wanted, wanted, len(cards), remedy=(
+        "Set plan_hardware to the hardware of the node, which has more cards." if len(cards) > wanted else None))
 
 
 def _python(checks: Checks, python: Mapping[str, Any]) -> None:
@@ -279,9 +278,16 @@ def _docker_engine(checks: Checks, context: Context, observed: NodeObservation) 
     checks.expect("docker_engine", True, "a response from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
                    "npu_driver_docker_engine_minimum", "npu_driver_docker_engine_maximum")
+    options, enforcing = engine.get("security_options", []), observed["system"].get("selinux") == "enforcing"
+    bad = [each for each in _SETUPS if each in options and (each != "selinux" or enforcing)]
+    for each in bad:
+        reason, remedy = _SETUPS[each]
+        checks.expect("docker_engine_setup", False, "not " + each, each, each, "Docker " + reason, remedy)
+    if not bad:
+        checks.expect("docker_engine_setup", True, "none of " + ", ".join(_SETUPS), ", ".join(options) or "none")
 
 
-# {security option of Docker with which containers cannot use NPUs or mounts: (the reason, the remedy)}. Sources:
+# {security option of Docker with which containers cannot use NPUs or mounts: (reason, remedy)}. Sources:
 # Docker's documents on userns-remap and rootless mode (containers have no access to devices of the host's root), and on
 # SELinux (a bind mount needs a label, but system folders such as /usr must not be relabeled).
 _SETUPS = {
@@ -294,18 +300,6 @@ _SETUPS = {
                 "read the folders (semanage fcontext -a -t container_file_t, restorecon)."),
 }
 
-
-def _docker_engine_setup(checks: Checks, context: Context, observed: NodeObservation) -> None:
-    engine, enforcing = observed["docker_engine"], observed["system"].get("selinux") == "enforcing"
-    if "error" in engine:
-        return
-    options = engine.get("security_options", [])
-    bad = [each for each in _SETUPS if each in options and (each != "selinux" or enforcing)]
-    for each in bad:
-        reason, remedy = _SETUPS[each]
-        checks.expect("docker_engine_setup", False, "not " + each, each, each, "Docker " + reason, remedy)
-    if not bad:
-        checks.expect("docker_engine_setup", True, "none of " + ", ".join(_SETUPS), ", ".join(options) or "none")
 
 
 def _space(checks: Checks, context: Context, observed: NodeObservation) -> None:
@@ -333,7 +327,7 @@ def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
 
 
 def _clock(checks: Checks, context: Context, observed: NodeObservation) -> None:
-    """Judge the clock offset. The node reads its clock during the round trip, which limits the error of the offset."""
+    """Judge the offset of the node's clock. The node reads its clock during the round trip, which limits the error."""
     limit = context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
@@ -407,4 +401,4 @@ def _drift(checks: Checks, context: Context, _observed: NodeObservation) -> None
                       "the values of most of %d nodes" % cluster["nodes"])
 
 
-PARTS = (_driver, _firmware, _files, _host, _docker_engine, _docker_engine_setup, _space, _clock, _kernel_log, _drift)
+PARTS = (_driver, _firmware, _files, _host, _docker_engine, _space, _clock, _kernel_log, _drift)

@@ -63,9 +63,8 @@ def in_ranges(version: str, ranges: str) -> bool:
 
 
 def _within(version: str, low: str, high: str) -> bool:
-    if not at_least(version, low.rstrip(".") + ".x"):
-        return False
-    return key(version) <= key(high.rstrip(".")) or (high.endswith(".") and matches(version, high + "x"))
+    return at_least(version, low.rstrip(".") + ".x") and (
+        key(version) <= key(high.rstrip(".")) or (high.endswith(".") and matches(version, high + "x")))
 
 
 def _bound(pattern: str) -> tuple[int, Key]:

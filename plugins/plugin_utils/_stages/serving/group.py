@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decisions about the nodes of a group, which start and stop together, and the notes in which they report."""
+"""Decisions about the nodes of a group, which start and stop together, and the notes in which they report states."""
 
 from __future__ import annotations
 
@@ -55,27 +55,28 @@ def interface(address: str, wanted: str | None, addresses: Sequence[Address]) ->
 
 def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> str | None:
     """Return why the group must be restarted because of this node, as observed before any change, or None."""
-    (instance,), (seen,) = plan["instances"], observed["instances"]
-    reason = replacement.replacement_reason(seen["container"], instance, observed["image"], secrets)
-    if reason or not seen["container"]:
+    (instance,), (state,) = plan["instances"], observed["instances"]
+    container = state["container"]
+    reason = replacement.replacement_reason(container, instance, observed["image"], secrets)
+    if reason or not container:
         return reason
-    used = seen["container"]["interface"]
+    used = container["interface"]
     planned = interface(instance["address"], instance["interface"], observed["addresses"])[0]
     return None if used == planned else "%s uses the interface %s instead of %s" % (instance["name"], used, planned)
 
 
-def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
-    """Return the state of this member at ``now_s`` (Unix time). ``seen`` is None if its node cannot be reached."""
-    if not seen:
+def own_state(observed: ServingState | None, late: bool, now_s: float) -> Note:
+    """Return the state of this member at ``now_s`` (Unix time). ``observed`` is None if its node cannot be reached."""
+    if not observed:
         return {"state": FAILED, "reason": "the node is no longer reachable"}
-    if seen["docker_engine_error"]:
-        return {"state": FAILED, "reason": seen["docker_engine_error"]}
-    (instance,) = seen["instances"]
+    if observed["docker_engine_error"]:
+        return {"state": FAILED, "reason": observed["docker_engine_error"]}
+    (instance,) = observed["instances"]
     if instance["state"] == "ready":
         return {"state": READY, "reason": None}
     if instance["state"] != "starting":
         return {"state": FAILED, "reason": instance["reason"], "causes": instance["causes"],
-                "clock_offset_s": seen["now_s"] - now_s}
+                "clock_offset_s": observed["now_s"] - now_s}
     return {"state": LATE if late else STARTING, "reason": instance["reason"]}
 
 
@@ -88,9 +89,8 @@ def outcome(group: Group, notes: Mapping[str, Note], timed_out: bool = False) ->
     :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
     removed: Note = {"state": FAILED, "reason": "it was removed from the run before it was started"}
-    hosts = [member["host"] for member in group["members"]]
     members: list[FailedMember] = [
-        {"host": host, **notes.get(host, removed)} for host in hosts]
+        {"host": member["host"], **notes.get(member["host"], removed)} for member in group["members"]]
     failed = [member for member in members if member["state"] in (FAILED, LATE)]
     waiting = [member for member in members if member["state"] != READY]
     if timed_out and not failed:
@@ -107,7 +107,7 @@ class GroupNotes:
         self._hosts = [member["host"] for member in group["members"]]
 
     def write(self, state: str, reason: str | None = None, **more: Any) -> None:
-        """Report the state of this member to the other members. The arguments are those of a `Note`."""
+        """Report the state of this member to the other members. The arguments are the values of a `Note`."""
         self._records.write_note(self._host, NAME, {"state": state, "reason": reason, **more})
 
     def read(self) -> dict[str, Note]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the serving stage. It checks whether the service can start, whether it runs as planned, and responds."""
+"""The judge of the serving stage. It checks whether the service can start, runs as planned, and responds."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ CHECKS = (
 
 # Warnings of the plan that other checks report.
 _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
-# Results of the log triage that are not the cause of a failure.
+# Causes of the log triage that do not explain a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Origins of mounts that are not checked here: the role itself creates some later, and the weights have their own check.
 _UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "plog", "weights")
@@ -231,17 +231,15 @@ def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, 
 
 def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
     """Yield ``(use, range)`` for the host ports of an instance."""
-    if instance["port"] is not None:
-        yield "the API", range(instance["port"], instance["port"] + 1)
-    group_port = instance.get("group_port")
-    if group_port:
-        yield "the other nodes of the group", range(group_port, group_port + 1)
+    for use, port in (("the API", instance["port"]), ("the other nodes of the group", instance.get("group_port"))):
+        if port:
+            yield use, range(port, port + 1)
     first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
     yield "HCCL", range(first, last + 1)
 
 
 def judge(context: Context) -> Outcomes:
-    """Return the checks of the stage.
+    """Judge the serving stage.
 
     :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phases `ROLLED_BACK`
         and `RESTORED`, ``observed`` is a `ServingState`, and ``plan`` has the previous instances. In the phase
@@ -258,8 +256,8 @@ def judge(context: Context) -> Outcomes:
         _rolled_back(checks, observed, context.failure)
         return checks.as_list()
     if context.phase == RESTORED:
-        for seen in observed["instances"]:
-            checks.expect("upgrade", seen["state"] == "ready", "ready", seen["state"], seen["name"], seen["reason"])
+        for state in observed["instances"]:
+            checks.expect("upgrade", state["state"] == "ready", "ready", state["state"], state["name"], state["reason"])
         return checks.as_list()
     _prerequisites(checks, plan, observed, context.check_mode)
     if plan["instances"][0]["tls"]:
@@ -276,8 +274,8 @@ def judge(context: Context) -> Outcomes:
         checks.expect("start", False, "every step succeeds", "a step failed", message=_triaged(context.failure))
     if plan["group"] and not _group(checks, context, plan["group"], measured.get("waited")):
         return checks.as_list()
-    for planned, seen in zip(plan["instances"], observed["instances"]):
-        _instance(checks, planned, _worst_state(seen, measured.get("waited")), context)
+    for planned, state in zip(plan["instances"], observed["instances"]):
+        _instance(checks, planned, _worst_state(state, measured.get("waited")), context)
     if measured.get("balancer"):
         _balancer(checks, plan, context.host, measured["balancer"])
     for planned in serving_instances(plan):
@@ -337,11 +335,11 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation, che
     missing = observed["missing_devices"]
     checks.expect("devices", not missing, "all of them", "missing: " + ", ".join(missing) if missing else "all of them")
     _devices_free(checks, plan, observed)
-    for seen in observed["instances"]:
-        container = seen["container"]
+    for state in observed["instances"]:
+        container = state["container"]
         ours = container is None or container["hash"] is not None
         found = "free" if container is None else "ours" if ours else "not ours"
-        checks.expect("name_free", ours, "free or ours", found, seen["name"],
+        checks.expect("name_free", ours, "free or ours", found, state["name"],
                       None if ours else "another container has this name")
     _ports_free(checks, plan, observed)
 
@@ -386,7 +384,7 @@ def _ports_free(checks: Checks, plan: Plan, observed: ServingObservation) -> Non
 
 
 def _members(checks: Checks, context: Context, own: Group, observed: ServingObservation) -> None:
-    """Refuse a group if one of its nodes cannot start, because the other nodes would wait for it in vain."""
+    """Fail if one of the nodes of the group cannot start, because the other nodes would wait for it in vain."""
     plan, obstacle = context.plan, None
     peers: Mapping[str, ServingObservation] = context.survey or {}
     if context.forks < context.play_hosts:
@@ -421,7 +419,7 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None, c
 
 
 def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) -> bool:
-    """Judge whether the group became ready. Return False if it failed on other nodes only."""
+    """Judge whether the group became ready. Return False if it failed only on other nodes."""
     if context.check_mode or waited is None:
         checks.not_run("group", "The group was not waited for.")
         return True
@@ -440,17 +438,17 @@ def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) 
     return False
 
 
-def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
-    """Return the state in which the wait failed, if it did. Between two crashes, a crash loop looks as if it runs."""
+def _worst_state(state: InstanceState, waited: Waited | None) -> InstanceState:
+    """Return the state with which the wait failed, or else the current state, which may be between two crashes."""
     for failed in waited["failed_instances"] if waited else ():
-        if failed["name"] == seen["name"] and seen["state"] != "ready":
+        if failed["name"] == state["name"] and state["state"] != "ready":
             return failed
-    return seen
+    return state
 
 
-def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: Context) -> None:
+def _instance(checks: Checks, planned: Instance, state: InstanceState, context: Context) -> None:
     """Judge one instance. Steps that the instance did not reach are recorded as not run."""
-    plan, name, container = context.plan, planned["name"], seen["container"]
+    plan, name, container = context.plan, planned["name"], state["container"]
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "another plan (%s)" % container["hash"]
         would = "%s %s %s." % (judging.WOULD, "replace" if container else "start", name)
@@ -460,11 +458,11 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
         return
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
-    healthy = seen["health"] is not None and seen["health"]["status"] == 200
-    rejected = (seen["reason"] or "").startswith(REJECTED)
+    healthy = state["health"] is not None and state["health"]["status"] == 200
+    rejected = (state["reason"] or "").startswith(REJECTED)
     # An instance that failed before it was healthy has crashed, even if its container is running again.
-    alive = seen["state"] in ("ready", "starting") or healthy or rejected
-    checks.expect("running", alive, "running", container["status"], name, None if alive else _failure_reason(seen))
+    alive = state["state"] in ("ready", "starting") or healthy or rejected
+    checks.expect("running", alive, "running", container["status"], name, None if alive else _failure_reason(state))
     if not alive:
         _not_reached(checks, "running", planned, "The container does not run.")
         return
@@ -472,24 +470,25 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
         _devices_held(checks, planned, context.observed["device_holders"])
         return
     if rejected:
-        checks.expect("certificate", False, "accepted", seen["reason"], name, seen["reason"])
+        checks.expect("certificate", False, "accepted", state["reason"], name, state["reason"])
         _not_reached(checks, "running", planned, "The certificate of the server is not accepted.")
         return
-    _certificate_expiry(checks, seen["health"], name)
-    _engine_progress(checks, planned, seen, container, plan)
-    models: ModelsResponse = seen["models"] or {"status": None}
-    refused, ready = models["status"] in (401, 403), seen["state"] == "ready"
+    _certificate_expiry(checks, state["health"], name)
+    _engine_progress(checks, planned, state, container, plan)
+    models: ModelsResponse = state["models"] or {"status": None}
+    refused, ready = models["status"] in (401, 403), state["state"] == "ready"
     # (check, whether it passes, expected, actual, message if it fails, reason why the later steps are not run)
     steps: tuple[tuple[str, bool, Any, Any, str | None, str], ...] = (
-        ("health", healthy, 200, _shown(seen["health"]), _timeout_reason(
-            seen, cast(Measured, context.measured).get("waited")), "/health does not return 200."),
+        ("health", healthy, 200, _shown(state["health"]), _timeout_reason(
+            state, cast(Measured, context.measured).get("waited")), "/health does not return 200."),
         ("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
-         "refused with %s" % models["status"] if refused else "accepted", seen["reason"],
+         "refused with %s" % models["status"] if refused else "accepted", state["reason"],
          "The server rejects the API key."),
-        ("served_name", ready or seen["completion"] is not None, plan["model"]["served_name"],
+        ("served_name", ready or state["completion"] is not None, plan["model"]["served_name"],
          ", ".join(map(str, models.get("models", ()))) or _shown(models), None,
          "The model is not served under the planned name."),
-        ("completion", ready, 200, _shown(seen["completion"]), _failure_reason(seen), "The completion request failed."))
+        ("completion", ready, 200, _shown(state["completion"]), _failure_reason(state),
+         "The completion request failed."))
     for check, passes, expected, actual, message, why in steps:
         checks.expect(check, passes, expected, actual, name, None if passes else message)
         if not passes:
@@ -517,7 +516,7 @@ def _certificate_expiry(checks: Checks, response: Response | None, subject: str)
                       "%.1f days" % days, subject)
 
 
-def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, container: ContainerState,
+def _engine_progress(checks: Checks, planned: Instance, state: InstanceState, container: ContainerState,
                      plan: Plan) -> None:
     """Judge the last result of Docker's health check. If the instance is ready, an unhealthy result is outdated."""
     health = container["health"]
@@ -530,14 +529,14 @@ def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, con
     if health is None:
         checks.not_run("engine_progress", "Docker does not report a health check.", planned["name"])
         return
-    hung = health["status"] == "unhealthy" and seen["state"] != "ready"
+    hung = health["status"] == "unhealthy" and state["state"] != "ready"
     checks.expect("engine_progress", not hung, "healthy", health["status"], planned["name"],
                   f"{health['failures']} consecutive health checks failed, the last one: {health['output']}"
                   if hung else None)
 
 
 def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> None:
-    """Judge whether the balancers use the instances of the node, and the completions through the managed balancers."""
+    """Judge whether the balancers use the instances of this node, and whether the balancers of this host respond."""
     for balancer in balancing["servers"]:
         servers = {server["name"]: server for server in balancer.get("servers", ())}
         error = balancer["msg"] if balancer.get("unreachable") else balancer.get("error")
@@ -571,14 +570,14 @@ def _balancer_server(checks: Checks, server: haproxy.BalancerServer, error: str 
 
 def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) -> None:
     """Report why an upgrade was rolled back, and whether the previous service is ready again."""
-    reason, seen = (failure or "no reason was given").rstrip("."), observed["instances"]
-    failing = ["%s: %s" % (instance["name"], instance["reason"]) for instance in seen if instance["state"] != "ready"]
-    if not seen:
+    reason, states = (failure or "no reason was given").rstrip("."), observed["instances"]
+    failing = ["%s: %s" % (state["name"], state["reason"]) for state in states if state["state"] != "ready"]
+    if not states:
         after = "there was no previous service"
     elif failing:
         after = "the previous service does not respond either (%s)" % "; ".join(failing)
     else:
-        after = "the previous service (image %s) is serving again" % cast("ContainerState", seen[0]["container"])[
+        after = "the previous service (image %s) is serving again" % cast("ContainerState", states[0]["container"])[
             "image"][:19]
     checks.expect("upgrade", False, "the new service, verified", "a rollback",
                   message="%s; the new one was not verified: %s" % (after, reason))
@@ -593,19 +592,19 @@ def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) 
         checks.not_run("engine_progress", why, planned["name"])
 
 
-def _failure_reason(seen: InstanceState) -> str:
-    """Return the reason of a failure, with the cause or the last line of the log."""
-    cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES or (
+def _failure_reason(state: InstanceState) -> str:
+    """Return the reason for a failure, with the cause in the log, or else the last line of the log."""
+    cause = next((cause for cause in state["causes"] if cause["cause"] not in _NO_CAUSES or (
         cause["cause"] == UNKNOWN and cause["evidence"])), None)
     if cause:
         return "%s; cause %s: %s. %s" % (
-            seen["reason"], cause["cause"], (cause["evidence"] or "").rstrip("."), cause["remedy"])
-    return "%s; its last line: %s" % (seen["reason"], seen["log"][-1] if seen["log"] else "none")
+            state["reason"], cause["cause"], (cause["evidence"] or "").rstrip("."), cause["remedy"])
+    return "%s; its last line: %s" % (state["reason"], state["log"][-1] if state["log"] else "none")
 
 
-def _timeout_reason(seen: InstanceState, waited: Waited | None) -> str:
+def _timeout_reason(state: InstanceState, waited: Waited | None) -> str:
     return "after %s s the server is still starting%s" % (
-        waited["seconds"] if waited else 0, " (%s)" % seen["progress"] if seen["progress"] else "")
+        waited["seconds"] if waited else 0, " (%s)" % state["progress"] if state["progress"] else "")
 
 
 def _shown(response: Response | ModelsResponse | None) -> Any:

@@ -47,7 +47,7 @@ class UpgradeSteps(_Steps):
 class RollbackSteps(_Steps):
     """The steps of a rollback: stop, remove, rename and start."""
 
-    #: Names of containers to which the node could not return. They are kept again.
+    #: Current names of the kept containers that a failed restore has renamed. They are kept again.
     stop: list[str]
     #: By the names from before the upgrade.
     start: list[Policy]
@@ -105,7 +105,8 @@ def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = Fal
     """Return the names of containers that are instances of this deployment, but no longer planned.
 
     :param names: the names of all containers on the node with the label of this collection.
-    :param upgrading: whether the previous containers are kept. Otherwise, they are left by an interrupted upgrade.
+    :param upgrading: whether the previous containers are kept. Otherwise, they are left over from an interrupted
+        upgrade, and are included.
     """
     planned = [instance["name"] for instance in plan["instances"]]
     return [name for name in names if name not in planned

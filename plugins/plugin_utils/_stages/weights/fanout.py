@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pure decisions: which node downloads a model from its source, and from which nodes the other nodes copy it."""
+"""Decide which node downloads a model from its source, and from which nodes the other nodes copy it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ TRANSFORMERS_5_CLASS = "TokenizersBackend"
 
 
 class Models(TypedDict):
-    """The models on all nodes of the run."""
+    """The copies of one model on the nodes of the run that have this model in their plans."""
 
     #: ``{host: digest of its manifest}`` for the hosts that have a manifest.
     digests: dict[str, str]
@@ -102,7 +102,7 @@ def check_inputs(context: Context) -> Iterator[str]:
 
 
 def request(context: Context) -> Request | None:
-    """Return the request that inspects the model on the node, or None if check mode did not stage it."""
+    """Return the request that inspects the model on the node, or None if it is not staged because of check mode."""
     inputs = context.inputs
     if context.measured.get("pending"):
         return None
@@ -116,7 +116,7 @@ def request(context: Context) -> Request | None:
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Models]:
-    """Return ``{host: models}``. The value is the same for all hosts that have the same model in their plans."""
+    """Return ``{host: Models}``. The value is the same for all hosts that have the same model in their plans."""
     deployments: dict[Any, dict[str, Observation]] = {}
     for host, observed in observations.items():
         deployments.setdefault(observed.get("model"), {})[host] = observed
@@ -181,7 +181,7 @@ def _shared(checks: Checks, context: Context) -> None:
 
 
 def _origin(manifest: Manifest | None) -> str:
-    """Return the digest of the manifest and the origin of its SHA-256, as text."""
+    """Return the digest of the manifest and the origin of the SHA-256 of its files, as text."""
     if manifest is None:
         return "none"
     stated = sum(entry["sha256_from"] == "hub" for entry in manifest["files"])
@@ -232,8 +232,8 @@ def _shards(checks: Checks, observed: observation.WeightsObservation) -> None:
         else:
             checks.expect("total_size", entry["total_size"] == entry["tensor_bytes"], entry["total_size"],
                           entry["tensor_bytes"], subject=entry["path"])
-    stray = sorted(set(shards) - {shard for entry in index for shard in entry["shards"]}) if index else []
     if index:
+        stray = sorted(set(shards) - {shard for entry in index for shard in entry["shards"]})
         checks.expect("stray_shards", not stray, "none", ", ".join(stray) or "none")
 
 
