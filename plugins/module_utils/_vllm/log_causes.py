@@ -301,7 +301,8 @@ CAUSES = (
           ("process_crashed",)),
     Cause("shm_too_small", FAULT, "/dev/shm of the container is full: raise serving_shm_size. Check: npu_driver.shm.",
           (r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)",
-           r"Bus error\b", r"Insufficient space in /dev/shm", r"/dev/shm.*No space left on device"),
+           r"Bus error\b", r"Insufficient space in /dev/shm", r"/dev/shm.*No space left on device",
+           r"Error while creating shared memory segment"),
           ("disk_full", "process_crashed")),
     Cause("disk_full", FAULT, "The disk of the path in the line is full (df -h): remove old images (docker image "
           "prune) and logs. Checks: npu_driver.disk_space, image.free_space.",
@@ -402,7 +403,8 @@ CAUSES = (
           "the weights with playbooks/weights.yml, or correct weights_path. Checks: serving.weights_present, "
           "weights.present.",
           (r"Invalid repository ID or local directory specified", r"Can't load the configuration of",
-           r"Repo id must (?:be|use) ", r"No supported config format found", r"Cannot find any model weights with",
+           r"(?<!safetensors: )(?<!file list: )Repo id must (?:be|use) ", r"No supported config format found",
+           r"Cannot find any model weights with",
            r"is not a local folder and is not a valid model identifier", r"does not appear to have a file named",
            r"FileNotFoundError: .*(?:config\.json|safetensors|tokenizer)"),
           ("arguments_invalid",)),
