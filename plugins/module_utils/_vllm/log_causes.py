@@ -68,10 +68,10 @@ CAUSES = (
           (r"device ip family\[\d+\] is not same as others",
            r"\bip (?:address )?famil(?:y|ies)\b.*(?:inconsistent|not (?:the )?same|differ|mismatch)"),
           ("env_invalid", "ranktable_invalid")),
-    Cause("env_invalid", FAULT, "An environment variable has a value that HCCL does not allow. The line names the "
-          "variable and the allowed range: correct or remove it in serving_env.",
-          (r"for environment variable \S+ is invalid", r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid", _code("EI0001"),
-           r"\[InitGroupStage\]\[EnvConfig\]")),
+    Cause("env_invalid", FAULT, "An environment variable has a value that HCCL does not allow, or that is too small. "
+          "The line names the variable and the allowed range or the needed value: correct or remove it in serving_env.",
+          (r"HCCL_BUFFSIZE\w* is too small", r"for environment variable \S+ is invalid",
+           r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid", _code("EI0001"), r"\[InitGroupStage\]\[EnvConfig\]")),
     Cause("tls_mismatch", FAULT, "TLS is enabled on some NPUs and disabled on others. Set the same value for every NPU "
           "N of every node: hccn_tool -i N -tls -s enable 0. Check: hccl.tls.",
           (_code("EI0016"), r'for config "tls" is invalid', r"rankList for (?:en|dis)abled tls:\[[^\]]"),
@@ -120,11 +120,12 @@ CAUSES = (
            r"topo exchange server connect client failed", r"setup topo detect error",
            r"connection to the root rank tim(?:es|ed) out"),
           ("rank_num_mismatch", "transport_init_failed"), (r"Wait timeout for sockets? recv",)),
-    Cause("rendezvous_timeout", PEER, "A process did not join torch's store in time. Find the node whose server did "
-          "not start or has another error, and check that the others reach serving_group_address at serving_group_port "
-          "(nc -zv ADDRESS PORT). Checks: serving.group, hccl.host_reachable.",
+    Cause("rendezvous_timeout", PEER, "A process did not join torch's store, or Ray's cluster, in time. Find the node "
+          "whose server did not start or has another error, and check that the others reach serving_group_address at "
+          "serving_group_port (nc -zv ADDRESS PORT). Checks: serving.group, hccl.host_reachable.",
           (r"waiting for clients\. \d+/\d+ clients joined", r"client socket has timed out after .* trying to connect",
-           r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)")),
+           r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)",
+           r"Failed to connect to GCS\b", r"waiting for GCS to become available")),
     Cause("peer_unreachable", PEER, "The processes of this node cannot connect to those of another (Gloo). Compare the "
           "address in the preceding lines with serving_group_address of the nodes, set serving_interface if it is in "
           "the wrong network, and open all TCP ports between the nodes in their firewalls. Checks: serving.interface, "
@@ -170,14 +171,15 @@ CAUSES = (
           "rank that has an earlier error, or that logs nothing, is the cause. Check: serving.engine_progress.",
           (_code("EI0002"), r"\[TaskExecStage\]\[Timeout\]", r"execution of the Notify register times out",
            r"notify wait (?:time ?out|timed out)", r"collective operation timeout", r"fftsplus task time ?out",
-           r"seq_num \d+ dispatch time ?out", _number("107020", "507046"), r"stream (?:sync|synchroni[sz]e) time ?out",
-           r"Task from HCCL run failed", r"taskType\[Notify Wait\]")),
+           r"seq_num \d+ dispatch time ?out", _number("107020", "507046", "507048"),
+           r"stream (?:sync|synchroni[sz]e) time ?out", r"Task from HCCL run failed", r"taskType\[Notify Wait\]")),
     Cause("engine_timeout", TIMEOUT, "A process of the server did not report in time: workers hang, or they still load "
           "the weights. Look for earlier messages of the workers. If they were still loading, set "
           "VLLM_ENGINE_READY_TIMEOUT_S in serving_env and serving_ready_timeout_s to more seconds; otherwise see "
           "whether npu-smi info shows the NPUs as healthy. Checks: serving.health, npu_driver.health.",
           (r"RPC call to \w+ timed out", r"Timed out waiting for engines? ", r"Did not receive response from front-end",
-           r"Execution of the model timed out", r"Timed out waiting for .*\bengine core")),
+           r"Execution of the model timed out", r"Timed out waiting for .*\bengine core",
+           r"shm_broadcast\.py\", line \d+[^\n]*\n[^\n]*raise TimeoutError")),
     # --- the device --------------------------------------------------------------------------------------------------
     Cause("graph_streams_exhausted", FAULT, "The NPU has no streams left for the graphs that vLLM Ascend captures. "
           "Capture fewer of them with serving_args (compilation-config: '{\"cudagraph_mode\": \"FULL_DECODE_ONLY\"}', "
@@ -201,7 +203,8 @@ CAUSES = (
     Cause("device_lost", FAULT, "An NPU no longer responds to its driver. npu-smi info shows its health: restart the "
           "node, exclude the NPU with serving_npus until then, and replace it if this returns. Checks: "
           "npu_driver.health, npu_driver.kernel_log.",
-          (_number("507010"), r"\bts lost heartbeat\b", r"device heartbeat (?:is )?lost", r"Heartbeat lost! \(dev"),
+          (_number("507010"), r"\bts lost heartbeat\b", r"device heartbeat (?:is )?lost", r"Heartbeat lost! \(dev",
+           r"Device\[\d+\] lost heartbeat", r"task scheduler loses the heartbeat"),
           ("aicore_error", "heartbeat_lost")),
     Cause("aicore_error", FAULT, "An operator crashed or hung on the AI core. If it happens on one NPU only, suspect "
           "this NPU (exclude it with serving_npus); otherwise the versions are incompatible: compare driver and image "
@@ -220,7 +223,9 @@ CAUSES = (
           "image of the release for this hardware (image_variant), and keep its entrypoint. Checks: "
           "image.cann_version, image.release_architecture.",
           (_code("E30006"), r"Failed to verify the OPP", r"opp_kernel package is", r"binary_info_config\.json fail",
-           r"ASCEND_OPP_PATH.*(?:invalid|not set|not exist)", r"no valid so about OpsKernelInfoStore"),
+           r"ASCEND_OPP_PATH.*(?:invalid|not set|not exist)", r"no valid so about OpsKernelInfoStore",
+           r"does not match the installed version's device type", r"Parse dynamic kernel config fail",
+           r"Op \w+ does not has any binary", _number("561107", "561112")),
           ("device_unavailable", "op_param_invalid", "op_unsupported", "aicpu_error", "npu_platform_init_failed")),
     Cause("npu_platform_init_failed", VAGUE, "CANN could not initialize itself for this chip: its packages in the "
           "image do not fit the chip, or a Python package that they need is missing. Use the published image for this "
@@ -233,12 +238,15 @@ CAUSES = (
     Cause("op_param_invalid", FAULT, "An operator rejected its inputs: the release does not support this combination "
           "of model, quantization and arguments. Compare plan_model and serving_args with the catalogue; leave out "
           "options of serving_args one by one. Check: serving.plan_warnings.",
-          (_code("EZ1001"), _code("EI0003"), _number("161001", "161002"), r"\[TaskExecStage\]\[InvalidArgument\]")),
+          (_code("EZ1001"), _code("EI0003"), _number("161001", "161002"), r"\[TaskExecStage\]\[InvalidArgument\]",
+           r"\w+Operation setup failed")),
     Cause("op_unsupported", FAULT, "The NPU or this version of CANN has no such operator: use the image that is built "
           "for this hardware (image_variant), or a release that supports it (plan_release). Check: "
           "image.release_architecture.",
           (_code("EZ3002"), _code("EZ3003"), _code("E19010"), r"No supported Ops kernel and engine are found",
-           _number("207000"))),
+           _number("207000"), r"Cannot find option named 'Ascend", r"\bMLIRCompilationError:",
+           r"Error: Unsupported soc_version", r"(?:ERROR \d|failed with error).*\baclnn\w+ not in libopapi\.so"),
+          ("custom_op_missing",)),
     Cause("hccp_init_failed", FAULT, "The NPU still serves a process that is ending. Wait 10 seconds after stopping "
           "it, make sure that no other process uses the NPU (npu-smi info), and start again. Checks: "
           "serving.devices_free, npu_driver.npus_free.",
@@ -257,7 +265,8 @@ CAUSES = (
           "serving_tensor_parallel_size with serving_npus, and remove ASCEND_RT_VISIBLE_DEVICES from serving_env. "
           "Checks: serving.devices, npu_driver.npu_count.",
           (r"Invalid devId, current device=\d+, valid devId range", _number("107001"), r"Invalid device ID",
-           _code("EE1001") + r".*invalid device", r"No NPU devices found or specified in"),
+           _code("EE1001") + r".*invalid device", r"No NPU devices found or specified in",
+           r"local_world_size \(\d+\) must be less than", r"ensure that world_size \(\d+\) is less than"),
           ("device_unavailable",)),
     Cause("platform_not_found", VAGUE, "vLLM found no NPU, since torch_npu or vllm_ascend could not be imported: the "
           "lines above have the reason. Use the published image with its entrypoint (image_tag). Checks: "
@@ -268,20 +277,22 @@ CAUSES = (
     Cause("device_unavailable", VAGUE, "The NPU cannot be opened. See whether npu-smi info on the node shows it as "
           "healthy, whether /dev/davinci*, davinci_manager, devmm_svm and hisi_hdc exist, and whether another process "
           "uses it. Run playbooks/npu_driver.yml. Checks: npu_driver.health, serving.devices, serving.devices_free.",
-          (_number("507033", "207004"), r"Can't get ascend_hal device count", r"drvMngGetConsoleLogLevel failed",
+          (_number("507033", "207004"), _code("EL0001"), r"Can't get ascend_hal device count",
+           r"drvMngGetConsoleLogLevel failed",
            r"dcmi (?:module |model )?init\w* failed", r"NPU card health status is not OK",
            r"/dev/(?:davinci\w*|devmm_svm|hisi_hdc)\b.* is not there")),
     Cause("hbm_not_free", FAULT, "Other processes use memory of the NPU: stop them (npu-smi info shows them), or lower "
           "gpu-memory-utilization in serving_args. Checks: npu_driver.npu_idle, serving.devices_free.",
-          (r"Free memory on device .*less than desired GPU memory utilization", r"Error in memory profiling\."),
+          (r"Free memory on .*\bdevice .* is less than desired", r"Error in memory profiling\."),
           ("out_of_memory",)),
     Cause("out_of_memory", FAULT, "The NPU has no memory left: lower max-model-len, max-num-seqs or "
           "gpu-memory-utilization in serving_args, use more NPUs per instance (serving_tensor_parallel_size), or stop "
           "other processes on the NPU (npu-smi info). Check: npu_driver.npu_idle.",
           (r"NPU out of memory", r"(?<!ray\.exceptions\.)\bOutOfMemoryError\b", _code("EI0011"), _code("EI0007"),
            _code("EL0004"), _number("207001"), r"\[memory allocation error\]", r"alloc(?:ate)?(?: \w+)? memory failed",
-           r"halMemAlloc failed", r"ERR00006 PTA memory error"),
-          ("transport_init_failed",), (r"ERR00006 PTA memory error", r"halMemAlloc failed")),
+           r"halMemAlloc failed", r"ERR00006 PTA memory error", r"Failed to apply for memory"),
+          ("transport_init_failed",),
+          (r"ERR00006 PTA memory error", r"halMemAlloc failed", r"Failed to apply for memory")),
     Cause("host_out_of_memory", FAULT, "The node has no memory left (free -m; dmesg shows which process was killed): "
           "stop other processes, or run fewer instances (serving_replicas). Loading the weights needs less memory with "
           "safetensors-load-strategy: lazy in serving_args.",
@@ -290,7 +301,8 @@ CAUSES = (
           ("process_crashed",)),
     Cause("shm_too_small", FAULT, "/dev/shm of the container is full: raise serving_shm_size. Check: npu_driver.shm.",
           (r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)",
-           r"Bus error\b", r"Insufficient space in /dev/shm", r"/dev/shm.*No space left on device"),
+           r"Bus error\b", r"Insufficient space in /dev/shm", r"/dev/shm.*No space left on device",
+           r"Error while creating shared memory segment"),
           ("disk_full", "process_crashed")),
     Cause("disk_full", FAULT, "The disk of the path in the line is full (df -h): remove old images (docker image "
           "prune) and logs. Checks: npu_driver.disk_space, image.free_space.",
@@ -298,7 +310,8 @@ CAUSES = (
     Cause("kv_cache_too_small", FAULT, "The weights leave too little memory for the KV cache: raise "
           "gpu-memory-utilization or lower max-model-len in serving_args, or use more NPUs "
           "(serving_tensor_parallel_size).",
-          (r"No available memory for the cache blocks", r"larger than the available KV cache memory")),
+          (r"No available memory for the cache blocks", r"larger than the available KV cache memory",
+           r"larger than the maximum number of tokens that can be stored in KV cache")),
     # --- processes ---------------------------------------------------------------------------------------------------
     Cause("threads_forbidden", FAULT, "The container is not allowed to start threads. With \"Operation not "
           "permitted\", Docker is older than 20.10.10 and blocks a system call that the image uses: update Docker "
@@ -308,6 +321,9 @@ CAUSES = (
            r"pthread_create: (?:Operation not permitted|Resource temporarily)", r"Failed to create \w+ thread",
            r"thread creation failed", r"unable to create (?:native )?thread"),
           ("packages_mismatch", "module_missing", "platform_not_found", "process_crashed")),
+    Cause("fork_forbidden", FAULT, "The NPU does not work in a process that was forked after its first use: set "
+          "VLLM_WORKER_MULTIPROC_METHOD: spawn in serving_env.",
+          (r"Cannot re-initialize NPU in forked subprocess",)),
     Cause("process_crashed", VAGUE, "A process of the server was killed or crashed. Read the kernel log of the node "
           "(dmesg -T): if it says \"Out of memory\", the node needs more memory or fewer instances (serving_replicas); "
           "a \"segfault\" line names the library, which must have the version of the release. Checks: "
@@ -331,13 +347,14 @@ CAUSES = (
     Cause("cann_library_missing", FAULT, "The environment of CANN is not set: keep the entrypoint of the image, which "
           "sources set_env.sh, and remove LD_LIBRARY_PATH from serving_env. Check: image.cann_version.",
           (r"lib(?!cust_)(?:hccl\w*|hcomm\w*|ascendcl\w*|acl_\w+|atb\w*|opapi\w*|nnopbase|runtime|register|ge_\w+|graph"
-           r"|profapi|msprofiler|platform|metadef|torch_npu|optiling)\.so[.\d]*: cannot open shared object",),
+           r"|profapi|msprofiler|platform|metadef|torch_npu|optiling)\.so[.\d]*: cannot open shared object",
+           r"check that the nnal package is installed", r"raise NNAL_EX\b"),
           ("platform_not_found",)),
     Cause("custom_ops_not_built", FAULT, "The operators of vLLM Ascend are not built into this image, or were built "
           "for another version of torch: use the published image of the release without changes (image_tag). Check: "
           "image.vllm_ascend_version.",
           (r"'_C_ascend' object has no attribute", r"ModuleNotFoundError: No module named 'vllm_ascend\.vllm_ascend_C'",
-           r"vllm_ascend_C\S*\.so: (?:cannot open|undefined symbol)",
+           r"vllm_ascend_C\S*\.so: (?:cannot open|undefined symbol)", r"libvllm_ascend_kernels\.so: cannot open",
            r"_C_ascend::\w+.*(?:not exist|not (?:been )?(?:found|registered|implemented))"),
           ("custom_op_missing", "module_missing", "packages_mismatch")),
     Cause("quantization_unsupported", FAULT, "vLLM does not know the quantization method: the vLLM Ascend plugin is "
@@ -373,30 +390,39 @@ CAUSES = (
           (r"Error while deserializing header", r"SafetensorError", r"weights were not initialized from checkpoint",
            r"size mismatch for \S+: copying", r"MetadataIncompleteBuffer|InvalidHeaderDeserialization|HeaderTooLarge",
            r"load_weights\n(?:[^\n]*\n){0,3}[^\n]*KeyError: '(?:language_model|model|visual)\.[\w.]+'",
-           r"KeyError: '(?:language_model|model|visual)\.[\w.]+'"),
-          (), (r"KeyError: '(?:language_model|model|visual)\.[\w.]+'",)),
+           r"KeyError: '(?:language_model|model|visual)\.[\w.]+'", r"Value error, Expecting value: line \d",
+           r"Exception: expected value at line \d"),
+          ("arguments_invalid",), (r"KeyError: '(?:language_model|model|visual)\.[\w.]+'",)),
     Cause("model_unsupported", FAULT, "This release does not support the architecture of the model: choose a "
           "plan_release that the catalogue lists for plan_model. Check: weights.config.",
           (r"Model architectures \[.*\] (?:are not supported|failed to be inspected)", r"Cannot find model module",
-           r"does not recognize this architecture", r"No model architectures are specified"),
-          ("arguments_invalid",)),
+           r"does not recognize this architecture", r"No model architectures are specified",
+           r"no module or parameter named '"),
+          ("arguments_invalid",), (r"no module or parameter named '",)),
     Cause("model_not_found", FAULT, "The folder of the model does not exist in the container, or has no model: stage "
           "the weights with playbooks/weights.yml, or correct weights_path. Checks: serving.weights_present, "
           "weights.present.",
           (r"Invalid repository ID or local directory specified", r"Can't load the configuration of",
-           r"Repo id must (?:be|use) ", r"No supported config format found", r"Cannot find any model weights with",
+           r"(?<!safetensors: )(?<!file list: )Repo id must (?:be|use) ", r"No supported config format found",
+           r"Cannot find any model weights with",
            r"is not a local folder and is not a valid model identifier", r"does not appear to have a file named",
            r"FileNotFoundError: .*(?:config\.json|safetensors|tokenizer)"),
           ("arguments_invalid",)),
     Cause("tokenizer_unsupported", FAULT, "The tokenizer was written by another major version of transformers: take "
-          "tokenizer_config.json from the original repository of the model (weights_repository). Check: "
-          "weights.tokenizer.",
-          (r"Tokenizer class \S+ does not exist", r"Couldn't instantiate the backend tokenizer")),
+          "tokenizer_config.json and tokenizer.json from the original repository of the model (weights_repository). "
+          "Check: weights.tokenizer.",
+          (r"Tokenizer class \S+ does not exist", r"Couldn't instantiate the backend tokenizer",
+           r"did not match any variant of untagged enum")),
     Cause("arguments_invalid", FAULT, "vLLM rejected its command line: correct or remove the option in serving_args "
-          "that the line names. Check: serving.plan_warnings.",
+          "that the line names, or correct serving_tensor_parallel_size if a number is not divisible. Check: "
+          "serving.plan_warnings.",
           (r"vllm(?: serve)?: error: ", r"api_server\.py: error: ", r"error: unrecognized arguments",
            r"User-specified max_model_len .* is greater than the derived",
            r"(?:not|must be) divisible by (?:the )?tensor parallel size",
+           r"AssertionError: (?:\d+ is not|\w+=\d+ must be) divisible by ", r"invalid (?:tool call|reasoning) parser: ",
+           r"(?:tool|reasoning) parser '[^']*' not found", r"Tool parser could not locate",
+           r"limit_mm_per_prompt`? is only supported for", r"(?:Unsupported|Unknown) speculative (?:decoding )?method",
+           r"NotImplementedError: Speculative Decoding",
            r"Quantization method specified in the model config .* does not match",
            r"ValueError: .*\bmax_num_batched_tokens\b", r"\d+ validation errors? for \w*(?:Config|Args)\b")),
     Cause("port_in_use", FAULT, "Another process listens on the port (ss -ltnp shows it): stop it, or choose another "
@@ -452,22 +478,28 @@ CAUSES = (
           "again, use a release without this defect (plan_release; see the warnings of the plan). Checks: "
           "serving.engine_progress, serving.plan_warnings.",
           (r"ascend\.vllm health check: the engine hangs",)),
-    Cause("module_missing", FAULT, "A Python module is missing in the image: use the published image of the release "
-          "without changes (image_tag). Check: image.vllm_ascend_version.",
-          (r"ModuleNotFoundError: No module named", r"ImportError: No module named", r"/python[\d.]*: No module named"),
-          ("npu_platform_init_failed", "platform_not_found")),
+    Cause("module_missing", FAULT, "A Python module, or a library that it needs, is missing in the image: use the "
+          "published image of the release without changes (image_tag). Check: image.vllm_ascend_version.",
+          (r"ModuleNotFoundError: No module named", r"ImportError: No module named", r"/python[\d.]*: No module named",
+           r"ImportError: \S+\.so[.\d]*: cannot open shared object file"),
+          ("npu_platform_init_failed", "platform_not_found"),
+          (r"ImportError: \S+\.so[.\d]*: cannot open shared object file",)),
     Cause("packages_mismatch", FAULT, "Packages in the image do not fit together (vLLM, vllm-ascend, torch, "
           "torch_npu): use the published image of the release without changes (image_tag). Checks: image.vllm_version, "
           "image.torch_npu_version.",
           (r"ImportError: cannot import name", r"undefined symbol: ",
-           r"AttributeError: module 'vllm\S*' has no attribute", r"'_OpNamespace' '_C' object has no attribute"),
-          ("platform_not_found",)),
+           r"AttributeError: module '(?:vllm|torch|transformers|triton)\S*' has no attribute",
+           r"'_OpNamespace' '_C' object has no attribute",
+           r"AttributeError: '?\w*Tokenizer\w*'?(?: object)? has no attribute",
+           r"is already used by a Transformers config", r"Numba needs NumPy", r"`np\.\w+` was removed in the NumPy",
+           r"compiled using NumPy 1\.x cannot be run"),
+          ("platform_not_found",), (r"compiled using NumPy 1\.x cannot be run",)),
     Cause("engine_dead", ENGINE, "The engine died, and this log does not show why: read the log of the container from "
           "its start (docker logs) and the logs of the other nodes. playbooks/diagnostics.yml collects them. Check: "
           "serving.running.",
           (r"Engine core initialization failed", r"EngineCore failed to start", r"EngineCore encountered a fatal error",
            r"EngineDeadError", r"WorkerProc initialization failed", r"EngineGenerateError",
-           r"(?:engine core|worker|engine) proc\w*\b.*died unexpectedly",
+           r"(?:engine core|worker|engine) proc\w*\b.*died unexpectedly", r"got fatal signal from worker processes",
            r"engine (?:loop|process) (?:is|has) d(?:ead|ied)", r"Engine process failed to start",
            r"\bcore proc\(s\): \{.*\d")),
     # --- no fault ----------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ _STARTED = r"non-default args: |vLLM API server version "
 _TLS_SWITCH = r"TLS SWITCH \(([01])\)"
 # The first lines of a traceback or of an exception. They are also found if the beginning of the log is missing.
 _TROUBLE = (r"Traceback \(most recent call last\):|\bFile \"[^\"]+\", line \d+|(?:^|[\s\]])[A-Za-z_][\w.]*Error: "
-            r"|(?:^|[\s\]])[A-Za-z_][\w.]*Exception: ")
+            r"|(?:^|[\s\]])(?:[A-Za-z_][\w.]*)?Exception: ")
 # An error that is not an exception and has no error code of CANN.
 _ERROR = r"^\[ERROR\] ?[A-Z]+\(|execut(?:e|ion) failed, reason="
 _STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER, _ERROR_ORDER = range(4)
@@ -82,7 +82,7 @@ _TIMES = (
 _PREFIX = re.compile(
     r"^(?:[\w.-]+ +\| |\S+Z )?(?:\([^()]*(?:\([^()]*\))?[^()]*\) ?)*"
     r"(?:(?:ERROR|CRITICAL|INFO|WARNING)(?: \d\d-\d\d \d\d:\d\d:\d\d)? ?\[?[\w./]+:\d+\] ?|\[rank\d+\]: ?)*")
-_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Timeout|Failure)\b(?::|$)")
+_EXCEPTION = re.compile(r"(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Timeout|Failure)|Exception)\b(?::|$)")
 _CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
 # The beginnings of lines that do not continue a wrapped line.
 _NEW_LINE = re.compile(
