@@ -354,8 +354,6 @@ class _InfoReader:
         return True
 
     def _device_row(self, cells: list[str], line: str, edge: bool) -> bool:
-        if not self.second:
-            raise ParseError("the header of the device table has no row with a Bus-Id", line)
         lower = _match(cells, self.second)
         if lower is not None:
             if self.upper is None:
@@ -365,7 +363,8 @@ class _InfoReader:
                 self.upper = None
             return True
         self._drop_upper()
-        self.upper = _match(cells, self.first)
+        # Every known layout has two rows per chip. If the header has one row, the layout is unknown.
+        self.upper = _match(cells, self.first) if self.second else None
         if self.upper is None and not edge:
             raise ParseError("a row of the device table does not fit its header", line)
         self.damaged = self.damaged or self.upper is None
