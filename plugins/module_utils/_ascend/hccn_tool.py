@@ -90,6 +90,8 @@ def parse(query: str, text: str) -> HccnAnswer:
         lines = [line for line in lines if line.strip() != _DONE]
     result = _READERS.get(query, _read_fields)(lines)
     error = next((line for line in map(str.strip, lines) if _ERROR.match(line) and not line.startswith("|")), None)
+    if result is None and error is None:  # any other sentence in place of a result
+        error = next((line for line in map(str.strip, lines) if _SENTENCE.match(line)), None)
     # A ping that lost packets can print an error below its summary.
     if error is not None and not (query == "ping" and result and result["transmitted"] is not None):
         return cast("HccnAnswer", _error(error))
@@ -152,6 +154,7 @@ _ERROR = re.compile(
     r"|.*(?:: command not found|: No such file or directory|: Permission denied|\u672a\u627e\u5230\u547d\u4ee4"
     r"|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6\u6216\u76ee\u5f55|\u6743\u9650\u4e0d\u591f)$|dcmi \w.*\bfailed\b"
     r"|[^:]*\b(?:fail(?:ed)?|invalid|not supported|not exist|timed? ?out)\b[^:]*[!.]$", re.ASCII)
+_SENTENCE = re.compile(r"(?:\[[^\]|]*\] )?[A-Za-z](?=.* )[^:|]*[.!]$", re.ASCII)
 # Lines that occur only once in the output of a query. They are identified by the group `key`.
 _ONCE = {query: re.compile(pattern, re.ASCII) for query, pattern in (
     ("link", r"(?P<key>link status)\s*:"),
@@ -161,7 +164,7 @@ _ONCE = {query: re.compile(pattern, re.ASCII) for query, pattern in (
     ("netdetect", r"(?P<key>netdetect) (?:address|addr)\s*:"),
     ("lldp", r"(?P<key>Chassis ID TLV|Port ID TLV|Ifname)\b"),
     ("ping", r"(?P<key>device) [0-9]+ (?:PING6? |dev\s+EID )|[0-9]+ (?P<summary>packets) transmitted"),
-    ("tls", r"(?:dev_id:[0-9]+, )?(?P<key>tls switch) ?\["),
+    ("tls", r"(?:(?:dev_id:|device )[0-9]+, )?(?P<key>tls switch) ?\["),
     ("link_stat", r"(?P<key>current time|link up count|link down count|link change records)\b"),
     ("optical", r"(?P<key>[^:]*[^:\s])\s*:"),
     ("fec", r"(?P<key>fec mode)\s*:"),

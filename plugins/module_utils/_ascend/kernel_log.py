@@ -34,7 +34,8 @@ if TYPE_CHECKING:
         error: str | None
 
 # The kinds of errors. Hang: the device or its firmware no longer responds. Pinning: the memory of a process could not
-# be pinned for a transfer. Application: a process made a request that is not allowed. Link: an error of the PCIe link.
+# be pinned for a transfer. Application: a process made a request that is not allowed, such as for a device that another
+# container uses, or for an address that is not mapped. Link: an error of the PCIe link.
 # IOMMU: the IOMMU reported a fault. Driver: any other error that the driver reports.
 HANG, PINNING, APPLICATION, LINK, IOMMU, DRIVER = "hang", "pinning", "application", "link", "iommu", "driver"
 
@@ -46,7 +47,8 @@ _KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
     (HANG, r"heart ?beat\s+(?:is |was )?(?:lost|time ?out|abnormal|stop)|device (?:is |was )?(?:abnormal|lost)"
            r"|Get mntn message.*exception_id|ipc channel idle timeout|Wait event timeout|icm send msg fail"),
     (PINNING, r"(?:get|pin)[_ ]user[_ ]pages(?:_fast)? fail|Get pa list fail"),
-    (APPLICATION, r"Wlist verify fail|white ?list.*(?:fail|not)|permission denied|no permission"),
+    (APPLICATION, r"Wlist verify fail|white ?list.*(?:fail|not)|permission denied|no permission|Conflict open udevid"
+                  r"|Vm fault failed|Va is error"),
 ))
 _LEVEL = re.compile(r"\[(ERROR|ERR|CRIT|FATAL|EMERG|ALERT|WARN(?:ING)?|NOTICE|EVENT|INFO|DEBUG)\]", re.IGNORECASE)
 _BAD_LEVELS = ("ERROR", "ERR", "CRIT", "FATAL", "EMERG", "ALERT")

@@ -102,8 +102,8 @@ def no_table(message: str, code: int | None = None) -> InfoTable:
 MAX_LINE = 1000
 _CONTROL = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|[\ufeff\u200b\x00]")
 _ERROR = re.compile(
-    r"\b(?:failed|failure|error|invalid|permission denied|cannot|can't|could not)\b|not support|not found|未找到命令",
-    re.IGNORECASE)
+    r"\b(?:failed|failure|error|invalid|permission denied|cannot|can't|could not|no such file|no NPU)\b|not support"
+    r"|not found|未找到命令|没有那个文件或目录|权限不够", re.IGNORECASE)
 _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 
 
@@ -261,13 +261,15 @@ class _InfoReader:
         self.headed = False      # whether the header of the device table was read
         self.upper: dict[str, Any] | None = None  # the first row of a chip whose second row has not been read yet
         self.borders = 0         # the number of borders since the last row
+        self.width = 0           # the number of characters of the last row
         self.closed = False      # whether a closing border follows the last row of a chip
         self.damaged = False     # whether a part of the device table is missing
 
     def read(self) -> InfoTable:
         known = False
+        framed = [number for number, line in enumerate(self.lines) if line.startswith(("|", "+"))]
         for number, line in enumerate(self.lines):
-            edge = number in (0, len(self.lines) - 1)  # the first and the last line can be truncated
+            edge = number <= framed[0] or number >= framed[-1]  # the first and the last line can be truncated
             if self._starts_again(line):
                 break
             if re.match(r"\+[-=+]+\Z", line):
@@ -291,7 +293,8 @@ class _InfoReader:
 
     def _border(self, line: str) -> None:
         self._drop_upper()
-        closing = line.count("=") > line.count("-")
+        truncated = not line.endswith("+") and len(line) < self.width - 1  # some authors lose the last corner
+        closing = line.count("=") > line.count("-") and not truncated
         if self.process_header is None:
             # If a closing border directly follows another border, the rows between them are missing.
             self.damaged = self.damaged or (closing and self.borders > 0)
@@ -304,7 +307,7 @@ class _InfoReader:
 
     def _row(self, line: str, edge: bool) -> bool:
         """Read a row of a table. Return False if the row is truncated and has no usable value."""
-        cells, borders, self.borders = _cells(line), self.borders, 0
+        cells, borders, self.borders, self.width = _cells(line), self.borders, 0, len(line)
         if cells is None:
             if not edge and not _is_title(line):
                 raise ParseError("a row of the npu-smi table is truncated", line)
@@ -324,7 +327,8 @@ class _InfoReader:
             return self._process_row(self.process_header, cells, line, edge)
         else:
             self.damaged = self.damaged or borders > 1
-            return len(cells) > 1 and self._device_row(cells, line, edge)
+            tabular = len(cells) > 1 or (self.headed and not self.closed)
+            return tabular and self._device_row(cells, line, edge)
         return True
 
     def _device_row(self, cells: list[str], line: str, edge: bool) -> bool:
@@ -337,7 +341,8 @@ class _InfoReader:
                 self.upper = None
             return True
         self._drop_upper()
-        self.upper = _match(cells, self.first)
+        # Every known layout has two rows per chip. If the header has one row, the layout is unknown.
+        self.upper = _match(cells, self.first) if self.second else None
         if self.upper is None and not edge:
             raise ParseError("a row of the device table does not fit its header", line)
         self.damaged = self.damaged or self.upper is None
@@ -357,11 +362,12 @@ class _InfoReader:
         values = _match(cells, (header,))
         if values is not None:
             _require(values, ("npu", "pid"), line)
+        if values is not None and values["pid"] is not None:  # some releases print NA for an NPU without a process
             self.processes.append({
                 "npu": values["npu"], "chip": values.get("chip"), "pid": values["pid"],
                 "name": values.get("process") or "", "memory_mb": values.get("process_memory"),
                 "pid_in_container": values.get("pid_in_container")})
-        elif not edge:
+        elif values is None and not edge:
             raise ParseError("a row of the process table does not fit its header", line)
         return values is not None
 
@@ -388,7 +394,8 @@ def _first_group(pattern: str, text: str) -> str | None:
 
 # Key-value blocks -------------------------------------------------------------------------------------------------
 
-_KEY_VALUE = re.compile(r"(?P<key>.*?)(?:(?<=\s)|^):(?:\s+(?P<value>.*))?\Z")
+# There is no blank behind the colon if the tool cannot read a value and prints an error in its place.
+_KEY_VALUE = re.compile(r"(?P<key>.*?)(?:(?:(?<=\s)|^):(?=\s|\Z)|(?<=\s\s):)\s*(?P<value>.*)\Z")
 _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
@@ -413,7 +420,7 @@ def parse_blocks(text: str) -> list[dict[str, str]]:
         if match is None:
             gap = gap or not line
             continue
-        name, value = match.group("key").strip(), (match.group("value") or "").strip()
+        name, value = match.group("key").strip(), match.group("value").strip()
         if not name:
             if key is not None and value:
                 block[key] = "%s\n%s" % (block[key], value) if block[key] else value

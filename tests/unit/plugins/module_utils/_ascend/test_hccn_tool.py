@@ -128,6 +128,10 @@ ERRORS = [
     ("speed", "The command is not supported on this product.\n", "The command is not supported on this product."),
     ("tls", "bash: hccn_tool: command not found\n", "bash: hccn_tool: command not found"),
     ("tls", "hccn_tool: \u672a\u627e\u5230\u547d\u4ee4\n", "hccn_tool: \u672a\u627e\u5230\u547d\u4ee4"),
+    # Messages in cmd.c and tool_shell_ops.c of github.com/hicann/driver
+    ("optical", "The system is in optical module initializing, please try again later.\n",
+     "The system is in optical module initializing, please try again later."),
+    ("lldp", "[dev_name:eth0] failed to get the lldp result!\n", "[dev_name:eth0] failed to get the lldp result!"),
     ("link", "hccn_tool: error while loading shared libraries: x.so: cannot open shared object file: No such file or "
      "directory\n", "hccn_tool: error while loading shared libraries: x.so: cannot open shared object file: No such "
      "file or directory"),
@@ -163,6 +167,14 @@ NOISE = {
 @pytest.mark.parametrize(("query", "text", "expected"), OUTPUTS)
 def test_noise_in_an_output_does_not_change_its_result(query, text, expected, noise):
     assert hccn_tool.parse(query, NOISE[noise](text)) == expected
+
+
+@pytest.mark.parametrize("prefix", ["dev_id:", "device "], ids=["910B", "950"])
+def test_answers_of_two_devices_are_an_error(prefix):
+    """In tool_tls.c of github.com/hicann/driver, the tool for the Atlas 950 has another prefix."""
+    text = "".join("%s%d, tls switch[%d](0:disable, 1:enable)\n" % (prefix, number, number) for number in (0, 1))
+    with pytest.raises(hccn_tool.ParseError, match="more than one answer"):
+        hccn_tool.parse("tls", text)
 
 
 @pytest.mark.parametrize(("query", "text"), [

@@ -40,6 +40,11 @@ def kinds(*texts, bus_ids=("0000:C1:00.0", "0000:c0:00.0")):
     ("[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 3] <kworker:1> heart beat is lost (device=1)", "hang"),
     ("[ascend] [devmm] [ERROR] [f 1] <python:1> Get user pages fail. (ret=-14)", "pinning"),
     ("[ascend] [devmm] [ERROR] _devmm_ipc_node_open: Wlist verify fail", "application"),
+    # Code search ids 51937753831, 55810804903 and 59371237431
+    ("[ascend] [uda] [ERROR] [uda_occupy_dev_by_ns 932] <npu-smi:PID> Conflict open udevid. (udevid=0)", "application"),
+    ("[ascend] [devmm] [ERROR] Va is error, can not fault. (start=0x12c2bec00000, bitmap=0xa88)", "application"),
+    ("[ascend] [ERROR] [devmm] [devmm_svm_device_fault 468] <kworker/u16:2:14887,14887> Vm fault failed. (ret=64)",
+     "application"),
     ("[ascend] [ERROR] [devdrv] [f 1] <x:1> Something else is wrong", "driver"),
     ("[ascend] [INFO] [drv_pcie] [devdrv_device_lost_register 1] <x:1> device lost notifier is registered", None),
     ("[ascend] [drv_pcie] [devdrv_fault_init 1] <x:1> hot reset notifier is registered", None),

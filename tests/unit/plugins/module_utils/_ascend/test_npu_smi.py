@@ -205,6 +205,11 @@ NPU_4 = (("NPU ID", "4"), ("Chip Count", "1"))
           ("HBM Usage Rate(%)", "4"), ("Chip ID", "1")), "usages",
      [{"NPU ID": "0", "Chip Count": "2", "HBM Usage Rate(%)": "3", "Chip ID": "0"},
       {"HBM Usage Rate(%)": "4", "Chip ID": "1"}]),
+    # print_diagnosis_info in npu_info_print.c of github.com/hicann/driver
+    ("\tHealth Status : Alarm\n\tError Code                     : 80E01801\n\tError Information              :"
+     "Failed to get error information for error code : 0x80e01801\n", "health",
+     [{"Health Status": "Alarm", "Error Code": "80E01801", "Error Information":
+       "Failed to get error information for error code : 0x80e01801"}]),
     (rows(("NPU ID", "0"), ("Software Version", "25.5.1"), ("PCIe Bus Info", "0000:C1:00.0")), "board",
      [{"NPU ID": "0", "Software Version": "25.5.1", "PCIe Bus Info": "0000:C1:00.0"}]),
     (rows(*NPU_4, None, ("NPU Temperature (C)", "39"), ("Chip ID", "0")), "temp",
