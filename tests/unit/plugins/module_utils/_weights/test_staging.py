@@ -515,7 +515,7 @@ def test_damaged_manifest_is_reported_as_a_fault_of_the_model(site):
     assert f"{site.state}/manifest.json is damaged" in observed["content_faults"][0]
 
 
-def test_names_with_spaces_and_empty_files_are_staged(site):
+def test_files_with_spaces_in_their_names_and_empty_files_are_staged(site):
     site.hub.files = {"a b.json": b"{}", "empty": b""}
     site.stage()
     assert site.content() == site.hub.files

@@ -89,7 +89,7 @@ def test_suites_have_the_properties_of_their_host():
                           "driver": "25.3.rc1"}
 
 
-def test_two_readers_find_the_same_cases():
+def test_two_junit_parsers_find_the_same_cases():
     text = xml_of(hccl(OUTCOMES, status="failed"), result("image", "node2"))
     first = junitparser.JUnitXml.fromstring(text.encode())
     second = junit2html.Junit(xmlstring=text)

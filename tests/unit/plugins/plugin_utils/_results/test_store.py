@@ -349,11 +349,11 @@ def test_process_on_the_same_controller_recognizes_that_a_run_has_ended(tmp_path
     assert not run.has_ended({**run.RUN, "run": "b"})
 
 
-def test_what_all_hosts_need_is_made_once_per_run(tmp_path):
-    def again():
+def test_value_for_all_hosts_is_made_once_per_run(tmp_path):
+    def made_again():
         raise AssertionError("made again")
     first, later = Records(tmp_path, run_id="1"), Records(tmp_path, run_id="2")
     assert first.once("nodes", lambda: {"node1": ["a", "b"]}) == {"node1": ["a", "b"]}
-    assert Records(tmp_path, run_id="1").once("nodes", again) == {"node1": ["a", "b"]}
+    assert Records(tmp_path, run_id="1").once("nodes", made_again) == {"node1": ["a", "b"]}
     assert later.once("nodes", dict) == {}
     assert {path.name for path in tmp_path.iterdir()} == {"nodes.json", ".lock"}  # no temporary file is left

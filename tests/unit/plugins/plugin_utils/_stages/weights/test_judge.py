@@ -222,7 +222,7 @@ BOTH = [["model.layers", "visual"], ["model.language_model", "model.visual"]]
     ({"model.layers": "model.language_model.layers", "visual": "vision"}, [["model.language_model"]], "passed"),
     ({"model.layers": "anything", "visual": "else"}, [], None),
 ])
-def test_names_in_the_quantization_description(model, prefixes, names, expected):
+def test_names_in_the_quantization_description_must_be_those_of_the_plan(model, prefixes, names, expected):
     renamed = {}
     for name, kind in DESCRIPTION.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix + ".")), None)
