@@ -31,7 +31,7 @@ def measure() -> dict[str, list]:
                     f"address add {MINE}/24 dev npu0", f"address add {PEER}/24 dev npu0"):
         subprocess.run(["ip", *command.split()], check=True)
 
-    def under(fault: str, value: str, *pings: tuple[str, str]) -> list:
+    def times_with(fault: str, value: str, *pings: tuple[str, str]) -> list:
         state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
         faults.FAULTS[fault].apply(faults.Context("/", state, state["chips"][3]), value)
         times = [npu_network.ping(source, target, 64) for source, target in pings]
@@ -43,9 +43,9 @@ def measure() -> dict[str, list]:
         "healthy": [npu_network.ping(MINE, PEER, 4096)],
         "unused address": [npu_network.ping(MINE, UNUSED, 64)],
         "foreign address": [npu_network.ping("10.78.9.9", PEER, 64)],
-        "link down": under("link", "down", (MINE, PEER), (PEER, MINE)),
-        "one direction": under("drop", PEER, (MINE, PEER), (PEER, MINE)),
-        "moved": under("ip", "10.78.3.99", ("10.78.3.99", PEER), (PEER, "10.78.3.99"), (PEER, MINE)),
+        "link down": times_with("link", "down", (MINE, PEER), (PEER, MINE)),
+        "one direction": times_with("drop", PEER, (MINE, PEER), (PEER, MINE)),
+        "moved": times_with("ip", "10.78.3.99", ("10.78.3.99", PEER), (PEER, "10.78.3.99"), (PEER, MINE)),
         "afterwards": [npu_network.ping(*pair, 64) for pair in ((MINE, PEER), (PEER, MINE), (PEER, "10.78.3.99"))],
     }
 
