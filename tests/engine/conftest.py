@@ -37,13 +37,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(condition, what: str, seconds: float, process: subprocess.Popen | None = None) -> None:
+def wait_for(condition, description: str, seconds: float, process: subprocess.Popen | None = None) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if process and process.poll() is not None:
-            pytest.fail(f"{what}: the process exited with {process.returncode}")
+            pytest.fail(f"{description}: the process exited with {process.returncode}")
         if time.monotonic() > deadline:
-            pytest.fail(f"{what}: timed out after {seconds} s")
+            pytest.fail(f"{description}: timed out after {seconds} s")
         time.sleep(0.05)
 
 

@@ -215,14 +215,14 @@ def test_any_other_host_name_becomes_a_folder(records, host):
 def test_damaged_file_counts_as_missing_and_is_named(records, damage):
     warnings = []
     records = Records(records.root, warn=warnings.append, run_id=records.run_id)
-    good = contract.stage_result("hccl", "n1", [])
-    records.write_result(good)
+    undamaged = contract.stage_result("hccl", "n1", [])
+    records.write_result(undamaged)
     paths = [records.folder("n1") / name for name in (
         "serving.json", "plan.json", "observed/serving.json", "observed/group.note.json", "observed/hccl.survey.json")]
     for path in [*paths, records.root / "report.json"]:
         path.write_text(damage)
     found = records.read_results("n1", ["hccl", "serving", "weights"])
-    assert found["hccl"] == good
+    assert found["hccl"] == undamaged
     assert list(found) == ["hccl", "serving"]
     (check,) = found["serving"]["checks"]
     assert (found["serving"]["status"], check["id"], check["status"]) == ("not_run", "serving.observation", "not_run")

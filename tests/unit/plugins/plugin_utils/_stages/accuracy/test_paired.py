@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
 
 
 def outcomes(both, lost, gained, neither):
+    """Return the outcomes of two models, from the numbers of answers that are right in both, one or neither of them."""
     return "1" * (both + lost) + "0" * (gained + neither), "1" * both + "0" * lost + "1" * gained + "0" * neither
 
 

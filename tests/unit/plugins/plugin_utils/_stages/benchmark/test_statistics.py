@@ -67,10 +67,9 @@ INPUTS = {**dict.fromkeys(statistics.WORKLOAD, 1), **statistics.SPECIAL}
     {"measured": dict(MEASURED, name="vllm-1")}, {"host": "node2"}, {"service": {"image": "i", "driver": "e"}},
     {"service": {"image": "j", "driver": "d"}}, {"inputs": dict(INPUTS, benchmark_num_prompts=2)}])
 def test_baseline_belongs_to_one_deployment_and_workload(change):
-    same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS,
-            "host": "node1"}
-    names = {statistics.baseline_name(statistics.baseline_key(**arguments))
-             for arguments in (same, dict(same, **change))}
+    arguments = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS,
+                 "host": "node1"}
+    names = {statistics.baseline_name(statistics.baseline_key(**each)) for each in (arguments, {**arguments, **change})}
     assert len(names) == 2
     assert all(name.startswith("m-v") and name.endswith(".json") for name in names)
 
