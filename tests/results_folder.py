@@ -24,7 +24,7 @@ NAMES = ("npu_driver", "hccl", "image", "weights", "serving", "functional", "acc
 # ``(host, stage, check, what was found)``
 FAULTS = (("atlas-01", "accuracy", "gate", "79.9"), ("atlas-02", "hccl", "ping_mesh", "pairs bad"),
           ("atlas-03", "npu_driver", "chip_health", "Alarm"), ("atlas-04", "hccl", "ping_loss", "pairs bad"))
-# Earlier runs, and the run since which the throughput is lower.
+# The number of earlier runs, and the time of the first run with the lower throughput.
 RUNS, CHANGED = 12, "2026-11-20T08:00:00Z"
 
 
@@ -105,16 +105,17 @@ def measure(stages: dict, number: int) -> None:
 
 
 def inject(found: dict, hosts: list[str]) -> None:
+    """Inject `FAULTS` into the results of the first four hosts."""
     first, second, third, fourth = hosts[:4]
     found[first]["accuracy"].update(status="failed", checks=[check(
         "accuracy.gate", "The score is high enough", "at least 82.1 (84.1 minus 2, published)", "79.9",
         "Compare release, patches, weights and quantization with those of the run that the reference is from.",
         "textvqa")])
     found[first]["accuracy"]["observed"]["scores"][0].update(score=79.9, printed="79.90")
-    mesh_of = found[second]["hccl"]
-    mesh_of["status"] = "failed"
-    mesh_of["observed"]["npus"]["5"]["optical"]["Rx Power2"] = 0.16
-    mesh_of["checks"].append(check(
+    of_second = found[second]["hccl"]
+    of_second["status"] = "failed"
+    of_second["observed"]["npus"]["5"]["optical"]["Rx Power2"] = 0.16
+    of_second["checks"].append(check(
         "hccl.ping_mesh", "Every tested pair of NPUs responds", "an answer", "48 of 48 pairs bad",
         "Check the named suspect first: its link, address, gateway and switch port.", "npu 5",
         message=f"the suspect is {second} npu 5: 48 of 48 pairs are bad"))

@@ -91,7 +91,7 @@ def cost(arguments: list, work: Path, environment: dict[str, str] | None = None,
     :param memory: whether to measure memory. The connections of ssh are found by their control path below ``work``.
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook")), *map(str, arguments)]
-    most = (0.0, 0.0)
+    peak = (0.0, 0.0)
     with (work / "output").open("w+", encoding="utf-8") as output:
         started = time.monotonic()
         run = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
@@ -99,13 +99,13 @@ def cost(arguments: list, work: Path, environment: dict[str, str] | None = None,
         ended = 0
         while not ended:
             if memory:
-                most = max(most, memory_mib(run.pid, str(work)))
+                peak = max(peak, memory_mib(run.pid, str(work)))
                 time.sleep(SAMPLE_S)
             ended, status, used = os.wait4(run.pid, os.WNOHANG if memory else 0)
         seconds = time.monotonic() - started
         run.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return Cost(run.returncode, output.read(), seconds, used.ru_utime + used.ru_stime, *most)
+        return Cost(run.returncode, output.read(), seconds, used.ru_utime + used.ru_stime, *peak)
 
 
 def memory_mib(root: int, mark: str) -> tuple[float, float]:
@@ -127,8 +127,8 @@ def memory_mib(root: int, mark: str) -> tuple[float, float]:
         if parents[process] in descendants:
             descendants.add(process)
     connections -= descendants
-    alone = sum(map(pss_mib, connections))
-    return alone + sum(map(pss_mib, descendants)), alone
+    of_connections = sum(map(pss_mib, connections))
+    return of_connections + sum(map(pss_mib, descendants)), of_connections
 
 
 def pss_mib(process: int) -> float:

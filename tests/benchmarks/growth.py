@@ -11,8 +11,8 @@ its judgment, and the report in all forms. Needs root:
 Many hosts of the inventory are on a few nodes of a test bed. Every host has its own SSH connection, its own plan, its
 own folder of results and its own observation. The tools of NPUs are scripts that print a recorded output at once. The
 hosts of a node share its kernel, SSH server, Docker engine and NPUs, and all nodes share the CPUs of this machine with
-the controller. Therefore, what a node needs (CPU of the modules, of sshd and of the tools) is in the wall time, but is
-nothing that a controller of real nodes would wait for. The CPU time and the memory are only those of the controller.
+the controller. Therefore, the wall time includes the CPU time of the modules, sshd and tools of all nodes, which real
+nodes would spend in parallel on their own CPUs. The CPU time and the memory are only those of the controller.
 The stage changes nothing on a node, so the hosts of a node do not need separate state folders and devices.
 
 Of the repetitions of a size, the lowest wall time and the lowest CPU time count, because other load on the machine can

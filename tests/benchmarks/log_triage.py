@@ -4,8 +4,8 @@
 """Measure the triage of a large log on one core, compared with a plain regular expression that searches each line.
 
 Four logs are triaged: the log of a server that handles requests, a log with only errors, a log with a single very long
-line, and a log whose lines begin like many signatures. A separate process reads each log from a file, so that its peak
-memory can be measured:
+line, and a log whose lines contain the words of the signatures but match none. A separate process reads each log from
+a file, so that its peak memory can be measured:
 
     .venv/bin/python tests/benchmarks/log_triage.py [--megabytes 100]
 

@@ -143,16 +143,16 @@ def main() -> int:
     options = parser.parse_args()
     print("| runs | rate | effect | comparisons | failed | passed | inconclusive |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    good = True
+    met = True
     for rate, effect in itertools.product(RATES, EFFECTS):
         rng = random.Random("%s %s" % (rate, effect))
         verdicts = [verdict(simulated_run(rate, "none", rng, options), simulated_run(rate, effect, rng, options),
                             options) for _number in range(options.runs * (3 if effect == "none" else 1))]
-        good &= show("simulated", rate, effect, verdicts)
+        met &= show("simulated", rate, effect, verdicts)
     for (rate, pairs), effect in itertools.product(recorded_pairs(options).items(), EFFECTS):
-        good &= show("recorded", rate, effect, [verdict(first, slowed(second, effect), options)
+        met &= show("recorded", rate, effect, [verdict(first, slowed(second, effect), options)
                                                 for first, second in pairs])
-    return int(not good)
+    return int(not met)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the verification of a model: of a fresh download, of files that are in place, and of unchanged files.
 
-The files are in memory, so that the disk is not measured. All are measured alternately, and alternately with `xargs -P
-sha256sum` on the same files, --repeats times. Only the best time of each counts, because other load on the machine can
+The files are in memory, so that the disk is not measured. All three verifications, and `xargs -P sha256sum` on the same
+files, are measured in turn, --repeats times. Only the best time of each counts, because other load on the machine can
 only make them slower:
 
     .venv/bin/python tests/benchmarks/weights_verification.py [--gibibytes 4] [--shards 8] [--repeats 3]
@@ -18,7 +18,7 @@ here.
 
 Exits with 1 if the verification of a fresh download takes more than 1.1 times as long as that of files in place, if the
 latter has less than 0.9 times the rate of sha256sum, or if the verification of unchanged files takes more than 0.02
-times as long.
+times as long as the latter.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import results_folder
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOTS = ROOT / ".cache" / "report-page"
+SCREENSHOTS = ROOT / ".cache" / "report-page"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync")
 # The name of a package on the npm registry, its version, and the SHA-256 of each file that is used unmodified.
@@ -39,7 +39,7 @@ VENDORED = {
         "axe-core 4.14.1, LICENSE-3RD-PARTY.txt",
         "4f8563870d0fca38bbc3e00b6f670cb7fa9f380ba9f26a7f7d1184a6b18b1653"),
 }
-SINKS = (
+INJECTION_TEMPLATES = (
     '<img src=x onerror="PWN">', "<script>PWN</script>", "</script><script>PWN</script>", '"><svg onload=PWN>',
     "<!--<script>PWN", "--><script>PWN</script>", "<iframe srcdoc='<script>parent.PWN</script>'>", "<body onload=PWN>",
     "<details open ontoggle=PWN>", "<input autofocus onfocus=PWN>", "<math><mi//xlink:href='javascript:PWN'>",
@@ -55,12 +55,12 @@ SINKS = (
     "__proto__", "constructor", "]]><script>PWN</script>", "%3Cscript%3EPWN%3C/script%3E", "+ADw-script+AD4-PWN",
     "\u202e<script>PWN</script>", "\x00<script>PWN</script>",
 )
-INJECTIONS = [text.replace("PWN", "window.pwned=1") for text in SINKS]
+INJECTIONS = [text.replace("PWN", "window.pwned=1") for text in INJECTION_TEMPLATES]
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    SHOTS.mkdir(parents=True, exist_ok=True)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"), executable_path="/usr/bin/chromium", headless=True, args=ARGUMENTS,
@@ -97,7 +97,8 @@ def visit(browser):
         page.close()
 
 
-def written(folder, hosts):
+def write_page(folder, hosts):
+    """Write the results and the report page of these hosts, and return the path of the page."""
     results_folder.write(folder, hosts)
     path = folder / "report.html"
     path.write_text(results_folder.page(folder, hosts), "utf-8")
@@ -107,7 +108,7 @@ def written(folder, hosts):
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory):
     """The page of four hosts with injected faults."""
-    return written(tmp_path_factory.mktemp("faulty"), results_folder.names(4))
+    return write_page(tmp_path_factory.mktemp("faulty"), results_folder.names(4))
 
 
 def findings(page):
@@ -167,16 +168,16 @@ def test_injected_faults_are_visible(visit, faulty):
 @pytest.mark.slow
 def test_filters_select_findings_and_hosts(visit, faulty):
     page = visit(faulty)
-    everything = findings(page).count()
+    total = findings(page).count()
     for status in page.locator("#statuses input").all():
         status.set_checked(status.get_attribute("value") == "failed")
     assert findings(page).count() == 3
-    assert page.locator("#count").inner_text() == f"3 of {everything} findings"
+    assert page.locator("#count").inner_text() == f"3 of {total} findings"
     page.locator("#stage").select_option("hccl")
     assert findings(page).count() == 1
     assert page.locator(".matrix tbody th").all_inner_texts() == ["atlas-02"]
     page.get_by_role("button", name="Reset").click()
-    assert findings(page).count() == everything
+    assert findings(page).count() == total
     page.locator("#host").fill("atlas-03")
     assert {row.split()[0] for row in page.locator("#npus tbody tr").all_inner_texts()} == {"atlas-03"}
     assert page.locator(".matrix tbody tr").count() == 1
@@ -214,9 +215,9 @@ def test_page_can_be_used_with_the_keyboard(visit, faulty):
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.value") == "failed"
-    everything = findings(page).count()
+    total = findings(page).count()
     page.keyboard.press("Space")
-    assert findings(page).count() == everything - 3
+    assert findings(page).count() == total - 3
     page.keyboard.press("Space")
     for _step in range(20):
         page.keyboard.press("Tab")
@@ -233,12 +234,12 @@ def test_page_can_be_used_with_the_keyboard(visit, faulty):
     ("print", {"media": "print"}, {"width": 720, "height": 1000})])
 def test_page_is_accessible_in_each_form(visit, faulty, name, media, size):
     page = visit(faulty, media=media, size=size)
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
     red, green, blue = map(int, page.evaluate("getComputedStyle(document.body).backgroundColor")[4:-1].split(","))
     assert (red + green + blue < 200) == (name == "dark")
     if name == "print":
-        page.pdf(path=SHOTS / "print.pdf", format="A4")
+        page.pdf(path=SCREENSHOTS / "print.pdf", format="A4")
         assert not page.locator("#filters").is_visible()
         assert page.locator(".finding:not([open]) dl").first.is_visible()
         return

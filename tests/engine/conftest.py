@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of the test bed's engine and hub, and an isolated network for programs that could connect to the internet."""
+"""The test bed's engine and light server, and an isolated network for programs that could connect to the internet."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(condition, what: str, seconds: float, process: subprocess.Popen | None = None) -> None:
+def wait_for(condition, description: str, seconds: float, process: subprocess.Popen | None = None) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if process and process.poll() is not None:
-            pytest.fail(f"{what}: the process exited with {process.returncode}")
+            pytest.fail(f"{description}: the process exited with {process.returncode}")
         if time.monotonic() > deadline:
-            pytest.fail(f"{what}: timed out after {seconds} s")
+            pytest.fail(f"{description}: timed out after {seconds} s")
         time.sleep(0.05)
 
 
@@ -231,7 +231,7 @@ class LightServer:
             )
         return self.process
 
-    def ready(self, *options: str, **environment: str) -> LightServer:
+    def start_and_wait(self, *options: str, **environment: str) -> LightServer:
         """Start the server and wait until it listens."""
         process = self.start(*options, **environment)
         wait_for(self.listens, "the light server", 60, process)
@@ -241,7 +241,7 @@ class LightServer:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def exited(self) -> tuple[int, str]:
+    def wait_for_exit(self) -> tuple[int, str]:
         """Wait for a server that exits on its own, and return its exit code and log."""
         code = self.process.wait(timeout=60)
         return code, self.log.read_text()

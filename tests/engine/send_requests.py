@@ -10,5 +10,5 @@ import sys
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, send_all
 
-asked = json.load(sys.stdin)
-json.dump(send_all("tiny", Server(asked["url"]), asked["requests"]), sys.stdout)
+job = json.load(sys.stdin)
+json.dump(send_all("tiny", Server(job["url"]), job["requests"]), sys.stdout)

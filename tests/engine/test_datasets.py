@@ -115,7 +115,7 @@ def test_aisbench_measures_with_the_pictures_of_textvqa(ais_bench, light, models
         {"image": "/elsewhere/1.png", "question": QUESTION, "question_id": 1}) + "\n"))
     (tmp_path / "textvqa/textvqa_json/textvqa_val_annotations.json").write_text(json.dumps({"annotations": [
         {"question_id": 1, "answers": [{"answer_id": person, "answer": "x"} for person in range(10)]}]}))
-    light.ready()
+    light.start_and_wait()
 
     def tokens_of(*parts):
         return light.chat([*parts, text(QUESTION)], max_tokens=1).json()["usage"]["prompt_tokens"]

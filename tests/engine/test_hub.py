@@ -185,9 +185,9 @@ def test_invalid_argument_is_refused(text):
 @APIS
 def test_fault_flips_one_byte(hub, api):
     hub.inject({"path": "*.safetensors", "flip": 40})
-    sent, right = hub.send(url_of(api, SHARD)).body, (hub.model / SHARD).read_bytes()
-    assert [offset for offset, (a, b) in enumerate(zip(sent, right)) if a != b] == [40]
-    assert hub.send(url_of(api, SHARD), headers={"Range": "bytes=41-"}).body == right[41:]
+    sent, original = hub.send(url_of(api, SHARD)).body, (hub.model / SHARD).read_bytes()
+    assert [offset for offset, (a, b) in enumerate(zip(sent, original)) if a != b] == [40]
+    assert hub.send(url_of(api, SHARD), headers={"Range": "bytes=41-"}).body == original[41:]
     assert hub.send(url_of(api, "config.json")).body == (hub.model / "config.json").read_bytes()
 
 
@@ -258,9 +258,10 @@ def download(hub: Hub, clients: Path, client: str, folder: Path, **variables: st
     return hub.network.run(sys.executable, "-c", program, "download", *arguments, env=variables)
 
 
-def same(folder: Path, other: Path) -> bool:
-    names = [path.name for path in other.iterdir()]
-    return filecmp.cmpfiles(folder, other, names, shallow=False)[0] == names
+def has_same_files(folder: Path, original: Path) -> bool:
+    """Return whether a folder has the files of the original folder, with the same content."""
+    names = [path.name for path in original.iterdir()]
+    return filecmp.cmpfiles(folder, original, names, shallow=False)[0] == names
 
 
 CLIENTS = pytest.mark.parametrize("client", ["modelscope", "hf"])
@@ -271,7 +272,7 @@ CLIENTS = pytest.mark.parametrize("client", ["modelscope", "hf"])
 def test_client_downloads_a_model(isolated_hub, clients, client, tmp_path):
     done = download(isolated_hub, clients, client, tmp_path / "model2")
     assert done.returncode == 0, done.stderr
-    assert same(tmp_path / "model2", isolated_hub.model)
+    assert has_same_files(tmp_path / "model2", isolated_hub.model)
 
 
 @pytest.mark.engine
@@ -283,7 +284,7 @@ def test_client_needs_the_token(tmp_path, model, network, clients, client):
         token = {"MODELSCOPE_API_TOKEN": "sesame", "HF_TOKEN": "sesame"}
         done = download(hub, clients, client, tmp_path / "accepted", **token)
         assert done.returncode == 0, done.stderr
-        assert same(tmp_path / "accepted", model)
+        assert has_same_files(tmp_path / "accepted", model)
     finally:
         hub.stop()
 
@@ -296,7 +297,7 @@ def test_client_resumes_an_interrupted_download(isolated_hub, clients, client, t
     isolated_hub.inject({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
     done = download(isolated_hub, clients, client, tmp_path / "model2")
     assert done.returncode == 0, done.stderr
-    assert same(tmp_path / "model2", isolated_hub.model)
+    assert has_same_files(tmp_path / "model2", isolated_hub.model)
     assert re.search(r"big\.safetensors HTTP/1\.1\" 206 - bytes=[1-9]\d+-$", isolated_hub.log.read_text(), re.MULTILINE)
 
 

@@ -58,7 +58,7 @@ CASES = [(kind, size, stages) for kind in CONFIGS for size in (1, 2, 8) for stag
 
 @pytest.fixture(scope="module")
 def sizes(environment, tmp_path_factory):
-    """The figures of vLLM for all cases: importing vLLM takes seconds."""
+    """Return the figures of vLLM for all cases at once, because importing vLLM takes seconds."""
     cases = [{"config": CONFIGS[kind], "size": size, "stages": stages} for kind, size, stages in CASES]
     done = subprocess.run(
         [environment / "bin" / "python", "-c", SIZES], input=json.dumps(cases), text=True, capture_output=True,
@@ -69,7 +69,7 @@ def sizes(environment, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
-def test_bytes_of_the_kv_cache_are_those_of_vllm(sizes, case):
+def test_kv_cache_has_the_same_size_as_in_vllm(sizes, case):
     kind, size, stages = case
     assert sizes[case]["mla"] is (kind == "MLA")
     assert kv_bytes_per_token(ENTRIES[kind], size, {}, stages) * BLOCK_TOKENS == sizes[case]["bytes_per_block"]

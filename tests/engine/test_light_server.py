@@ -42,7 +42,7 @@ def events(response) -> list:
 
 
 def test_answer_matches_the_schema_of_the_request(light):
-    light.ready()
+    light.start_and_wait()
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"enum": ["red", "blue"]}}}
     answer = light.chat("Hello", response_format=form).json()
     assert json.loads(answer["choices"][0]["message"]["content"]) == "red"
@@ -50,13 +50,13 @@ def test_answer_matches_the_schema_of_the_request(light):
 
 def test_server_starts_with_little_cpu_time(light):
     """CPU time does not depend on other load on the machine. It is usually 0.2 s."""
-    process = light.ready().process
+    process = light.start_and_wait().process
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     assert sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") < 1
 
 
 def test_probes_and_the_list_of_models_respond_like_vllm(light):
-    light.ready()
+    light.start_and_wait()
     for path in ("/health", "/ping"):
         assert (light.send(path).status, light.send(path).body) == (200, b"")
     assert light.send("/version").json() == {"version": "0.11.0+empty"}
@@ -68,7 +68,7 @@ def test_probes_and_the_list_of_models_respond_like_vllm(light):
 
 
 def test_server_reads_only_the_bundled_picture(light):
-    light.ready()
+    light.start_and_wait()
     bundled = ILLUSTRATION.read_bytes()
     completion = light.chat([picture(bundled), text(QUESTION)]).json()
     assert "TONGYI Qwen" in completion["choices"][0]["message"]["content"]
@@ -80,7 +80,7 @@ def test_server_reads_only_the_bundled_picture(light):
 
 
 def test_streamed_and_whole_completions_have_the_same_text(light):
-    light.ready()
+    light.start_and_wait()
     whole = light.chat("Hello").json()
     parts = events(light.chat("Hello", stream=True, stream_options={"include_usage": True}))
     assert (
@@ -92,7 +92,7 @@ def test_streamed_and_whole_completions_have_the_same_text(light):
 
 
 def test_completion_and_tokenize_count_the_same_tokens(light):
-    light.ready()
+    light.start_and_wait()
     request = {"model": "qwen25_vl", "prompt": "San Francisco is a", "max_tokens": 7, "ignore_eos": True}
     completion = light.send("/v1/completions", request).json()
     assert completion["usage"]["completion_tokens"] == 7
@@ -134,7 +134,7 @@ def test_completion_and_tokenize_count_the_same_tokens(light):
     ],
 )
 def test_bad_request_is_refused(light, request_body, status, message):
-    light.ready()
+    light.start_and_wait()
     response = light.send("/v1/chat/completions", request_body)
     assert response.status == response.json()["error"]["code"] == status
     assert message in response.json()["error"]["message"]
@@ -146,7 +146,7 @@ def test_bad_request_is_refused(light, request_body, status, message):
     ids=["variable", "option"],
 )
 def test_key_is_required_except_for_health(light, options, variables):
-    light.ready(*options, **variables)
+    light.start_and_wait(*options, **variables)
     assert light.send("/health").status == 200
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
         assert light.send("/v1/models", headers=headers).status == 401
@@ -155,7 +155,7 @@ def test_key_is_required_except_for_health(light, options, variables):
 
 
 def test_metrics_count_tokens_and_requests(light):
-    light.ready()
+    light.start_and_wait()
     used = light.chat("Hello").json()["usage"]
     labels = '{engine="0",model_name="qwen25_vl"}'
     deadline = time.monotonic() + 30
@@ -172,7 +172,7 @@ def test_metrics_count_tokens_and_requests(light):
 
 
 def test_server_stops_on_sigterm(light):
-    process = light.ready().process
+    process = light.start_and_wait().process
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
 
@@ -204,13 +204,13 @@ def test_options_match_the_release():
 )
 def test_invalid_option_exits_with_usage(light, option, error):
     light.start(option)
-    code, log = light.exited()
+    code, log = light.wait_for_exit()
     assert code == 2
     assert f"vllm serve: error: {error}" in log
 
 
 def test_options_of_the_tutorial_are_accepted(light):
-    light.ready(
+    light.start_and_wait(
         *("--max-num-batched-tokens", "2048", "--async-scheduling", "--max_model_len", "20000", "--max-num-seqs", "30"),
         *("--max-num-batched-tokens", "50000", "--no-enable-prefix-caching", "--trust-remote-code"),
         *("--additional-config", '{"enable_weight_nz_layout":true}'),
@@ -258,7 +258,7 @@ def scramble(light):
 def test_missing_or_damaged_part_prevents_the_start(light, damage, error):
     damage(light)
     light.start()
-    code, log = light.exited()
+    code, log = light.wait_for_exit()
     assert code == 1
     assert error in log
     assert "EngineCore failed to start." in log
@@ -266,16 +266,16 @@ def test_missing_or_damaged_part_prevents_the_start(light, damage, error):
 
 def test_context_longer_than_the_model_supports_is_refused(light):
     light.start("--max-model-len", "130000")
-    code, log = light.exited()
+    code, log = light.wait_for_exit()
     assert code == 1
     assert "max_model_len (130000) is greater than the derived max_model_len" in log
 
 
 def test_port_in_use_prevents_the_start(light):
-    light.ready()
+    light.start_and_wait()
     first, used_port = light.process, light.port
     light.start("--port", str(used_port))
-    code, log = light.exited()
+    code, log = light.wait_for_exit()
     first.terminate()
     first.wait()
     assert code == 1
@@ -310,25 +310,25 @@ def test_server_does_not_listen_during_a_slow_load(light):
 def test_fault_terminates_the_server(light, fault, code, message):
     inject(light, **fault)
     light.start()
-    found, log = light.exited()
+    found, log = light.wait_for_exit()
     assert found == code
     assert message in log
 
 
 def test_faults_are_read_from_the_environment(light):
     light.start(VLLM_LIGHT_FAULTS='{"exit_code": 9}')
-    assert light.exited()[0] == 9
+    assert light.wait_for_exit()[0] == 9
 
 
 def test_fault_changes_the_served_name(light):
     inject(light, served_name="other")
-    light.ready()
+    light.start_and_wait()
     assert light.send("/v1/models").json()["data"][0]["id"] == "other"
     assert light.chat("Hello").status == 404
 
 
 def test_hang_does_not_affect_health_and_ends_with_the_fault(light):
-    light.ready()
+    light.start_and_wait()
     inject(light, hang=True)
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(light.chat, "Hello")
@@ -341,26 +341,26 @@ def test_hang_does_not_affect_health_and_ends_with_the_fault(light):
 
 
 def test_dead_engine_fails_health_checks_and_requests(light):
-    light.ready()
+    light.start_and_wait()
     inject(light, engine_dead=True)
     assert (light.send("/health").status, light.chat("Hello").status) == (503, 500)
 
 
 def test_fault_makes_half_of_the_requests_fail(light):
-    light.ready()
+    light.start_and_wait()
     inject(light, fail_ratio=0.5)
     assert [light.chat("Hello").status for _request in range(6)] == [200, 500, 200, 500, 200, 500]
 
 
 def test_fault_replaces_the_answer(light):
-    light.ready()
+    light.start_and_wait()
     inject(light, answer="nonsense")
     completion = light.chat([picture(ILLUSTRATION.read_bytes()), text(QUESTION)]).json()
     assert completion["choices"][0]["message"]["content"] == "nonsense"
 
 
 def test_fault_slows_down_the_tokens(light):
-    light.ready()
+    light.start_and_wait()
     inject(light, first_token_seconds=0.3, token_seconds=0.02)
     started = time.monotonic()
     assert light.chat("Hello", max_tokens=10, ignore_eos=True).status == 200
@@ -375,7 +375,7 @@ MIDDLEWARE = {"PYTHONPATH": f"{ENGINE / 'light'}:{ROOT / 'roles/serving/files'}"
 
 
 def test_middleware_requires_the_key_as_in_the_real_server(light):
-    light.ready("--middleware", "ascend_vllm_api_key.ApiKey", **MIDDLEWARE)
+    light.start_and_wait("--middleware", "ascend_vllm_api_key.ApiKey", **MIDDLEWARE)
     body = {"model": "qwen25_vl", "prompt": "Hello"}
     for path in ("/v1/completions", "/invocations", "/tokenize"):
         statuses = [light.send(path, body, headers={"Authorization": f"Bearer {key}"}).status
@@ -385,7 +385,7 @@ def test_middleware_requires_the_key_as_in_the_real_server(light):
 
 
 def test_api_key_without_the_middleware_leaves_routes_open(light):
-    light.ready(VLLM_API_KEY="sesame")
+    light.start_and_wait(VLLM_API_KEY="sesame")
     assert light.send("/invocations", {"model": "qwen25_vl", "prompt": "Hello"}).status == 200
     paths = ("/v1/models", "/invocations", "/load", "/metrics", "/no/such/route")
     assert [light.send(path, method="HEAD").status for path in paths] == [401, 405, 405, 405, 404]

@@ -59,7 +59,8 @@ def served(request, network, environment, variables, tmp_path_factory):
     engine.stop()
 
 
-def failed(model, server):
+def failed_checks(model, server):
+    """Return {check: what was found} of the failed checks on the responses of a server."""
     plan = {"model": model, "group": None, "ca": None, "release": {"routes": {}}, "instances": [
         {"name": "tiny", "url": "", "serves": True, "command": []}]}
     found = functional.judge(context(plan, {"servers": [server]}, INPUTS))
@@ -71,8 +72,8 @@ def test_model_of_each_modality_passes_and_each_check_fails_on_a_fault(served):
     model, send = served
     requests = functional.requests(model, INPUTS, "")
     server = send(requests)
-    assert failed(model, server) == {}
-    asked = {each["id"]: copy.deepcopy(each) for each in requests}
+    assert failed_checks(model, server) == {}
+    by_id = {each["id"]: copy.deepcopy(each) for each in requests}
     faults = {
         "reasoning": lambda body: body["chat_template_kwargs"].update(enable_thinking=False),
         "tool_call": lambda body: body.pop("tools"),
@@ -84,10 +85,10 @@ def test_model_of_each_modality_passes_and_each_check_fails_on_a_fault(served):
     }
     for check, fault in faults.items():
         name = "embedding" if check == "similarity" else check
-        if name in asked:
-            request = copy.deepcopy(asked[name])
+        if name in by_id:
+            request = copy.deepcopy(by_id[name])
             fault(request["body"])
             wrong = {**server, "answers": {**server["answers"], **send([request])["answers"]}}
-            assert check in failed(model, wrong)
+            assert check in failed_checks(model, wrong)
     if model["modality"] == "embedding":
-        assert "embedding" in failed({**model, "embedding_size": 1024}, server)
+        assert "embedding" in failed_checks({**model, "embedding_size": 1024}, server)

@@ -34,7 +34,7 @@ def test_requests_have_the_times_and_lengths_of_the_trace(tmp_path, environment,
               "benchmark_args": {"save-detailed": True}}
     plan = {"hash": "0", "release": {"id": "test"}, "ca": None, "image": {"reference": "i"}, "model": {
         "served_name": "qwen25_vl", "path": str(models / "Qwen2.5-VL-32B-Instruct-w8a8")}}
-    light.ready()
+    light.start_and_wait()
     known = bench_options(CATALOGUE, "0.32.0", "serve")
     run = {"id": "r", "repeat": 1, "seed": 5, "target": "instance"}
     command = vllm_bench.command(known, plan, light.url, inputs, run)

@@ -65,7 +65,7 @@ found = {"version": vllm.__version__, "options": options_of(parser), "bench": be
 print(json.dumps(found, default=str))
 """
 HARDWARE = {"A2": "atlas_800_a2", "A3": "atlas_800_a3"}
-SEED = ("qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct")
+TUTORIAL_MODELS = ("qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct")
 
 
 def inputs_of(release, model):
@@ -84,9 +84,9 @@ COMMANDS = [(release, model) for model, entry in CATALOGUE["models"].items() if 
 MEMBERS = [
     (release, model, topology, host)
     for model, entry in CATALOGUE["models"].items()
-    if model in SEED or entry["minimum_nodes"] > 1
+    if model in TUTORIAL_MODELS or entry["minimum_nodes"] > 1
     for release in supported(model)
-    for topology in (GROUPED if model in SEED else ("data_parallel",))
+    for topology in (GROUPED if model in TUTORIAL_MODELS else ("data_parallel",))
     for host in ("node1", "node2")
     if topology != "pipeline" or "nnodes" in serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
 ]
@@ -102,16 +102,16 @@ def member_command(release, model, topology, host):
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory):
-    """Run the parser once: importing vLLM takes seconds."""
+    """Return the output of `PARSE` for all commands. It is run only once, because importing vLLM takes seconds."""
     environment = subprocess.run([ENGINE / "build", "environment"], stdout=subprocess.PIPE, text=True, check=True)
     commands = [
         valid(**inputs_of(release, model))["instances"][0]["command"][2:] for release, model in COMMANDS
     ]
     commands += [command for command in (member_command(*member) for member in MEMBERS) if command]
-    broken = [*commands[0], "--max-num-sequences", "3"]
+    invalid = [*commands[0], "--max-num-sequences", "3"]
     done = subprocess.run(
         [f"{environment.stdout.strip()}/bin/python", "-c", PARSE],
-        input=json.dumps([*commands, broken]),
+        input=json.dumps([*commands, invalid]),
         text=True,
         capture_output=True,
         check=False,
@@ -170,7 +170,7 @@ def test_command_is_parsed_as_intended(parser, index):
     for option, value in model["arguments"].items():
         if option != "shutdown-timeout" and isinstance(value, (int, float, str)):
             expected[option.replace("-", "_")] = value
-    if name in SEED:
+    if name in TUTORIAL_MODELS:
         assert (found["max_model_len"], found["max_num_seqs"], found["enable_prefix_caching"]) == (30000, 30, False)
     assert {name: found[name] for name in expected} == expected
 

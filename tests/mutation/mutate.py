@@ -79,8 +79,8 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.BoolOp):
         yield changed(op=ast.Or() if isinstance(node.op, ast.And) else ast.And())
         for index in range(len(node.values)):
-            left = [*node.values[:index], *node.values[index + 1:]]
-            yield left[0] if len(left) == 1 else changed(values=left)
+            others = [*node.values[:index], *node.values[index + 1:]]
+            yield others[0] if len(others) == 1 else changed(values=others)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node.operand
     elif isinstance(node, ast.BinOp) and type(node.op) in CALCULATED and not any(
@@ -175,7 +175,7 @@ def mirrored(root: Path = ROOT) -> dict[str, list[str]]:
     return {file: tests for file, tests in sorted(found.items()) if file in wanted}
 
 
-def copied(folder: Path) -> Path:
+def copy_clone(folder: Path) -> Path:
     """Copy this clone into a folder in which a worker can change files, and return the folder."""
     folder.mkdir()
     for name in COPIED:
@@ -230,14 +230,14 @@ def main() -> int:
     parser.add_argument("--only", default="", help="change only files whose path contains this text")
     options = parser.parse_args()
     tests = {file: paths for file, paths in mirrored().items() if options.only in file}
-    every = [mutant for file in tests for mutant in mutants(file)]
-    chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
-    print(f"{len(chosen)} of {len(every)} mutants of {len(tests)} files, seed {options.seed}", flush=True)
+    candidates = [mutant for file in tests for mutant in mutants(file)]
+    chosen = random.Random(options.seed).sample(candidates, min(options.count, len(candidates)))
+    print(f"{len(chosen)} of {len(candidates)} mutants of {len(tests)} files, seed {options.seed}", flush=True)
     known, survivors, killed, total = reasons(), [], defaultdict(int), defaultdict(int)
     with tempfile.TemporaryDirectory(prefix="ascend-vllm-mutation-") as temporary:
         clones = SimpleQueue()
         for number in range(options.workers):
-            clones.put(copied(Path(temporary, str(number))))
+            clones.put(copy_clone(Path(temporary, str(number))))
 
         def verdict(file: str, text: str | None) -> tuple[int | None, str]:
             clone = clones.get()

@@ -107,9 +107,9 @@ class Source:
 
     def filled(self, template: str, values: list[ast.expr]) -> str:
         """Return a ``%`` template with its placeholders replaced."""
-        left = list(values)
+        remaining = list(values)
         return re.sub(r"%(?:[-+0#]*[\d.]*[a-z]|%)", lambda match: "%" if match.group() == "%%" else (
-            self.inserted(left.pop(0)) if left else match.group()), template)
+            self.inserted(remaining.pop(0)) if remaining else match.group()), template)
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages of the file."""

@@ -69,10 +69,10 @@ def unbounded(source):
             needed = {"wait": 1, "create_connection": 2}.get(name)  # with this many arguments, the last is a timeout
             limited = {"timeout", None} & keywords or (needed and len(node.args) >= needed)
             endless = isinstance(node.func, ast.Attribute) and name in READS and not node.args
-            whole = name == "copyfileobj" or (owner_of(node), name) == ("json", "load") or (
+            whole_file = name == "copyfileobj" or (owner_of(node), name) == ("json", "load") or (
                 isinstance(node.func, ast.Attribute) and name in WHOLE_FILES and owner_of(node) not in BOUNDED_OWNERS)
             started = name in STARTS and owner_of(node) in ("subprocess", "os", "module")
-            if endless or whole or started or (name in WAITS and not limited):
+            if endless or whole_file or started or (name in WAITS and not limited):
                 found.append((function, node.lineno, ast.unparse(node)))
         for child in ast.iter_child_nodes(node):
             visit(child, function)

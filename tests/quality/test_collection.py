@@ -259,7 +259,7 @@ def imported(path):
 @pytest.mark.parametrize("program", sorted(
     path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py") if path.stem != "cluster"))
 def test_benchmark_starts(program):
-    """`make test` does not run the benchmarks, so a name that they import can be gone."""
+    """`make test` does not run the benchmarks, so a name that they import may no longer exist."""
     done = subprocess.run([sys.executable, ROOT / "tests" / "benchmarks" / f"{program}.py", "--help"], check=False,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -271,10 +271,10 @@ class WithoutDuplicates(yaml.SafeLoader):
 
     def flatten_mapping(self, node):
         super().flatten_mapping(node)
-        seen = set()
+        keys = set()
         for key, _value in node.value:
-            assert key.value not in seen, f"duplicate key {key.value}{key.start_mark}"
-            seen.add(key.value)
+            assert key.value not in keys, f"duplicate key {key.value}{key.start_mark}"
+            keys.add(key.value)
 
 
 @pytest.mark.parametrize("folder", ["inventories", "playbooks", "roles", "tests/data"])

@@ -86,7 +86,7 @@ def test_suites_that_have_not_passed_are_named(monkeypatch):
 @pytest.mark.parametrize(("core", "suite"), [
     pytest.param(core, suite, marks=pytest.mark.ahead(ansible_test, suite, core))
     for core in cores() if core != OWN_CORE for suite in ("units", "sanity")])
-def test_ansible_test_with_another_core(core, suite, record_property, outcome):
+def test_ansible_test_suite_passes_with_another_core(core, suite, record_property, outcome):
     assert outcome
     record_property("ansible-test", f"{core} {suite}")
 

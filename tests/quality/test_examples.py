@@ -20,7 +20,7 @@ from ansible.utils.plugin_docs import get_docstring
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
-# What the roles set, or Ansible itself.
+# Variables that the roles or Ansible set.
 GIVEN = {"ansible_play_hosts_all", "ansible_failed_result", "vault_api_key", "item"}
 
 

@@ -81,12 +81,12 @@ def imports(root, file):
 
 def reached(root, first):
     """Return the files of the collection that these files import, directly or through others."""
-    seen, pending = set(), list(first)
+    found, pending = set(), list(first)
     while pending:
-        new = set(imports(root, pending.pop())) - seen
-        seen |= new
+        new = set(imports(root, pending.pop())) - found
+        found |= new
         pending += new
-    return seen
+    return found
 
 
 def level(file):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each host's plan is resolved once per run, no matter how many tasks need it. A copy of the collection counts this."""
+"""The plan of each host is resolved once per run, although many tasks need it. A copy of the collection counts it."""
 
 from __future__ import annotations
 

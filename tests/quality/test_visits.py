@@ -47,7 +47,7 @@ def test_listed_survivors_are_mutants():
 
 def test_every_row_has_a_floor():
     floors = yaml.safe_load((ROOT / "tests" / "visits" / "floors.yml").read_text("utf-8"))
-    rows = {what for what, _every, _seen in table.rows(table.Visits([]))}
+    rows = {row for row, _items, _visited in table.rows(table.Visits([]))}
     assert rows | {"lines", "branches", "messages"} == set(floors)
     for rule in floors.values():
         assert all(rule.get("except", {}).values()), "an exception needs a reason"

@@ -108,8 +108,8 @@ def test_uses_are_found(tmp_path, name, text, line):
 
 if __name__ == "__main__":
     for each in ENTRIES:
-        left = occurrences(each)
+        uses = occurrences(each)
         if not sys.argv[1:]:
-            print(f"{len(left):5} {each['retired']} -> {each['use']}")
+            print(f"{len(uses):5} {each['retired']} -> {each['use']}")
         elif any(word in each["retired"] for word in sys.argv[1:]):
-            print("\n".join(left))
+            print("\n".join(uses))

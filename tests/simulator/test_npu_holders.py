@@ -80,7 +80,7 @@ def test_process_that_would_use_the_npu_is_shown(machine, names, shown):
     assert machine.holders() == {device: [process] for device, process in shown.items()}
 
 
-def test_process_with_the_device_open(machine):
+def test_process_that_has_the_device_open_uses_the_npu(machine):
     machine.process(77, "llama-box-rpc-s", opened=str(machine.root / "dev/davinci6"))
     machine.process(78, "python3", opened=str(machine.root / "dev/davinci_manager"))
     assert machine.holders() == {6: [(77, "llama-box-rpc-s")]}

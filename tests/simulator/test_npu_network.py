@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 SIMULATOR = Path(__file__).resolve().parents[2] / "molecule" / "testbed" / "simulator"
-MINE, PEER, UNUSED = "10.78.3.11", "10.78.3.12", "10.78.3.77"
+OWN, PEER, UNUSED = "10.78.3.11", "10.78.3.12", "10.78.3.77"
 
 
 def measure() -> dict[str, list]:
@@ -28,10 +28,10 @@ def measure() -> dict[str, list]:
     from ascend_simulator import state as node_state
 
     for command in ("link set lo up", "link add npu0 type veth peer name far", "link set npu0 up", "link set far up",
-                    f"address add {MINE}/24 dev npu0", f"address add {PEER}/24 dev npu0"):
+                    f"address add {OWN}/24 dev npu0", f"address add {PEER}/24 dev npu0"):
         subprocess.run(["ip", *command.split()], check=True)
 
-    def under(fault: str, value: str, *pings: tuple[str, str]) -> list:
+    def times_with(fault: str, value: str, *pings: tuple[str, str]) -> list:
         state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
         faults.FAULTS[fault].apply(faults.Context("/", state, state["chips"][3]), value)
         times = [npu_network.ping(source, target, 64) for source, target in pings]
@@ -40,13 +40,13 @@ def measure() -> dict[str, list]:
         return times
 
     return {
-        "healthy": [npu_network.ping(MINE, PEER, 4096)],
-        "unused address": [npu_network.ping(MINE, UNUSED, 64)],
+        "healthy": [npu_network.ping(OWN, PEER, 4096)],
+        "unused address": [npu_network.ping(OWN, UNUSED, 64)],
         "foreign address": [npu_network.ping("10.78.9.9", PEER, 64)],
-        "link down": under("link", "down", (MINE, PEER), (PEER, MINE)),
-        "one direction": under("drop", PEER, (MINE, PEER), (PEER, MINE)),
-        "moved": under("ip", "10.78.3.99", ("10.78.3.99", PEER), (PEER, "10.78.3.99"), (PEER, MINE)),
-        "afterwards": [npu_network.ping(*pair, 64) for pair in ((MINE, PEER), (PEER, MINE), (PEER, "10.78.3.99"))],
+        "link down": times_with("link", "down", (OWN, PEER), (PEER, OWN)),
+        "one direction": times_with("drop", PEER, (OWN, PEER), (PEER, OWN)),
+        "moved": times_with("ip", "10.78.3.99", ("10.78.3.99", PEER), (PEER, "10.78.3.99"), (PEER, OWN)),
+        "afterwards": [npu_network.ping(*pair, 64) for pair in ((OWN, PEER), (PEER, OWN), (PEER, "10.78.3.99"))],
     }
 
 

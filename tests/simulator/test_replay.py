@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The output of a node is recorded, anonymized and replayed by another node, and our modules read the same from it."""
+"""The output of a node is recorded, anonymized and replayed, and the modules read the same values as before."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_command_that_was_not_recorded_fails(replayed):
     assert done.stderr == "npu-smi: this output is not in the recording: npu-smi info -t topo\n"
 
 
-def test_command_that_hung_hangs(replayed):
+def test_command_that_hung_in_the_recording_hangs(replayed):
     node = replayed((["npu-smi", "info"], None, "half a table\n", ""))
     with pytest.raises(subprocess.TimeoutExpired) as hung:
         subprocess.run([node.root / "usr/local/bin/npu-smi", "info"], capture_output=True, timeout=3, check=False)
@@ -148,15 +148,15 @@ def archive(path, **texts):
     return path
 
 
-GOOD = {"commands": [{"argv": ["npu-smi"], "rc": 0, "stdout": "", "stderr": ""}], "files": {}, "devices": [0],
+VALID = {"commands": [{"argv": ["npu-smi"], "rc": 0, "stdout": "", "stderr": ""}], "files": {}, "devices": [0],
         "kernel": "", "architecture": ""}
 
 
 def test_recordings_are_read_from_a_bundle_and_from_a_file(tmp_path):
-    (tmp_path / "issue.json").write_text(json.dumps(GOOD))
-    assert recordings.read(tmp_path / "issue.json") == {"issue": GOOD}
-    bundle = archive(tmp_path / "a.tar.gz", node1=json.dumps(GOOD), node2=json.dumps(GOOD))
-    assert recordings.read(bundle) == {"node1": GOOD, "node2": GOOD}
+    (tmp_path / "issue.json").write_text(json.dumps(VALID))
+    assert recordings.read(tmp_path / "issue.json") == {"issue": VALID}
+    bundle = archive(tmp_path / "a.tar.gz", node1=json.dumps(VALID), node2=json.dumps(VALID))
+    assert recordings.read(bundle) == {"node1": VALID, "node2": VALID}
 
 
 @pytest.mark.parametrize("changes", [
@@ -165,7 +165,7 @@ def test_recordings_are_read_from_a_bundle_and_from_a_file(tmp_path):
     {"commands": [{"argv": ["npu-smi"], "rc": "0", "stdout": "", "stderr": ""}]}])
 def test_recording_in_another_format_is_refused(tmp_path, changes):
     with pytest.raises(BedError, match="node1 is not a recording of the collection's diagnostics"):
-        recordings.read(archive(tmp_path / "a.tar.gz", node1=json.dumps({**GOOD, **changes})))
+        recordings.read(archive(tmp_path / "a.tar.gz", node1=json.dumps({**VALID, **changes})))
 
 
 def test_bundle_without_recording_is_refused(tmp_path):

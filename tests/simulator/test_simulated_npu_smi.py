@@ -88,7 +88,7 @@ def test_absent_npu_leaves_a_gap(node):
                                                      "Next-Isolated Pages Count") for bits in ("Single", "Double")),
              "Chip ID", ""], 42),
 ])
-def test_details_of_a_card(node, kind, keys, colon):
+def test_details_of_a_card_have_the_keys_and_columns_of_the_vendor_tool(node, kind, keys, colon):
     lines = node.npu_smi("info", "-t", kind, "-i", "3").stdout.splitlines()
     assert [line.split(" : ")[0].strip() for line in lines] == keys
     assert {line.index(" : ") for line in lines if line} == {colon - 1}
@@ -137,7 +137,7 @@ def test_isolated_pages_are_shown(node):
     ("library", 127, "", "npu-smi: error while loading shared libraries: libdcmi.so: "
                          "cannot open shared object file: No such file or directory\n"),
 ])
-def test_whole_tool_fails(node, fault, status, stdout, stderr):
+def test_fault_of_the_tool_makes_every_query_fail(node, fault, status, stdout, stderr):
     node.fault("set", f"npu_smi={fault}")
     done = node.npu_smi("info", "-l")
     assert (done.returncode, done.stdout, done.stderr) == (status, stdout, stderr)

@@ -49,7 +49,7 @@ def test_vendor_files_agree_with_the_tools(make_node, generation):
     assert status == ("complete" if generation.startswith("26") else None)
 
 
-def test_setup_again_changes_nothing(node):
+def test_second_setup_changes_nothing(node):
     before = tree(node.root)
     subprocess.run(node.setup, check=True)
     assert tree(node.root) == before

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the examples of every module on a bed that serves the default model behind a balancer.
 
-Each module has a separate play, whose tasks are its examples. Only what a reader replaces is different: addresses,
+Each module has a separate play, whose tasks are its examples. Only what a reader would replace differs: addresses,
 the architecture, and the names of a model and of files that the bed does not have.
 """
 
@@ -30,14 +30,14 @@ NOT_RUN = {
     "ais_bench": "AISBench is not installed on this bed; the benchmark scenario runs the module",
 }
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-# The service is stopped by these, or before them, and the last one renames its container.
+# These modules are tested last: they stop the service or need a stopped one, and the last one renames its container.
 LAST = ("benchmark_pause", "serving_wait", "container_rename")
 REPLACED = {"10.0.0.1": "10.77.0.11", "10.0.0.2": "10.77.0.12", "192.0.2.2": "10.78.0.12",
             "aarch64": os.uname().machine}
 # The model that the bed has staged from its hub.
 STAGED = {"/data/Qwen2.5-VL-32B-Instruct": MODEL, "free_space_gib: 50": "free_space_gib: 1",
           " Qwen/Qwen2.5-VL-32B-Instruct": f" testbed/{Path(MODEL).name}\n    endpoint: http://10.77.0.1:8090"}
-# Modules that compare nodes run on both.
+# Modules that compare nodes run on both nodes.
 BOTH = ("hccl_collective", "hccl_mesh", "report", "serving_group", "weights_chain")
 # Inputs without which the examples make no sense.
 INPUTS = {"serving_group": {"serving_topology": "data_parallel", "serving_hosts": ["node1", "node2"]}}
@@ -54,7 +54,7 @@ RELEASE = {"name": "Release the lease of this run", "ascend.vllm.lease": {"state
 ACCURACY = {"stage": "accuracy", "observed": {"scores": [
     {"dataset": "gsm8k", "metric": "accuracy", "version": "1a", "score": 80.0, "answered": 10, "data": "5ha",
      "outcomes": "1" * 8 + "0" * 2}]}}
-#: What a module finds on each node of its play.
+#: {module: script that runs on each node before the play of the module}
 PREPARED = {
     "hccl_collective": f"docker stop {SERVICE}",
     "benchmark_info": CLIENT, "benchmark_pause": CLIENT, "serving_wait": f"docker stop {SERVICE}",
@@ -125,5 +125,5 @@ def test_examples_run(module, cluster, files):
     assert set(skipped) == {"1" if module == "hccl_collective" else "0"}, done.stdout
 
 
-def test_reasons_are_given_for_existing_modules():
+def test_modules_that_are_not_run_exist():
     assert set(NOT_RUN) - set(MODULES) == set()

@@ -111,22 +111,23 @@ def test_all_hosts_fail_and_the_report_is_written(site, fault):
     jsonschema.validate(report, json.loads((ROOT / "docs/schemas/report-v2.json").read_text("utf-8")))
 
 
-@pytest.mark.parametrize("lost", [["node2"], ["node1", "node2"]], ids=["one", "all"])
-def test_unreachable_hosts_are_reported(site, lost):
-    for node in lost:
+@pytest.mark.parametrize("unreachable", [["node2"], ["node1", "node2"]], ids=["one", "all"])
+def test_unreachable_hosts_are_reported(site, unreachable):
+    for node in unreachable:
         bed("fault", "sshd-stop", node)
     try:
         # An open connection of the previous run would still work without sshd.
         done, report = site(tags="npu_driver", ANSIBLE_SSH_ARGS="-o ControlMaster=no")
     finally:
-        for node in lost:
+        for node in unreachable:
             bed("heal", node)
     assert done.returncode == 2
-    assert report["failing_hosts"] == lost
-    for node in lost:
+    assert report["failing_hosts"] == unreachable
+    for node in unreachable:
         (finding,) = [each for each in report["findings"] if each["host"] == node and each["status"] == "failed"]
         assert finding["id"] == "npu_driver.node_reachable"
-    assert all(report["hosts"][node]["npu_driver"]["status"] != "failed" for node in {"node1", "node2"} - set(lost))
+    assert all(report["hosts"][node]["npu_driver"]["status"] != "failed"
+               for node in {"node1", "node2"} - set(unreachable))
 
 
 def test_node_that_becomes_unreachable_during_a_docker_task_is_reported(site):
@@ -163,9 +164,9 @@ def test_cause_is_found_in_the_log_of_a_service_that_does_not_start(site, tmp_pa
     with tarfile.open(path) as bundle:
         texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
     assert "out of memory" in texts[f"diagnostics/node2/containers/{service}.log"]
-    place = f"1. **node2: out_of_memory** (node2/containers/{service}.log, line "
-    assert place in texts["diagnostics/index.md"]
-    assert place in done.stdout
+    first_cause = f"1. **node2: out_of_memory** (node2/containers/{service}.log, line "
+    assert first_cause in texts["diagnostics/index.md"]
+    assert first_cause in done.stdout
     assert len([name for name in texts if name.endswith("-link.txt")]) == 8
 
 
@@ -192,9 +193,10 @@ def test_bundle_is_written_for_a_node_with_hung_npu_smi_stopped_docker_and_full_
                  "host/disks.txt", "host/hccn.conf", "hccn_tool/7-link.txt", "results/plan.json"):
         assert texts[f"diagnostics/node2/{name}"], name
     assert "Application startup complete" in texts[f"diagnostics/node2/containers/{service}.log"]
-    absent = texts["diagnostics/index.md"].partition("## Missing files")[2]
-    assert "not run, since \\`npu-smi " in absent  # the queries run in parallel, and any of them can time out first
-    assert "docker.sock does not respond" in absent
+    missing_files = texts["diagnostics/index.md"].partition("## Missing files")[2]
+    # The queries run in parallel, and any of them can time out first.
+    assert "not run, since \\`npu-smi " in missing_files
+    assert "docker.sock does not respond" in missing_files
     assert sum(map(len, texts.values())) < 2 << 20
 
 

@@ -60,7 +60,8 @@ done
 """
 
 
-def node(script):
+def on_node2(script):
+    """Run a script that must succeed on node2, and return its output."""
     return bed.shell("node2", script)
 
 
@@ -81,24 +82,25 @@ def site(tmp_path):
 
 
 def test_site_succeeds_with_a_login_banner_and_with_sudo_that_requires_a_tty_and_a_password(site):
-    node(LOGIN)
+    on_node2(LOGIN)
     bed("exec", "node2", "setsid", "--fork", "sh", "-c", f"exec python3 -c '{LISTENERS}' > /dev/null 2>&1 < /dev/null")
-    assert node("su operator -c 'sudo -n true' 2>&1 || true").strip() == "sudo: sorry, you must have a tty to run sudo"
+    refusal = on_node2("su operator -c 'sudo -n true' 2>&1 || true").strip()
+    assert refusal == "sudo: sorry, you must have a tty to run sudo"
     site(ANSIBLE_PIPELINING="0")
 
 
 @pytest.mark.long
 def test_site_succeeds_with_another_docker_data_root_a_proxy_and_live_restore(site):
-    node(DOCKER)
+    on_node2(DOCKER)
     site()
-    assert node(f"docker inspect --format '{{{{.ResolvConfPath}}}}' {SERVICE}").startswith("/var/lib/docker/moved/")
-    started = node(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}")
-    node("systemctl restart docker")
+    assert on_node2(f"docker inspect --format '{{{{.ResolvConfPath}}}}' {SERVICE}").startswith("/var/lib/docker/moved/")
+    started = on_node2(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}")
+    on_node2("systemctl restart docker")
     site()
-    assert node(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}") == started
+    assert on_node2(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}") == started
 
 
 @pytest.mark.long
 def test_site_succeeds_with_read_only_program_folders(site):
-    node(READ_ONLY)
+    on_node2(READ_ONLY)
     site()

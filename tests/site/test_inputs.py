@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that would do nothing is refused in one sentence instead of succeeding."""
+"""Playbooks refuse wrong inventories and inputs in one sentence, and show the plan of a correct inventory."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def refusal(*arguments, **environment):
     return " ".join((done.stdout + done.stderr).split())
 
 
-def shown(*words, **environment):
+def output_of(*arguments, **environment):
     """Return the standard output of a playbook that must succeed."""
-    done = playbook_run(words, environment)
+    done = playbook_run(arguments, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -85,7 +85,7 @@ def test_playbook_of_a_stage_checks_only_its_inputs(tmp_path):
 
 
 def test_python_that_is_too_old_is_named_before_a_module_is_sent(tmp_path):
-    """node1 has a shell script as Python, which would end in MODULE FAILURE."""
+    """node1 has a shell script as Python, which would cause a MODULE FAILURE."""
     python = tmp_path / "python3.6"
     python.write_text("#!/bin/sh\necho \"<ascend-vllm-python $0 3.6.8>\"\n", "utf-8")
     python.chmod(0o755)
@@ -108,7 +108,7 @@ def test_plan_of_many_nodes_is_one_block_with_a_short_head(tmp_path):
     inventory = tmp_path / "hosts.yml"
     hosts = {f"atlas-{number:02}": {"ansible_host": f"192.0.2.{number}"} for number in range(1, 17)}
     inventory.write_text(json.dumps({"npu_nodes": {"hosts": hosts}}), "utf-8")
-    output = shown("-i", inventory, "playbooks/plan.yml", "-e", f"report_path={tmp_path}/results")
+    output = output_of("-i", inventory, "playbooks/plan.yml", "-e", f"report_path={tmp_path}/results")
     head, _separator, plan = output.partition("Plan of 16 nodes\n")[2].partition(f"{', '.join(hosts)}:\n")
     assert len(head.splitlines()) <= 24
     assert "  image        quay.io/ascend/vllm-ascend:v0.11.0rc1\n" in head
@@ -116,8 +116,8 @@ def test_plan_of_many_nodes_is_one_block_with_a_short_head(tmp_path):
     assert plan.count("vllm serve") == 1
 
 
-def test_sample_of_several_models_has_a_plan_for_each(tmp_path):
-    output = shown("-i", "inventories/deployments", "playbooks/plan.yml", "-e", f"report_path={tmp_path}")
+def test_sample_inventory_of_several_models_has_a_plan_for_each_model(tmp_path):
+    output = output_of("-i", "inventories/deployments", "playbooks/plan.yml", "-e", f"report_path={tmp_path}")
     assert "w8a8 as qwen25_vl, 2 instances per node with 2 NPUs (on atlas-01, atlas-02)" in output
     assert "Qwen3-8B as qwen3-8b, 1 instance per node with 1 NPUs (on atlas-02-text)" in output
     assert "  NPUs         4\n" in output, "the first free NPU of the node"
@@ -128,7 +128,7 @@ def test_sample_of_several_models_has_a_plan_for_each(tmp_path):
 
 @pytest.mark.parametrize("callback", ["ansible.posix.json", "ansible.posix.jsonl"])
 def test_output_of_a_json_callback_can_be_parsed(callback, tmp_path):
-    output = shown("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
+    output = output_of("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
                    "--limit", "atlas-01", ANSIBLE_STDOUT_CALLBACK=callback)
     texts = [output] if callback.endswith("json") else output.splitlines()
     assert "Plan of 1 node\\n  URL" in json.dumps([json.loads(text) for text in texts])
@@ -161,7 +161,7 @@ def test_every_model_is_planned_on_the_sample_inventory(tmp_path):
                 **({"serving_topology": "data_parallel", "serving_hosts": members} if len(members) > 1 else {})}
     (tmp_path / "sample/hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {"hosts": hosts}}), "utf-8")
     results = tmp_path / "results"
-    shown("-i", tmp_path / "sample", "playbooks/plan.yml", "-e", f"report_path={results}")
+    output_of("-i", tmp_path / "sample", "playbooks/plan.yml", "-e", f"report_path={results}")
     assert len(hosts) > len(catalogue) > 30
     assert {path.parent.name: json.loads(path.read_text("utf-8"))["plan"]["model"]["id"]
             for path in results.glob("*/plan.json")} == {host: inputs["plan_model"] for host, inputs in hosts.items()}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller is killed in the middle of a run. The next run succeeds and removes what the killed one left."""
+"""The controller is killed in the middle of a run. The next run succeeds and removes what the killed run left."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def cluster(tmp_path_factory):
         bed.shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' "
                         "| docker build --tag sleeps:1 -")
         bed.shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
-    succeeds(bed.playbook("site", "--tags", "image,weights,serving", **variables))
+    run_successfully(bed.playbook("site", "--tags", "image,weights,serving", **variables))
     yield variables
     bed("down")
 
 
-def succeeds(argv):
+def run_successfully(argv):
+    """Run a command line that must succeed, and return its standard output."""
     done = execute(argv, **ENVIRONMENT)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout
@@ -187,7 +188,7 @@ def test_run_after_a_killed_site_run_succeeds(cluster, place, tmp_path):
         bed.shell(node, case.before + "; echo '{\"question\": \"1+1\", \"answer\": \"2\"}' > /tmp/own.jsonl")
     limit = ("--limit", f"localhost,{case.limit}")
     kill(bed.playbook("site", *limit, "--tags", case.tags, **variables), case.at, tmp_path, case.when)
-    succeeds(bed.playbook("site", *limit, "--tags", case.again, **{
+    run_successfully(bed.playbook("site", *limit, "--tags", case.again, **{
         **variables, **({"accuracy_enabled": False} if case.again != case.tags else {})}))
     assert leftovers(cluster) == []
 
@@ -204,12 +205,12 @@ def reboot():
 def test_upgrade_after_a_killed_upgrade_succeeds(cluster, task, tmp_path):
     """The service responds again after a reboot, or after the next run."""
     if not all(map(responds, NODES)):
-        succeeds(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
+        run_successfully(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
     variables = {**cluster, "serving_env": {"UPGRADE": task}}
     kill(bed.playbook("upgrade", **variables), task, tmp_path)
     if UPGRADE[task]:
         reboot()
-    succeeds(bed.playbook("upgrade", **variables))
+    run_successfully(bed.playbook("upgrade", **variables))
     assert leftovers(cluster) == []
     assert all(map(responds, NODES))
     assert all(bed.shell(node, f"docker inspect --format '{{{{.HostConfig.RestartPolicy.Name}}}}' {SERVICE}")
@@ -220,13 +221,13 @@ def test_upgrade_after_a_killed_upgrade_succeeds(cluster, task, tmp_path):
 def test_restore_after_a_killed_restore_succeeds(cluster, task, tmp_path):
     identities = "docker inspect --format '{{.Id}}' " + f"{SERVICE} {SERVICE}-kept"
     if not all(map(responds, NODES)):
-        succeeds(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
-    succeeds(bed.playbook("upgrade", **{**cluster, "serving_env": {"RESTORE": task}}))
+        run_successfully(bed.playbook("site", "--tags", "image,weights,serving", **cluster))
+    run_successfully(bed.playbook("upgrade", **{**cluster, "serving_env": {"RESTORE": task}}))
     before = [bed.shell(node, identities).split() for node in NODES]
     kill(bed.playbook("upgrade", **cluster, serving_restore_previous=True), task, tmp_path)
     if RESTORE[task]:
         reboot()
-    succeeds(bed.playbook("upgrade", "--limit", "node1", **cluster, serving_restore_previous=True))
+    run_successfully(bed.playbook("upgrade", "--limit", "node1", **cluster, serving_restore_previous=True))
     assert leftovers(cluster) == []
     assert all(map(responds, NODES))
     after = [bed.shell(node, identities).split() for node in NODES]
@@ -242,7 +243,7 @@ def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
         elsewhere = {**cluster, "report_path": str(tmp_path / "results")}
         refused = [execute(bed.playbook("image", **variables), **ENVIRONMENT) for variables in (cluster, elsewhere)]
         for playbook in ("plan", "status"):
-            succeeds(bed.playbook(playbook, **cluster))
+            run_successfully(bed.playbook(playbook, **cluster))
         # Its exit code depends on the results of the preceding tests.
         assert "Report: " in execute(bed.playbook("report", **cluster), **ENVIRONMENT).stdout
     assert [done.returncode for done in refused] == [2, 2]
@@ -250,4 +251,4 @@ def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
                                       "This node is in use by run ")):
         assert holder in " ".join(done.stdout.split())
         assert f"process {first.pid}" in done.stdout
-    succeeds(bed.playbook("image", **elsewhere))
+    run_successfully(bed.playbook("image", **elsewhere))

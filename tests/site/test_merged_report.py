@@ -31,7 +31,7 @@ def run(command, folder):
 
 
 def controller(folder, name, host, found):
-    """Write the results folder of a controller with --limit: the plan of its playbook, and a result of its run."""
+    """Write the results folder of a controller that uses --limit: the plan of its playbook, and a result of its run."""
     done = run(f"ansible-playbook -i mine {ROOT}/playbooks/plan.yml --limit {host} -e report_path=$PWD/{name}", folder)
     assert done.returncode == 0, done.stdout
     records = Records(folder / name, run_id=f"run-of-{name}")

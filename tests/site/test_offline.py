@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect what a closed site needs from the hub and the registry of a bed, stop both, and run site.yml with it.
+"""Collect what a closed site needs from the hub and registry of a bed, stop both, and run site.yml with the result.
 
 The tests depend on each other. The first run is outside of the network of the bed, so it reaches the package indexes of
 Debian and Python, but not the hub. The following runs are in this network, so they do not reach the indexes. The engine
@@ -68,7 +68,7 @@ def home(tmp_path_factory):
 
 
 def collect(home, *enter, exit_code=0, **environment):
-    """Run the playbook with the command line ``enter`` before it. Return its output and the new files."""
+    """Run the playbook and return its output and the new files. The command ``enter`` runs it in another network."""
     playbook = bed.playbook("offline", "-i", home / "mine.yml", offline_path=str(home / "offline"),
                             offline_url="http://10.77.0.1:8000/", offline_site_path=str(home / "site"))
     before = files(home)
@@ -160,7 +160,7 @@ def test_site_runs_from_the_folder_without_hub_registry_and_package_index(home):
 
 
 def test_control_node_is_installed_from_the_folder(home, tmp_path):
-    """With the commands of the guide, without a package index."""
+    """The commands are those of the guide. No package index can be reached."""
     site = home / "site"
     environment = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "/dev/null"}
     execute([sys.executable, "-m", "venv", tmp_path / "venv"]).check_returncode()

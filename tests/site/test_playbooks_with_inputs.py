@@ -32,8 +32,8 @@ SERVING = {"serving_port": 9000, "serving_served_model_name": "vision", "serving
 def results(tmp_path_factory):
     """Start the bed, and return the results folder."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
-    for name in NODES:
-        bed("exec", name, "systemd-run", "--unit=watch", "sh", "-c", WATCH)
+    for node in NODES:
+        bed("exec", node, "systemd-run", "--unit=watch", "sh", "-c", WATCH)
     yield tmp_path_factory.mktemp("results")
     bed("down")
 
@@ -49,42 +49,42 @@ def run(results):
     return playbook
 
 
-def result(results, name, stage):
-    return json.loads((results / name / f"{stage}.json").read_text("utf-8"))
+def result(results, node, stage):
+    return json.loads((results / node / f"{stage}.json").read_text("utf-8"))
 
 
-def checks(results, name, stage):
+def checks(results, node, stage):
     """Return ``{check: (status, message)}`` of a stage whose result contains each check once."""
     return {check["id"].split(".")[1]: (check["status"], check["message"])
-            for check in result(results, name, stage)["checks"]}
+            for check in result(results, node, stage)["checks"]}
 
 
-def started(name):
-    """Return ``{name: output of docker inspect}`` for the containers that a node has started, the last of each name."""
-    # The line of a container that was already removed is empty.
-    lines = filter(None, bed.shell(name, "cat /var/tmp/containers").splitlines())
+def started(node):
+    """Return ``{container: output of docker inspect}`` for the containers that a node started, the last per name."""
+    # The line is empty if the container had already been removed.
+    lines = filter(None, bed.shell(node, "cat /var/tmp/containers").splitlines())
     return {each["Name"].lstrip("/"): each for each in map(json.loads, lines)}
 
 
 def test_npu_driver_waives_a_kernel_below_the_minimum(run, results):
     run("npu_driver", npu_driver_kernel_minimum="99", npu_driver_waive=["kernel"])
-    for name in NODES:
-        assert checks(results, name, "npu_driver")["kernel"][0] == "waived"
+    for node in NODES:
+        assert checks(results, node, "npu_driver")["kernel"][0] == "waived"
 
 
 def test_hccl_is_not_run_if_it_is_disabled(run, results):
     run("hccl", hccl_enabled=False)
-    for name in NODES:
-        assert "hccl_enabled" in json.dumps(result(results, name, "hccl"))
-        assert result(results, name, "hccl")["status"] == "not_run"
+    for node in NODES:
+        assert "hccl_enabled" in json.dumps(result(results, node, "hccl"))
+        assert result(results, node, "hccl")["status"] == "not_run"
 
 
 def test_site_tests_the_ports_without_an_all_reduce(run, results):
     run("site", "--tags", "hccl", hccl_collective_policy="never", hccl_ping_same_rail_only=True, hccl_host_port=2222,
         hccl_ping_round_s=0.2)
-    for name in NODES:
-        observed = json.dumps(result(results, name, "hccl"))
-        assert result(results, name, "hccl")["status"] in ("passed", "warned")
+    for node in NODES:
+        observed = json.dumps(result(results, node, "hccl"))
+        assert result(results, node, "hccl")["status"] in ("passed", "warned")
         assert "hccl_collective_policy" in observed
 
 
@@ -102,9 +102,9 @@ def test_weights_are_distributed_by_fan_out(run, results, tmp_path):
     wheels = tmp_path / "wheels"
     run("weights", weights_distribution="fanout", weights_swarm_port=6999, weights_swarm_patience_s=77,
         weights_swarm_wheels=str(wheels), weights_timeout_s=1200, weights_workers=2, weights_progress_s=0)
-    for name in NODES:
-        assert result(results, name, "weights")["status"] in ("passed", "warned")
-        (swarm,) = [each for key, each in started(name).items() if "swarm" in key]
+    for node in NODES:
+        assert result(results, node, "weights")["status"] in ("passed", "warned")
+        (swarm,) = [each for key, each in started(node).items() if "swarm" in key]
         arguments = swarm["Args"]
         assert arguments[arguments.index("--port") + 1] == "6999"
         assert arguments[arguments.index("--patience") + 1] == "77"
@@ -122,11 +122,11 @@ def test_fan_out_without_a_wheel_fails(run, results, tmp_path):
 def test_site_deploys_with_the_serving_and_functional_inputs(run, results):
     run("site", "--tags", "weights,serving,functional", **SERVING, functional_expected_words=[],
         functional_max_tokens=5, weights_verify="full")
-    for name in NODES:
-        assert bed.shell(name, "curl -s http://127.0.0.1:9000/v1/models").count('"vision"') >= 1
-        container = started(name)[SERVICE]
+    for node in NODES:
+        assert bed.shell(node, "curl -s http://127.0.0.1:9000/v1/models").count('"vision"') >= 1
+        container = started(node)[SERVICE]
         assert container["HostConfig"]["LogConfig"]["Config"]["max-file"] == "2"
-        assert checks(results, name, "functional")["expected_words"][0] == "not_run"
+        assert checks(results, node, "functional")["expected_words"][0] == "not_run"
 
 
 def test_accuracy_fails_if_the_tool_cannot_be_installed(run, results, tmp_path):
@@ -152,16 +152,16 @@ def test_accuracy_fails_if_the_tool_is_missing_and_must_not_be_installed(run, re
 def test_benchmark_fails_if_its_tool_cannot_be_installed(run, results, tmp_path):
     run("benchmark", exit_code=2, benchmark_tools=["ais_bench"], accuracy_python="/nowhere/python3",
         accuracy_run_on="localhost", accuracy_environment_path=str(tmp_path / "environment"), **SERVING)
-    for name in NODES:
-        assert "/nowhere/python3" in json.dumps(result(results, name, "benchmark"))
+    for node in NODES:
+        assert "/nowhere/python3" in json.dumps(result(results, node, "benchmark"))
 
 
 def test_diagnostics_limits_the_logs_and_searches_its_own_archive(run, results, tmp_path):
     run("diagnostics", diagnostics_path=str(tmp_path), diagnostics_log_lines=3, diagnostics_timeout_s=60, **SERVING)
     (archive,) = tmp_path.glob("diagnostics-*.tar.gz")
     with tarfile.open(archive) as bundle:
-        for name in NODES:
-            log = bundle.extractfile(f"diagnostics/{name}/containers/{SERVICE}.log").read()
+        for node in NODES:
+            log = bundle.extractfile(f"diagnostics/{node}/containers/{SERVICE}.log").read()
             assert 1 <= len(log.splitlines()) <= 4  # an additional line can say that others were left out
     # The logs are then searched on the controller.
     found = run("diagnostics", diagnostics_from=str(archive))

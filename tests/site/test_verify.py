@@ -45,14 +45,14 @@ def folder(cluster, tmp_path_factory):
                            stdin=stream)
         bed.shell(name, "docker load --quiet --input /var/tmp/light.tar")
     folder = tmp_path_factory.mktemp("verify")
-    slow(0.1)
+    set_token_interval(0.1)
     done = subprocess.run(bed.playbook("site", "--tags", "image,weights,serving", report_path=str(folder / "results")),
                           cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
-def slow(seconds):
+def set_token_interval(seconds):
     """Set the time between tokens. The first token takes five times as long, so that neither depends on other load."""
     faults = {"first_token_seconds": 5 * seconds, "token_seconds": seconds}
     for name in NODES:
@@ -80,12 +80,12 @@ def verify(folder):
     return run
 
 
-def test_missing_baseline(verify):
+def test_run_without_a_baseline_has_the_verdict_no_baseline(verify):
     assert verify("--limit", "node1") == (5, "healthy > no_baseline")
     assert "benchmark.verdict (vllm-ascend-qwen25-vl): expected a verdict, found no baseline" in verify.output
 
 
-def test_saved_baseline_is_healthy(verify):
+def test_run_that_saves_the_baseline_is_healthy(verify):
     assert verify(benchmark_baseline_save=True) == (0, "no_baseline > healthy")
 
 
@@ -93,21 +93,21 @@ def test_same_speed_is_healthy_and_nothing_is_notified(verify):
     assert verify("--limit", "node1") == (0, None)
 
 
-def test_regression(verify):
-    slow(0.3)
+def test_slower_server_has_the_verdict_regression(verify):
+    set_token_interval(0.3)
     try:
         assert verify("--limit", "node1") == (3, "healthy > regression")
     finally:
-        slow(0.1)
+        set_token_interval(0.1)
     assert "benchmark.regression" in verify.output
 
 
-def test_inconclusive(verify):
+def test_run_with_too_few_repeats_is_inconclusive(verify):
     assert verify("--limit", "node1", verify_repeats=1) == (6, "regression > inconclusive")
     assert "found Inconclusive: the runs have 5 and 1 repeats" in verify.output
 
 
-def test_failed_check(verify):
+def test_stopped_service_has_the_verdict_failed(verify):
     bed.shell("node1", "docker stop --time 1 vllm-ascend-qwen25-vl")
     try:
         assert verify("--limit", "node1") == (2, "inconclusive > failed")
@@ -115,7 +115,7 @@ def test_failed_check(verify):
         bed.shell("node1", "docker start vllm-ascend-qwen25-vl")
 
 
-def test_unreachable_node(verify, folder):
+def test_unreachable_node_has_the_verdict_unreachable(verify, folder):
     bed.shell("node2", "systemctl stop ssh.socket ssh 2> /dev/null || systemctl stop ssh")
     try:
         assert verify() == (4, "failed > unreachable")
@@ -133,7 +133,7 @@ TIMER = {"verify_run_on": "node1", "verify_user": "root", "verify_directory": "/
          "verify_argv": ["/usr/local/bin/ansible-playbook", "ascend.vllm.verify", "--inventory=/etc/mine"],
          "verify_timeout_s": 60,
          "verify_command": ["sh", "-c", "echo $ASCEND_VLLM_VERDICT $ASCEND_VLLM_REPORT >> /run/notified"]}
-# Replaces Ansible on the node, which is not installed there.
+# Replaces ansible-playbook on the node, where Ansible is not installed.
 PLAYBOOK = """#!/usr/bin/env python3
 import json, sys
 open("/run/argv", "a").write(" ".join(sys.argv[1:-1]) + "\\n")
@@ -175,7 +175,7 @@ def test_timer_starts_the_service(cluster, tmp_path):
     assert bed.shell("node1", "stat -c %a /etc/ascend-vllm-verify/options.json").strip() == "600"
 
 
-def test_remove_takes_the_timer_away(cluster, tmp_path):
+def test_remove_playbook_removes_the_timer(cluster, tmp_path):
     done = playbook("remove", tmp_path, serving_allow_outage=True, **TIMER)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bed.shell("node1", "systemctl list-unit-files 'ascend-vllm-verify*' | grep -c verify || true").strip() == "0"

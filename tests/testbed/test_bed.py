@@ -140,7 +140,7 @@ def boot_id(machine: Machine, node: str) -> str:
 # -- no packet leaves the machine
 
 
-def test_machine_refuses_the_nodes_addresses(bed):
+def test_machine_has_no_route_to_the_addresses_of_the_nodes(bed):
     assert bed.guard() == GUARD
     for address in ("10.77.0.11", "10.78.7.11"):
         assert "No route to host" in bed.run("ip", "route", "get", address, code=2).stderr
@@ -164,7 +164,7 @@ def test_run_is_refused_if_the_bed_has_a_default_route(bed):
     bed.bed("run", "--", "true")
 
 
-def test_nothing_inside_has_a_default_route(bed):
+def test_neither_the_bed_nor_its_nodes_have_a_default_route(bed):
     assert bed.bed("run", "--", "ip", "route", "show", "default").stdout == ""
     for node in ("node1", "node2"):
         assert bed.bed("ssh", node, "ip", "route", "show", "default").stdout == ""
@@ -201,11 +201,11 @@ def test_down_leaves_nothing_behind(machine, ending):
     before = machine.traces()
     machine.bed("up", "--nodes", "2", "--image", "none")
     machine.bed("service", "start", "sleeper", "--", "sleep", "infinity")
-    left_behind = subprocess.Popen(machine.command(str(BED), "-n", "tests-main", "run", "--", "sleep", "infinity"))
+    still_running = subprocess.Popen(machine.command(str(BED), "-n", "tests-main", "run", "--", "sleep", "infinity"))
     machine.bed("run", "--", "sh", "-c", "setsid sleep infinity >/dev/null 2>&1 &")
     during = machine.traces()
     machine.bed(ending)
-    left_behind.wait(timeout=10)
+    still_running.wait(timeout=10)
     assert machine.traces() == before
     assert {kind for kind in during if during[kind] != before[kind]} >= {"routes", "cgroups", "processes", "state"}
 

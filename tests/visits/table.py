@@ -151,7 +151,7 @@ class Visits:
                         self.default_runs.add(line["path"])
                     self.tags |= set(line["tags"])
 
-    def seen(self, by: str, *statuses: str) -> set[str]:
+    def with_status(self, by: str, *statuses: str) -> set[str]:
         """Return the IDs of the checks that had one of the statuses."""
         return {name for name, status in self.checks[by] if status in statuses}
 
@@ -191,10 +191,10 @@ def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
     yield "tags of site.yml", site_tags(), visited.tags
     yield "tasks", set(all_tasks.values()), {all_tasks[each] for each in visited.tasks & set(all_tasks)}
     yield "inputs", set(record.defaults()), visited.inputs
-    yield "checks failed or warned", every, visited.seen("unit", "failed", "warned") | visited.seen(
+    yield "checks failed or warned", every, visited.with_status("unit", "failed", "warned") | visited.with_status(
         "nodes", "failed", "warned")
-    yield "checks passed", every, visited.seen("unit", "passed") | visited.seen("nodes", "passed")
-    yield "checks failed on nodes", every, visited.seen("nodes", "failed", "warned")
+    yield "checks passed", every, visited.with_status("unit", "passed") | visited.with_status("nodes", "passed")
+    yield "checks failed on nodes", every, visited.with_status("nodes", "failed", "warned")
     yield "module options", options(), visited.options
     yield "module return values", returns(), visited.returns
     yield "catalogue", catalogue.entries(), visited.catalogue
@@ -241,23 +241,23 @@ def main(*arguments: str) -> int:
     if not unit_only:
         print(f"{'what':32}{'visited':>9}{'of':>6}{'share':>8}{'floor':>8}")
     code_folders = [Path(folder, "coverage") for folder in folders if list(Path(folder, "coverage").glob("data.*"))]
-    for what, every, seen in itertools.chain(rows(visited), *map(code_rows, code_folders)):
-        rule = floors[what]
+    for row, items, visited_items in itertools.chain(rows(visited), *map(code_rows, code_folders)):
+        rule = floors[row]
         if unit_only and not rule.get("unit_tests_suffice"):
             continue
         patterns = rule.get("except", {})
-        excepted = {name for name in every if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        excepted = {name for name in items if any(fnmatchcase(name, pattern) for pattern in patterns)}
         stale = sorted(pattern for pattern in patterns if not any(
-            fnmatchcase(name, pattern) and name not in seen for name in every))
-        wanted = every - excepted
-        share = len(wanted & seen) / max(len(wanted), 1)
-        missing = sorted(wanted - seen)
+            fnmatchcase(name, pattern) and name not in visited_items for name in items))
+        wanted = items - excepted
+        share = len(wanted & visited_items) / max(len(wanted), 1)
+        missing = sorted(wanted - visited_items)
         low = share < rule["floor"] or bool(stale)
         below = below or low
-        report[what] = {"of": len(wanted), "share": round(share, 4), "floor": rule["floor"], "missing": missing,
+        report[row] = {"of": len(wanted), "share": round(share, 4), "floor": rule["floor"], "missing": missing,
                         "excepted": patterns, "needless_exceptions": stale}
         if low or not unit_only:
-            print(f"{what:32}{len(wanted & seen):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}"
+            print(f"{row:32}{len(wanted & visited_items):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}"
                   f"{'  below' if low else ''}")
         for name in missing if unit_only and low else ():
             print(f"  {name}")

@@ -165,16 +165,16 @@ def _wrap_actions() -> None:
 
 
 def _wrap_modules() -> None:
-    leave = AnsibleModule.exit_json
+    exit_json = AnsibleModule.exit_json
 
-    @functools.wraps(leave)
+    @functools.wraps(exit_json)
     def recorded(self, **returned):
         file = Path(sys._getframe(1).f_code.co_filename)
         if file.parent.name == "modules":
             given = [name for name, option in self.argument_spec.items()
                      if self.params.get(name) not in (None, option.get("default"))]
             record.write("module", name=file.stem, options=sorted(given), returned=sorted(record.keys(returned)))
-        return leave(self, **returned)
+        return exit_json(self, **returned)
 
     AnsibleModule.exit_json = recorded
     for path in (record.ROOT / "plugins" / "modules").glob("[!_]*.py"):

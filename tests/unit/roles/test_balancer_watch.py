@@ -209,6 +209,7 @@ def query(port, name):
 
 
 def wait_for(port, name, word):
+    """Query the watchdog until its response begins with this word, and return the response."""
     deadline, response = time.monotonic() + 20, None
     while time.monotonic() < deadline:
         try:

@@ -37,7 +37,7 @@ def test_suitable_image_is_accepted(tmp_path):
     ({"version": "4.57.1"}, "The image has transformers 4.57.1, but the recipe needs 4.49.0; set"),
     ({"version": None}, "The image has transformers (none), but the recipe needs 4.49.0; set"),
 ])
-def test_image_that_does_not_fit_is_refused(tmp_path, image, sentence):
+def test_unsuitable_image_is_refused_with_one_sentence(tmp_path, image, sentence):
     code, text = check(tmp_path, **image)
     assert code == 1
     assert text.startswith(sentence)

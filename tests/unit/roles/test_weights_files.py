@@ -78,10 +78,10 @@ def test_file_is_downloaded(web, tmp_path):
     assert (tmp_path / "sub" / "a").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("wanted", [10, len(CONTENT) - 1, len(CONTENT) + 1])
-def test_file_whose_size_differs_from_the_listing_is_not_downloaded(web, tmp_path, wanted):
-    with pytest.raises(SystemExit, match=f"has {len(CONTENT)} bytes, but the listing of the source says {wanted}"):
-        fetch.fetch(web.url, str(tmp_path / "a"), None, wanted)
+@pytest.mark.parametrize("listed", [10, len(CONTENT) - 1, len(CONTENT) + 1])
+def test_file_whose_size_differs_from_the_listing_is_not_downloaded(web, tmp_path, listed):
+    with pytest.raises(SystemExit, match=f"has {len(CONTENT)} bytes, but the listing of the source says {listed}"):
+        fetch.fetch(web.url, str(tmp_path / "a"), None, listed)
     assert (tmp_path / "a").stat().st_size == 0
 
 
@@ -182,6 +182,7 @@ def test_number_of_attempts_is_limited(web, tmp_path):
     assert len(web.starts) == fetch.ATTEMPTS
 
 
+# Each start writes a file while there are fewer than argv[2], and succeeds once there are argv[3].
 CLIENT = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1])
@@ -192,12 +193,12 @@ sys.exit(0 if step + 1 >= int(sys.argv[3]) else 3)
 """
 
 
-@pytest.mark.parametrize(("most", "needed", "failure", "files"), [
+@pytest.mark.parametrize(("available", "needed", "failure", "files"), [
     (4, 3, "", 3), (2, 9, "code 3", 2), (0, 9, "code 3", 0)])
-def test_failed_client_is_started_again_if_it_downloaded_something(tmp_path, most, needed, failure, files):
+def test_failed_client_is_started_again_if_it_downloaded_something(tmp_path, available, needed, failure, files):
     folder = tmp_path / "staging"
     folder.mkdir()
-    command = [sys.executable, "-c", CLIENT, str(folder), str(most), str(needed)]
+    command = [sys.executable, "-c", CLIENT, str(folder), str(available), str(needed)]
     assert failure in str(fetch.run(command, {}, str(folder)) or "")
     assert len(list(folder.iterdir())) == files
 

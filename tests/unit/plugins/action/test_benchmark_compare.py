@@ -124,7 +124,7 @@ def test_scores_are_compared_in_a_table(compare):
     (1, "1" * 100, "inconclusive", "The answers do not show whether a score dropped by more than the limit (1)."),
     (6, None, "inconclusive", "The answers do not show whether a score dropped by more than the limit (6)."),
 ])
-def test_verdict_is_on_the_answers(compare, maximum_drop, before, verdict, text):
+def test_verdict_depends_on_the_answers(compare, maximum_drop, before, verdict, text):
     result, lines = compare(scores(gsm8k=(100, before)), scores(gsm8k=(100, "1" * 100)), maximum_drop=maximum_drop)
     assert (result["verdict"], lines[-1]) == (verdict, text)
 

@@ -268,7 +268,7 @@ def test_only_the_first_node_saves_the_baseline(cluster, tmp_path):
     assert all(cluster.observed(host)["collective"]["baseline"][KEY] == 20.0 for host in HOSTS)
 
 
-def test_warning_says_once_why_the_baseline_has_not_been_saved(cluster):
+def test_warning_states_once_why_the_baseline_has_not_been_saved(cluster):
     """The all-reduce is not run while a service uses the NPUs."""
     cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={
         **observation("node2"), "processes": [{"npu": 3, "name": "VLLM::Worker", "pid": 41}]}))

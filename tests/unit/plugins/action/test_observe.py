@@ -86,11 +86,11 @@ def test_failure_is_saved_and_recorded_by_the_stage(act, response, check, messag
 
 def test_stage_compares_the_host_with_other_observed_hosts(act):
     manifest = {"digest": "d" * 64, "files": [], "bytes": 0, "source": "hub", "repository": "r", "revision": "1"}
-    whole = {**OBSERVED, "files": ["x"], "manifest": manifest, "manifest_path": "/m", "outside": [], "faults": [],
+    complete = {**OBSERVED, "files": ["x"], "manifest": manifest, "manifest_path": "/m", "outside": [], "faults": [],
              "digest": "d" * 64, "shards": {}, "index": [], "config": None, "content_faults": [],
              "quantization": None, "tokenizer_class": None}
-    act(observe, "node1", whole)
-    act(observe, "node2", {**whole, "manifest": {**manifest, "digest": "e" * 64}})
+    act(observe, "node1", complete)
+    act(observe, "node2", {**complete, "manifest": {**manifest, "digest": "e" * 64}})
     act(stage, "node1")
     (check,) = (check for check in act.result("node1")["checks"] if check["id"] == "weights.same_on_all_nodes")
     assert (check["status"], check["message"]) == ("failed", "the model differs from that of node2")

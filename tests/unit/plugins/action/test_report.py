@@ -120,7 +120,7 @@ def test_every_form_is_written_and_names_the_nodes_that_are_left_out(act):
     assert "2 of 3 hosts are not in this report (--limit)." in act.shown[0]
 
 
-def test_results_of_another_plan_are_stale_and_fail_the_run_if_wanted(act):
+def test_results_of_another_plan_are_stale_and_fail_the_run_if_requested(act):
     act.records.write_result({**result("hccl", "node1"), "plan_hash": "0123456789ab"})
     Records(act.records.root, run_id="earlier").write_plan("node1", {"hash": "ba9876543210"}, {})
     assert "failing_host" not in act({"hosts": ["node2", "node1"]})
@@ -144,7 +144,7 @@ def test_query_is_printed_and_returned(act):
     assert returned["query"] == stats["query"] == [["node2", "hccl.npu_count"]]
 
 
-def test_query_that_cannot_be_evaluated_is_a_warning(act):
+def test_query_that_cannot_be_evaluated_causes_a_warning(act):
     returned = act({"hosts": ["node1"]}, report_query="length(max_age_h)")
     assert "query" not in returned
     assert ["report_query cannot be evaluated: " in warning for warning in act.warnings] == [True]
@@ -224,7 +224,7 @@ def test_invalid_arguments_are_refused(act, args, message):
 
 
 @pytest.mark.parametrize(("ok", "verdict", "exit_code"), [(True, "healthy", 0), (False, "failed", 2)])
-def test_verdict_is_on_the_results_of_this_run(act, tmp_path, ok, verdict, exit_code):
+def test_verdict_depends_on_the_results_of_this_run(act, tmp_path, ok, verdict, exit_code):
     """The results of the fixture belong to no run, so that they count as missing."""
     task = {"phase": "verify", "hosts": ["node1"], "stages": ["hccl"], "path": str(tmp_path / "verify.json")}
     returned = act(task)

@@ -90,8 +90,8 @@ def test_second_run_downloads_nothing(weights, tmp_path):
     assert weights() == {"changed": False, "new": []}
     assert fetched() == []
     folder = tmp_path / "offline"
-    for place in (folder, folder / "weights" / "m"):
-        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=place, check=True)
+    for listed in (folder, folder / "weights" / "m"):
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=listed, check=True)
     entry = json.loads((folder / "manifest.json").read_text())["parts"]["weights/m"]["files"]["weights/m/sub/shard"]
     assert entry == {"size": len(SHARD), "sha256": sha256(SHARD)}
     assert not list(folder.rglob("*.part"))

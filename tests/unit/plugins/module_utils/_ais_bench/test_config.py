@@ -129,13 +129,13 @@ def test_error_names_the_missing_image(textvqa, tmp_path):
         prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
 
 
-@pytest.mark.parametrize(("name", "file", "read"), [
+@pytest.mark.parametrize(("name", "file", "expected"), [
     ("aime2024", "aime.jsonl", "aime.jsonl"), ("aime2025", "aime2025.jsonl", "aime2025.jsonl"),
     ("gpqa", "gpqa_diamond.csv", ""), ("math500", "test_prm800k_500.jsonl", "")])
-def test_file_or_folder_that_aisbench_reads(tmp_path, name, file, read):
+def test_ais_bench_reads_the_expected_file_or_folder(tmp_path, name, file, expected):
     (tmp_path / file).touch()
     (found,) = prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
-    assert found["file"] == str(tmp_path / read).rstrip("/")
+    assert found["file"] == str(tmp_path / expected).rstrip("/")
     assert "from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) in render(SERVER, [found])
 
 

@@ -43,7 +43,7 @@ def test_the_readme_has_an_example_of_each_rule():
 
 
 @pytest.mark.parametrize(("rule", "question", "right", "wrong"), examples(), ids=[each[0] for each in examples()])
-def test_examples_of_the_readme_are_scored_as_it_says(tmp_path, rule, question, right, wrong):
+def test_examples_of_the_readme_are_scored_as_the_readme_says(tmp_path, rule, question, right, wrong):
     (tmp_path / "sign.png").write_bytes(PICTURE.read_bytes())
     row = json.loads(question)
     assert scored(tmp_path, row, right, wrong) == "10"

@@ -146,7 +146,7 @@ def _split(text: str) -> list[_Output]:
                 current.lines.append("")
         elif not _ELLIPSIS.match(line) and not hccn_tool._NOISE.match(line):
             foreign = pasted if command is None else command.query is None
-            _place(line, outputs, current, command, foreign)
+            _add_line(line, outputs, current, command, foreign)
     return [_corrected(output) for output in outputs]
 
 
@@ -162,7 +162,7 @@ def _command(line: str) -> _Command | None:
     return _Command(None, None) if _PROMPT.match(line) or _PROGRAM.match(line) else None
 
 
-def _place(line, outputs, current, command, foreign) -> None:
+def _add_line(line, outputs, current, command, foreign) -> None:
     """Add a line to the output to which it belongs, or start the next output with it.
 
     ``foreign``: another program could have printed the line, so only lines with a signature are used.
@@ -191,7 +191,7 @@ def _place(line, outputs, current, command, foreign) -> None:
             slot = _slot(body)
     if error:
         query = next((hint for words, hint in _ERROR_HINTS if words in body), query)
-    if not _joins(current, query, slot, device, error, body):
+    if not _belongs_to(current, query, slot, device, error, body):
         current = _Output(query, command, error)
         outputs.append(current)
     if device is not None:
@@ -216,7 +216,7 @@ def _slot(body: str) -> str | None:
     return key.strip() if colon and not body.startswith("|") else None
 
 
-def _joins(current, query, slot, device, error, body) -> bool:
+def _belongs_to(current, query, slot, device, error, body) -> bool:
     """Return whether a line belongs to the current output."""
     if current is None or (device is not None and current.device not in (None, device)):
         return False

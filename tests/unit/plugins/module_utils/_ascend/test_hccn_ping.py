@@ -22,15 +22,18 @@ class Clock:
         self.now += seconds
 
 
-def run_part(loss, partners, npus=(0,), limit_s=100, took_s=0.1, shifts=(0, 1)):
-    """Run one node's part of the mesh. ``loss(npu, address, attempt)`` returns a percentage or a runner result."""
+def run_part(loss, partners, npus=(0,), limit_s=100, ping_s=0.1, shifts=(0, 1)):
+    """Return the result of one node's part of the mesh, and the sent pings as [(NPU, address, time in seconds)].
+
+    ``loss(npu, address, attempt)`` returns the packet loss in percent, or the result of the runner.
+    """
     clock, sent = Clock(), []
 
     def run(argv, timeout_s):
         npu, address = int(argv[2]), argv[-1]
         attempt = sum(1 for one in sent if one[:2] == (npu, address)) + 1
         sent.append((npu, address, round(clock.now, 3)))
-        clock.now += took_s
+        clock.now += ping_s
         percent = loss(npu, address, attempt)
         if isinstance(percent, tuple):
             return percent
@@ -95,9 +98,9 @@ def test_remaining_pings_to_a_dead_node_are_skipped_and_the_next_node_is_pinged(
 
 
 @pytest.mark.parametrize("loss", [100, (None, "", "")])
-def test_npu_that_never_receives_a_reply_gives_up(loss):
-    """The port is dead or the tool hangs: after six timeouts, the remaining pings are skipped."""
-    result, sent = run_part(lambda *_: loss, [partner(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
+def test_remaining_pings_of_an_npu_that_never_receives_a_reply_are_skipped(loss):
+    """The port is dead, or the tool hangs. The NPU stops after six timeouts."""
+    result, sent = run_part(lambda *_: loss, [partner(f"node{n}") for n in range(2, 9)], ping_s=10, shifts=range(8))
     assert len(sent) == 6
     assert result["given_up"] == 7 * 8 - 6
     assert result["retried"] == 0

@@ -20,11 +20,11 @@ UP = (0, "link status: UP\n", "")
 
 def runner(*results):
     """Return a runner that returns these results in turn, and records its commands in ``commands``."""
-    commands, left = [], list(results)
+    commands, remaining = [], list(results)
 
     def run(argv, timeout_s):
         commands.append(argv)
-        return left.pop(0) if len(left) > 1 else left[0]
+        return remaining.pop(0) if len(remaining) > 1 else remaining[0]
     run.commands = commands
     return run
 
@@ -76,14 +76,14 @@ def test_busy_tool_is_queried_up_to_four_times():
 
 
 def test_npus_are_queried_in_parallel_each_with_one_query_at_a_time():
-    active, most, lock, overlap = set(), [0], threading.Lock(), []
+    active, most_active, lock, overlap = set(), [0], threading.Lock(), []
 
     def run(argv, timeout_s):
         npu = argv[2]
         with lock:
             overlap.append(npu in active)
             active.add(npu)
-            most[0] = max(most[0], len(active))
+            most_active[0] = max(most_active[0], len(active))
         time.sleep(0.02)
         with lock:
             active.remove(npu)
@@ -91,7 +91,7 @@ def test_npus_are_queried_in_parallel_each_with_one_query_at_a_time():
 
     found = hccn_query.query_npus(run, "hccn_tool", [0, 1, 5], 15)
     assert sorted(found) == ["0", "1", "5"]
-    assert most[0] == 3
+    assert most_active[0] == 3
     assert not any(overlap)
 
 

@@ -55,8 +55,8 @@ def truncate_text(lines, where, noise):
 
 def flip_character(lines, where, noise):
     if lines[where]:
-        place = len(noise) * 5 % len(lines[where])
-        lines[where] = lines[where][:place] + (noise[:1] or "7") + lines[where][place + 1:]
+        column = len(noise) * 5 % len(lines[where])
+        lines[where] = lines[where][:column] + (noise[:1] or "7") + lines[where][column + 1:]
 
 
 def remove_blanks(lines, where, _noise):
@@ -110,28 +110,28 @@ def test_damaged_table_causes_no_crash_and_no_invented_value(text):
 @pytest.mark.parametrize("text", TABLES, ids=["910B", "A3", "310P Duo", "950", "first 910A"])
 def test_missing_lines_never_mix_two_chips(text):
     """All combinations of one or two missing lines are tried. Rows of different chips are never paired."""
-    whole, lines, read = parse_info(text), text.splitlines(), 0
+    undamaged, lines, read = parse_info(text), text.splitlines(), 0
     for missing in itertools.combinations_with_replacement(range(len(lines)), 2):
         try:
             parsed = parse_info("\n".join(line for number, line in enumerate(lines) if number not in missing))
         except ParseError:
             continue
         read += 1
-        assert [chip for chip in parsed["chips"] if chip not in whole["chips"]] == []
-        assert [process for process in parsed["processes"] if process not in whole["processes"]] == []
-        assert parsed["chips"] == whole["chips"] or not parsed["complete"]
+        assert [chip for chip in parsed["chips"] if chip not in undamaged["chips"]] == []
+        assert [process for process in parsed["processes"] if process not in undamaged["processes"]] == []
+        assert parsed["chips"] == undamaged["chips"] or not parsed["complete"]
     assert read > 20
 
 
 @pytest.mark.parametrize("text", TABLES, ids=["910B", "A3", "310P Duo", "950", "first 910A"])
 def test_repeated_line_adds_nothing(text):
-    whole, lines = parse_info(text), text.splitlines()
+    undamaged, lines = parse_info(text), text.splitlines()
     for number, line in enumerate(lines):
         try:
             parsed = parse_info("\n".join([*lines[:number], line, *lines[number:]]))
         except ParseError:
             continue
-        assert parsed["chips"] == whole["chips"]
+        assert parsed["chips"] == undamaged["chips"]
 
 
 @settings(max_examples=400)

@@ -126,12 +126,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _listed(self, query):
         filters = json.loads(query.get("filters", "{}"))
         assert set(filters) <= {"label"}
-        wanted = filters.get("label", [])
+        required = filters.get("label", [])
 
         def matches(each):
             labels = each["Config"]["Labels"] or {}
             return all(labels.get(key) == value if equals else key in labels
-                       for key, equals, value in (label.partition("=") for label in wanted))
+                       for key, equals, value in (label.partition("=") for label in required))
         return [{"Id": each["Id"], "Labels": each["Config"]["Labels"] or {}} for each in self.server.containers.values()
                 if matches(each) and (query.get("all") in ("1", "true") or each["State"]["Running"])]
 
@@ -148,15 +148,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._respond(200, body)
 
     def _archive(self, name, query):
-        wanted = query["path"]
+        requested = query["path"]
         files = {path: content for (container, path), content in self.server.files.items()
-                 if container == name and (path == wanted or path.startswith(wanted + "/"))}
+                 if container == name and (path == requested or path.startswith(requested + "/"))}
         if not files:
             return self._respond(404, {"message": "Could not find the file in container"})
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
             for number, (path, content) in enumerate(files.items()):
-                member = tarfile.TarInfo(path[len(wanted.rpartition("/")[0]) + 1:])
+                member = tarfile.TarInfo(path[len(requested.rpartition("/")[0]) + 1:])
                 member.size, member.mtime = len(content), number
                 archive.addfile(member, io.BytesIO(content))
         return self._respond(200, stream.getvalue())

@@ -96,7 +96,7 @@ def test_exit_reason_names_the_signal_or_lack_of_memory(code, oom, expected):
 
 
 @pytest.fixture
-def node(docker):
+def engine(docker):
     """A client of a Docker engine that has containers with our label and others."""
     docker.add("vllm", labels=OURS)
     docker.add("vllm-previous", status="exited", labels=OURS)
@@ -112,18 +112,18 @@ def node(docker):
     (labels.INSTANCE, False, ["vllm"]),
     ("ascend.vllm.instance", True, ["label-prefix"]),  # Docker compares whole keys
 ])
-def test_find_filters_by_label_and_state(node, label, every_state, names):
-    assert [each["name"] for each in containers.find(node, label, every_state)] == names
+def test_find_filters_by_label_and_state(engine, label, every_state, names):
+    assert [each["name"] for each in containers.find(engine, label, every_state)] == names
 
 
-def test_container_that_is_removed_after_it_was_listed_is_ignored(docker, node):
+def test_container_that_is_removed_after_it_was_listed_is_ignored(docker, engine):
     docker.responses["/containers/json"] = 200, [{"Id": "removed"}, {"Id": "vllm"}]
-    assert [each["name"] for each in containers.find(node)] == ["vllm"]
+    assert [each["name"] for each in containers.find(engine)] == ["vllm"]
 
 
-def test_inspect_returns_none_for_a_missing_container(node):
-    assert containers.inspect(node, "vllm")["hash"] == "h1"
-    assert containers.inspect(node, "none") is None
+def test_inspect_returns_none_for_a_missing_container(engine):
+    assert containers.inspect(engine, "vllm")["hash"] == "h1"
+    assert containers.inspect(engine, "none") is None
 
 
 # These names resemble the names of secrets, but masking "false" would damage every JSON text.
@@ -142,7 +142,7 @@ def test_secret_values_are_read_from_environment_and_secrets_file(tmp_path):
 SECRET = "s3cret-of-others"
 
 
-def foreign(docker, name="theirs", **changes):
+def add_foreign_container(docker, name="theirs", **changes):
     """Add a container that is not ours, with a secret in every field that can contain one."""
     found = docker.add(name, labels={"password": SECRET, SECRET: "x", "com.example.token": SECRET},
                        command=["app", "--password", SECRET, SECRET],
@@ -157,7 +157,7 @@ def foreign(docker, name="theirs", **changes):
 
 
 def test_secrets_of_other_containers_are_not_read(docker):
-    foreign(docker)
+    add_foreign_container(docker)
     engine = DockerEngine(docker.path)
     (found,) = containers.find(engine)
     assert SECRET not in json.dumps(found)
@@ -186,7 +186,7 @@ def test_log_is_read_and_masked_even_if_the_secrets_file_is_damaged(docker, tmp_
     assert containers.log(DockerEngine(docker.path), NAME, 10) == "key (redacted)\n"
 
 
-def test_error_names_the_container_in_an_unknown_format(docker, node):
+def test_error_names_the_container_in_an_unknown_format(docker, engine):
     docker.responses["/containers/vllm/json"] = 200, {"Id": "vllm", "State": "running"}
     with pytest.raises(DockerError, match="the Docker engine returns the container vllm in an unknown format"):
-        containers.inspect(node, "vllm")
+        containers.inspect(engine, "vllm")

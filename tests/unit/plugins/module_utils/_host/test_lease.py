@@ -34,7 +34,10 @@ def docker(tmp_path):
 
 
 def take(root, run, *paths, module=None, **options):
-    """Take the lease in a module that has ended since, or in the process ``module``. Return the holder, or None."""
+    """Take the lease for a module that has already ended, or for ``module``: [process ID, time at which it started].
+
+    Return the request of the current holder if the lease is refused, otherwise None.
+    """
     holder = lease.take(request(run, **options), [str(path) for path in paths], str(root))
     if holder:
         return holder
@@ -45,14 +48,14 @@ def take(root, run, *paths, module=None, **options):
     return None
 
 
-def age(root, run, seconds):
+def set_age(root, run, seconds):
     path = root / run / lease.FILE
     os.utime(path, (time.time() - seconds, time.time() - seconds))
 
 
 def test_first_module_takes_the_lease_and_later_modules_renew_it(root):
     take(root, "a", "/x")
-    age(root, "a", 5000)
+    set_age(root, "a", 5000)
     take(root, "a", "/y")
     saved = json.loads((root / "a" / lease.FILE).read_text("utf-8"))
     assert saved["paths"] == ["/x", "/y"]
@@ -68,9 +71,9 @@ def test_another_run_is_refused_and_leaves_no_files(root):
 
 @pytest.mark.parametrize(("gone", "age_s", "taken_over"), [
     ((), lease.LIMIT_S - 60, False), ((), lease.LIMIT_S + 1, True), (("a",), 0, True), (("c",), 0, False)])
-def test_lease_of_a_finished_run_is_taken_over(root, docker, gone, age_s, taken_over):
+def test_lease_is_taken_over_only_if_its_run_has_ended_or_it_has_expired(root, docker, gone, age_s, taken_over):
     take(root, "a")
-    age(root, "a", age_s)
+    set_age(root, "a", age_s)
     if taken_over:
         assert take(root, "b", gone=gone, socket=docker.path) is None
         assert sorted(os.listdir(root)) == [".lock", "b"]
@@ -108,14 +111,14 @@ def test_process_that_reuses_the_id_of_an_ended_module_is_not_killed(root, docke
 
 
 def test_next_module_removes_leftovers_that_could_not_be_removed(root, docker, tmp_path):
-    left = tmp_path / "left"
-    left.touch()
-    take(root, "a", left)
+    leftover = tmp_path / "leftover"
+    leftover.touch()
+    take(root, "a", leftover)
     take(root, "b", gone=["a"])  # Docker does not respond
-    assert left.exists()
+    assert leftover.exists()
     take(root, "b", gone=["a"], socket=docker.path)
     assert sorted(os.listdir(root)) == [".lock", "b"]
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", None])

@@ -27,8 +27,8 @@ BODY = "\n".join("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ%02d" % line
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n-----END RSA PRIVATE KEY-----"
 
 
-def issued(prefix, length=36):
-    """Return an invented credential in the format of an issuer, assembled here so that no scanner reports it."""
+def credential(prefix, length=36):
+    """Return a credential in the format of its issuer. It is assembled here so that no secret scanner reports it."""
     return prefix + "aB3dE5gH7jK9mN1pQ2sT4vW6yZ8cX0fR5uI7oP9lM3n"[:length]
 
 
@@ -106,7 +106,7 @@ KINDS = {
     "Set-Cookie": (f"Set-Cookie: sid={S}; HttpOnly", S),
     "user and password in a URL": (f"http://someone:{S}@proxy.example:3128/", S),
     "password with an at sign in a URL": (f"http://someone:p@{S}@proxy.example/", S),
-    "token as the user in a URL": (f"https://{issued('abc')}@git.example/x", issued("abc")),
+    "token as the user in a URL": (f"https://{credential('abc')}@git.example/x", credential("abc")),
     "token in a URL": (f"GET /v1/models?a=b&token={S}&c=d", S),
     "access_token in a URL": (f"https://x/?access_token={S}#d", S),
     "key in a URL": (f"https://x/?key={S}", S),
@@ -123,7 +123,7 @@ KINDS = {
     "rest of a PEM": (PEM[200:], BODY.splitlines()[9]),
     "PGP": (PEM.replace("RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"), BODY.splitlines()[9]),
     "Slack webhook": ("https://hooks.slack.com/services/T000/B000/abcdefgh", "abcdefgh"),
-    **{prefix: (f"GET said {issued(prefix)}.", issued(prefix)) for prefix in (
+    **{prefix: (f"GET said {credential(prefix)}.", credential(prefix)) for prefix in (
         "hf_", "ghp_", "gho_", "github_pat_", "glpat-", "sk-", "sk-proj-", "nvapi-", "gsk_", "r8_", "npm_", "pypi-",
         "dckr_pat_", "hvs.", "xoxb-", "AIza", "ya29.", "sk_live_", "LTAI")},
     "AKIA": ("key AKIAIOSFODNN7ABCDEFG", "AKIAIOSFODNN7ABCDEFG"),
@@ -209,7 +209,8 @@ def test_known_values_are_masked_wherever_they_occur(text):
 
 
 def test_secrets_are_masked_in_data():
-    data = {"hunter22": ["a hunter22", 1, None, {"b": "hunter22", "c": "HF_TOKEN=s3cret"}], "c": ("x", issued("hf_"))}
+    data = {"hunter22": ["a hunter22", 1, None, {"b": "hunter22", "c": "HF_TOKEN=s3cret"}],
+            "c": ("x", credential("hf_"))}
     assert redact_in(data, ["hunter22"]) == {
         MASK: ["a " + MASK, 1, None, {"b": MASK, "c": "HF_TOKEN=" + MASK}], "c": ["x", MASK]}
 

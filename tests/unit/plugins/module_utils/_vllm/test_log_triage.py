@@ -268,8 +268,8 @@ def test_every_signature_has_an_example():
 
 @pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
 def test_every_signature_matches_its_example(cause, pattern, example):
-    alone = cause._replace(signatures=(pattern,))
-    assert signature_hits([alone], "before\n%s\nafter" % example) == [example.split("\n")[-1].strip()]
+    with_one_signature = cause._replace(signatures=(pattern,))
+    assert signature_hits([with_one_signature], "before\n%s\nafter" % example) == [example.split("\n")[-1].strip()]
 
 
 @pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
@@ -317,8 +317,8 @@ def test_literals_of_a_pattern_are_sorted_by_length(pattern, literals):
     assert log_triage.literals(pattern) == literals
 
 
-def found_entry(cause, place):
-    hit = log_triage._Hit(place, place, cause.id, "")
+def found_entry(cause, line):
+    hit = log_triage._Hit(line, line, cause.id, "")
     return log_triage._Found(cause, False, hit)
 
 
@@ -329,8 +329,8 @@ def test_no_effect_outranks_its_cause_in_any_order(cause):
             continue
         produces = other.id in cause.effects or (
             cause.level < other.level and cause.id not in effects_of(other))
-        for places in ((1, 2), (2, 1)) if produces else ():
-            ranked = log_triage.rank([found_entry(other, places[0]), found_entry(cause, places[1])])
+        for effect_line, cause_line in ((1, 2), (2, 1)) if produces else ():
+            ranked = log_triage.rank([found_entry(other, effect_line), found_entry(cause, cause_line)])
             assert [entry.cause.id for entry in ranked] == [cause.id, other.id]
 
 
@@ -441,10 +441,10 @@ def test_cause_has_its_line_time_and_process(text, line, time, process):
 def test_log_that_is_read_in_parts_has_the_same_causes(monkeypatch):
     monkeypatch.setattr(log_triage, "CHUNK_CHARACTERS", 2000)
     text = "\n".join(["x" * 90] * 50 + [LINK] + ["y" * 90] * 50 + [OUT_OF_MEMORY] + ["z" * 90] * 50)
-    whole = diagnose(text)
-    assert [entry["cause"] for entry in whole] == ["out_of_memory", "link_timeout"]
-    assert [entry["line"] for entry in whole] == [102, 51]
-    assert diagnose(iter([text[place:place + 700] for place in range(0, len(text), 700)])) == whole
+    expected = diagnose(text)
+    assert [entry["cause"] for entry in expected] == ["out_of_memory", "link_timeout"]
+    assert [entry["line"] for entry in expected] == [102, 51]
+    assert diagnose(iter([text[start:start + 700] for start in range(0, len(text), 700)])) == expected
 
 
 def test_link_timeout_outranks_exhausted_streams():

@@ -276,15 +276,15 @@ def test_tls_server_is_verified_with_the_service_name(docker, tmp_path):
         (found,) = serving_state.deployed_containers(engine, True, ca, "a.example")
         assert found["load"] == {"running": 0, "waiting": 0, "finished": 0, "kv_cache_usage": None}
         instance = {"name": "vllm", "port": running.server_address[1], "bind": "127.0.0.1"}
-        seen = serving_state.Observer(engine, "q", ca=ca, server_name="a.example").observe(instance)
-        assert seen["health"]["status"] == 200
+        observed = serving_state.Observer(engine, "q", ca=ca, server_name="a.example").observe(instance)
+        assert observed["health"]["status"] == 200
         for trusted, name, problem in ((other, "a.example", "unable to get local issuer certificate"),
                                        (ca, None, "IP address mismatch, certificate is not valid for '127.0.0.1'")):
             message = f"the certificate of the server is not accepted: {problem}"
             (found,) = serving_state.deployed_containers(engine, True, trusted, name)
             assert found["load"] == {"error": f"/metrics: {message}"}
-            seen = serving_state.Observer(engine, "q", ca=trusted, server_name=name).observe(instance)
-            assert (seen["state"], seen["reason"]) == ("failed", message)
+            observed = serving_state.Observer(engine, "q", ca=trusted, server_name=name).observe(instance)
+            assert (observed["state"], observed["reason"]) == ("failed", message)
 
 
 def test_docker_engine_that_does_not_respond_is_returned_as_an_error(tmp_path):

@@ -29,7 +29,8 @@ def shard(*tensors):
     return struct.pack("<Q", len(header)) + header + bytes(len(tensors))
 
 
-def written_content(folder, **files):
+def inspect_files(folder, **files):
+    """Write files (bytes, or values that are written as JSON) to a folder, and return the inspected content."""
     for name, content in files.items():
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         (folder / name).write_bytes(data)
@@ -46,7 +47,7 @@ COMPLETE = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
 
 
 def test_complete_model_has_no_faults(tmp_path):
-    content = written_content(tmp_path, **model(COMPLETE), **{
+    content = inspect_files(tmp_path, **model(COMPLETE), **{
         "config.json": {"architectures": ["Qwen"], "vision_config": {}, "transformers_version": "4.49.0"},
         "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}})
     assert content["shards"]["a.safetensors"] == {"tensor_bytes": 2, "error": None}
@@ -67,13 +68,13 @@ def test_complete_model_has_no_faults(tmp_path):
     ({}, "model.safetensors.index.json has no weight_map", None),
 ])
 def test_index_that_differs_from_the_shards_is_a_fault(tmp_path, weight_map, fault, tensor_bytes):
-    (index,) = written_content(tmp_path, **model(weight_map))["index"]
+    (index,) = inspect_files(tmp_path, **model(weight_map))["index"]
     assert index["faults"] == [fault]
     assert index["tensor_bytes"] == tensor_bytes
 
 
 def test_file_that_cannot_be_read_is_a_fault(tmp_path):
-    content = written_content(tmp_path, **{"a.safetensors": b"short", "config.json": b"{", QUANTIZATION_FILE: []})
+    content = inspect_files(tmp_path, **{"a.safetensors": b"short", "config.json": b"{", QUANTIZATION_FILE: []})
     assert content["shards"]["a.safetensors"]["error"].startswith("it has 5 bytes")
     assert content["config"] is None
     assert content["content_faults"][0].startswith("config.json cannot be read: ")

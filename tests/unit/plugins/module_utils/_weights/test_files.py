@@ -21,7 +21,7 @@ def settled(monkeypatch):
     monkeypatch.setattr(weights, "_SETTLED_S", -1)
 
 
-def fill(folder, files):
+def write_files(folder, files):
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def listed(folder):
         return weights.list_model(opened)
 
 
-def outside_of(folder):
+def links_to_outside(folder):
     with open_existing(str(folder)) as opened:
         return weights.list_outside(opened, weights.list_model(opened))
 
@@ -47,7 +47,7 @@ def digests(folder, cache, full=False):
 @pytest.fixture
 def model(tmp_path):
     folder = tmp_path / "model"
-    fill(folder, {"a": b"alpha", "b": b"", "sub/c": bytes(3 << 20)})
+    write_files(folder, {"a": b"alpha", "b": b"", "sub/c": bytes(3 << 20)})
     return folder
 
 
@@ -56,7 +56,7 @@ def cache_of(tmp_path):
 
 
 def test_hidden_files_and_dangling_links_are_excluded(model):
-    fill(model, {".gitattributes": b"", ".cache/huggingface/x": b"1", "sub/.tmp": b"2"})
+    write_files(model, {".gitattributes": b"", ".cache/huggingface/x": b"1", "sub/.tmp": b"2"})
     (model / "gone").symlink_to("nowhere")
     (model / "link").symlink_to("a")
     assert set(listed(model)) == {"a", "b", "link", "sub/c"}
@@ -133,7 +133,7 @@ def test_links_out_of_the_folder_are_found(model, tmp_path, target, outside):
     (tmp_path / "blob").write_bytes(b"1")
     (tmp_path / "other").symlink_to(model)
     (model / "link").symlink_to(target.format(model=model, root=tmp_path))
-    assert outside_of(model) == (["link"] if outside else [])
+    assert links_to_outside(model) == (["link"] if outside else [])
 
 
 def test_identity_is_the_same_only_on_the_same_file_system(model, tmp_path):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root must not use links, pipes and files of another user who can write to the models folder."""
+"""Root does not use the links, pipes and files of another user who can write to the models folder."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def another_user():
 @pytest.fixture
 def no_hang():
     """Fail instead of waiting for a program that never writes to a pipe."""
-    def late(_number, _frame):
+    def fail(_number, _frame):
         raise TimeoutError("the operation does not return")
 
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGALRM, fail)
     signal.setitimer(signal.ITIMER_REAL, 20)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-class Web:
+class Hub:
     """A hub that lists two files."""
 
     def __init__(self):
@@ -75,7 +75,7 @@ class Node:
 
     def __init__(self, root):
         self.data, self.host = root / "data", root / "host"
-        self.web = Web()
+        self.hub = Hub()
         for folder, mode in ((self.data, 0o777), (self.host, 0o755)):
             folder.mkdir()
             folder.chmod(mode)
@@ -99,7 +99,7 @@ class Node:
     def prepare(self, **options):
         staging = self.staging(**options)
         with hold_lock(staging.paths, 0, "preparing") as state:
-            work = staging.plan(self.web)
+            work = staging.plan(self.hub)
             staging.prepare(work, 0, state)
         return staging, work
 
@@ -108,14 +108,14 @@ class Node:
         for path in work["download"]:
             target = self.work / "staging" / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(self.web.files[path])
+            target.write_bytes(self.hub.files[path])
 
-    def stage(self, between=None, **options):
-        """Stage the model. ``between`` is called after the client has downloaded it."""
+    def stage(self, after_download=None, **options):
+        """Stage the model. ``after_download`` is called after the client has downloaded it."""
         staging, work = self.prepare(**options)
         self.download(work)
-        if between:
-            between()
+        if after_download:
+            after_download()
         with hold_lock(staging.paths, 0, "publishing") as state:
             return staging.publish("now", state)
 
@@ -149,17 +149,17 @@ def forged_manifest(**change):
                        **change})
 
 
-def own_work_folder(node):
+def create_work_folder(node):
     node.work.mkdir(parents=True)
 
 
 def lock_link(node):
-    own_work_folder(node)
+    create_work_folder(node)
     (node.work / "lock").symlink_to(node.host / "secret")
 
 
 def lock_pipe(node):
-    own_work_folder(node)
+    create_work_folder(node)
     os.mkfifo(node.work / "lock")
 
 
@@ -173,13 +173,13 @@ def model_link(node):
 
 def manifest(content):
     def prepare(node):
-        own_work_folder(node)
+        create_work_folder(node)
         (node.work / "manifest.json").write_text(content)
     return prepare
 
 
 def manifest_pipe(node):
-    own_work_folder(node)
+    create_work_folder(node)
     os.mkfifo(node.work / "manifest.json")
 
 
@@ -187,7 +187,7 @@ WRITABLE_BY_OTHERS = "can be written by users other than root"
 
 
 @pytest.mark.parametrize(("prepare", "reason"), [
-    (own_work_folder, WRITABLE_BY_OTHERS),
+    (create_work_folder, WRITABLE_BY_OTHERS),
     (lock_link, WRITABLE_BY_OTHERS),
     (lock_pipe, WRITABLE_BY_OTHERS),
     (work_link, "is not a folder; remove it"),
@@ -204,7 +204,7 @@ def test_files_that_another_user_prepared_before_the_first_run_are_refused(node,
 
 
 @pytest.mark.parametrize("prepare", [
-    own_work_folder, lock_link, lock_pipe, work_link, manifest(forged_manifest()), manifest("{"), manifest_pipe])
+    create_work_folder, lock_link, lock_pipe, work_link, manifest(forged_manifest()), manifest("{"), manifest_pipe])
 def test_local_model_does_not_use_files_that_another_user_prepared(node, prepare):
     (node.model / "sub").mkdir(parents=True)
     for path, content in CONTENT.items():
@@ -225,19 +225,19 @@ def replace_work_folder(node):
         (node.work / "staging" / path).symlink_to(node.host / path)
 
 
-def replace_work_folder_by_a_link(node):
+def replace_work_folder_with_a_link(node):
     (node.data / ".ascend-vllm").rename(node.data / "moved")
     (node.data / ".ascend-vllm").symlink_to(node.host)
 
 
-def replace_model_by_a_link(node):
+def replace_model_with_a_link(node):
     if node.model.exists():
         node.model.rename(node.data / "moved-model")
     node.model.symlink_to(node.host)
 
 
-def replace_model_by_links(node):
-    """Replace the model by one whose `sub` links to a host folder that contains a file of the same name."""
+def replace_model_with_links(node):
+    """Replace the model with one whose `sub` links to a host folder that contains a file of the same name."""
     if node.model.exists():
         node.model.rename(node.data / "moved-model")
     node.model.mkdir()
@@ -245,24 +245,24 @@ def replace_model_by_links(node):
 
 
 @pytest.mark.parametrize("replace", [
-    replace_work_folder, replace_work_folder_by_a_link, replace_model_by_a_link, replace_model_by_links])
+    replace_work_folder, replace_work_folder_with_a_link, replace_model_with_a_link, replace_model_with_links])
 def test_folders_that_another_user_replaces_during_the_download_are_refused(node, replace):
-    def between():
+    def after_download():
         with another_user():
             replace(node)
 
     manifest = Path(node.staging().paths.manifest)
     with pytest.raises((StagingError, OSError)):
-        node.stage(between)
+        node.stage(after_download)
     assert node.snapshot() == node.before
     assert not manifest.exists()
 
 
 def test_obsolete_file_is_not_removed_through_a_link(node):
     node.stage()
-    del node.web.files["sub/model.safetensors"]
+    del node.hub.files["sub/model.safetensors"]
     with another_user():
-        replace_model_by_links(node)
+        replace_model_with_links(node)
     # The model now belongs to another user, so its content is undefined. But no file outside it may be removed.
     node.stage(revision="v2")
     assert node.snapshot() == node.before
@@ -272,7 +272,7 @@ def test_obsolete_file_is_not_removed_through_a_link(node):
 def test_only_regular_files_from_the_client_are_published(node, kind):
     path = node.work / "staging" / "config.json"
 
-    def between():
+    def after_download():
         path.unlink()
         if kind == "link":
             path.symlink_to(node.host / "config.json")
@@ -286,7 +286,7 @@ def test_only_regular_files_from_the_client_are_published(node, kind):
             path.mkdir()
 
     with pytest.raises(StagingError, match=r"config\.json"):
-        node.stage(between)
+        node.stage(after_download)
     path.rmdir() if kind == "folder" else path.unlink()
     assert node.snapshot() == node.before
     assert not node.model.exists()
@@ -296,14 +296,14 @@ def test_only_regular_files_from_the_client_are_published(node, kind):
 
 def test_list_of_files_is_not_read_from_the_work_folder(node):
     """The client's container can write to the work folder."""
-    def between():
+    def after_download():
         (node.work / "staging" / "config.json").write_bytes(b"[]")
         (node.work / "wanted.json").write_text(json.dumps({
             "revision": "master", "download": ["config.json"],
             "files": [{"path": "config.json", "size": 2, "sha256": hashlib.sha256(b"[]").hexdigest()}]}))
 
     with pytest.raises(StagingError, match=r"config.json has the SHA-256"):
-        node.stage(between)
+        node.stage(after_download)
     assert not node.model.exists()
 
 

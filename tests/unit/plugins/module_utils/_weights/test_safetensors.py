@@ -22,7 +22,7 @@ def entry(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def test_whole_file_is_described(tmp_path):
+def test_complete_file_is_described(tmp_path):
     path = write(tmp_path / "m.safetensors", {
         "__metadata__": {"format": "pt"},
         "b": entry("I8", [3], 12, 15),

@@ -345,9 +345,9 @@ def test_damaged_model_is_quantized_again_without_stray_shards(site):
     quantize(site)
     (site.model / "quant_model_weight_w8a8.safetensors").write_bytes(b"SHARD")
     (site.model / "notes.txt").write_bytes(b"not ours")
-    again = {"quant_model_description.json": b"{}", "quant_model_weights.safetensors": b"shard", "config.json": b"{}"}
-    assert quantize(site, again)["pending"] is True
-    assert site.content() == dict(again, **{"notes.txt": b"not ours"})
+    files = {"quant_model_description.json": b"{}", "quant_model_weights.safetensors": b"shard", "config.json": b"{}"}
+    assert quantize(site, files)["pending"] is True
+    assert site.content() == dict(files, **{"notes.txt": b"not ours"})
 
 
 def test_foreign_model_is_not_replaced_by_a_quantized_one(site):
@@ -515,7 +515,7 @@ def test_damaged_manifest_is_reported_as_a_fault_of_the_model(site):
     assert f"{site.state}/manifest.json is damaged" in observed["content_faults"][0]
 
 
-def test_names_with_spaces_and_empty_files_are_staged(site):
+def test_files_with_spaces_in_their_names_and_empty_files_are_staged(site):
     site.hub.files = {"a b.json": b"{}", "empty": b""}
     site.stage()
     assert site.content() == site.hub.files

@@ -131,7 +131,7 @@ def test_model_is_documented_for_a_release_of_the_catalogue(model):
     ({"since": "v0.9.0"}, "v0.11.0", True),
     ({"since": "v0.18.0"}, "nightly-releases-v0.18.0", True),
 ])
-def test_range_of_versions(bounds, version, inside):
+def test_version_is_compared_with_the_bounds_of_a_range(bounds, version, inside):
     assert within(bounds, version) is inside
 
 
@@ -144,7 +144,7 @@ def test_text_without_a_version_has_no_sort_key():
     ("v0.23.0.post1", "v0.23.0"), ("nightly-releases-v0.18.0", "v0.18.0"), ("releases-v0.18.0", "v0.18.0"),
     ("v0.18.0rc1-nightly-20260401", "v0.18.0rc1"), ("v0.23.0.dev7", "v0.23.0"),
     ("v0.23.0", None), ("v0.23.0-a3", None), ("nightly-main", None), ("main", None), ("", None)])
-def test_base_release(text, base):
+def test_base_release_is_found_in_the_text(text, base):
     assert base_release(text) == base
 
 

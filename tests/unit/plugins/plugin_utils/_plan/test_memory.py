@@ -54,7 +54,7 @@ def small_plan(overlay=None, **inputs):
     (MLA, 1, {}, 1, 576 * 2 * 61),
     (MLA, 8, {"speculative-config": {"method": "mtp", "num_speculative_tokens": 3}}, 1, 576 * 2 * 62),
 ])
-def test_bytes_of_a_token(model, size, arguments, stages, expected):
+def test_bytes_of_the_kv_cache_per_token_are_computed(model, size, arguments, stages, expected):
     assert kv_bytes_per_token(model, size, arguments, stages) == expected
 
 
@@ -68,7 +68,7 @@ def test_bytes_of_a_token(model, size, arguments, stages, expected):
     ({**GQA, "maximum_npus": 8}, 16, {}, "be at most 8 with Gqa"),
     (MLA, 16, {}, None),
 ])
-def test_over_how_many_npus_a_model_can_be_split(model, size, arguments, problem):
+def test_tensor_parallel_size_must_suit_the_model(model, size, arguments, problem):
     assert split_problem(model, size, arguments) == problem
 
 
@@ -77,10 +77,10 @@ def test_model_that_cannot_be_split_is_refused():
         "serving_tensor_parallel_size must divide the 6 KV heads of Small or be a multiple of them, but is 4.")
 
 
-def test_memory_of_an_npu():
+def test_kv_cache_has_the_memory_that_weights_and_reserve_do_not_use():
     memory = small_plan()["memory"]
-    left = 64 * USABLE_HBM * 0.9 - 32 - RESERVE_GIB
-    assert memory == {"weights_gib": 32.0, "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(left, 2),
+    remaining = 64 * USABLE_HBM * 0.9 - 32 - RESERVE_GIB
+    assert memory == {"weights_gib": 32.0, "reserve_gib": RESERVE_GIB, "kv_cache_gib": round(remaining, 2),
                       "bytes_per_token": 32768, "tokens": memory["tokens"],
                       "sequences": round(memory["tokens"] / 8192, 1)}
     assert memory["tokens"] % 128 == 0
@@ -96,7 +96,7 @@ def test_memory_of_an_npu():
     ({}, {"gpu-memory-utilization": 0.55}, {}, "memory.sequence", ["room for about 0 tokens"]),
     ({"layers": 800}, {}, {}, "memory.sequence", ["room for about"]),
 ])
-def test_kv_cache_that_is_too_small_is_a_warning(model, arguments, inputs, warning, parts):
+def test_kv_cache_that_is_too_small_causes_a_warning(model, arguments, inputs, warning, parts):
     found = {each["id"]: each["message"] for each in small_plan(
         small(context_length=2000000) if not model else small(**{"context_length": 2000000, **model}),
         serving_args=arguments, **inputs)["warnings"]}
@@ -143,7 +143,7 @@ def test_options_that_are_not_numbers_are_refused_once(arguments, part):
 
 @pytest.mark.parametrize(("topology", "arguments", "weights_gib"), [
     ("data_parallel", {}, 32), ("data_parallel", {"enable-expert-parallel": True}, 8 + 24 / 2), ("ray", {}, 16)])
-def test_weights_of_a_group(topology, arguments, weights_gib):
+def test_memory_on_the_nodes_of_a_group_depends_on_the_topology(topology, arguments, weights_gib):
     overlay = small(expert_bytes=24 << 30, unsupported={})
     plans = group_plans(topology, overlay, plan_model="small", plan_release="v0.23.0", serving_args=arguments)
     assert [plan["memory"]["weights_gib"] for plan in plans.values()] == [weights_gib, weights_gib]
@@ -152,7 +152,7 @@ def test_weights_of_a_group(topology, arguments, weights_gib):
 
 
 @pytest.mark.parametrize("log", PUBLISHED["memory"], ids=lambda log: log["source"])
-def test_published_logs(log):
+def test_memory_figures_agree_with_published_logs(log):
     """The share of the HBM, the reserve and the weights agree with what vLLM Ascend printed on NPUs."""
     if "total_gib" in log:
         assert pytest.approx(64 * USABLE_HBM, rel=0.01) == log["total_gib"]

@@ -68,7 +68,7 @@ def test_model_that_needs_several_nodes_is_refused_on_one(model):
         assert resolved["group"]["size"] == 2 * MODELS[model]["replicas"]
 
 
-def test_products_without_documentation_are_a_warning():
+def test_product_without_documentation_causes_a_warning():
     case = {"plan_model": "qwen3_vl_235b_a22b_w8a8", "plan_release": "v0.18.0"}
     found = [each["message"] for each in valid(**case)["warnings"] if each["id"] == "plan_hardware"]
     assert found == ["Upstream documents Qwen3-VL-235B-A22B-Instruct-w8a8-QuaRot for A3, but plan_hardware is "
@@ -85,12 +85,12 @@ def test_products_without_documentation_are_a_warning():
     ("qwen3_32b_w4a4", "v0.23.0", "atlas_800_a2", "--additional-config",
      ['{"ascend_compilation_config":{"fuse_norm_quant":false}}']),
 ])
-def test_overrides_for_a_release(model, release, hardware, option, value):
+def test_overrides_apply_only_to_their_releases(model, release, hardware, option, value):
     resolved = valid(plan_model=model, plan_release=release, plan_hardware=hardware)
     assert options(resolved).get(option) == value
 
 
-def test_overrides_for_a_product():
+def test_overrides_apply_only_to_their_products():
     entry = {**MODELS["qwen3_32b"], "npus": 4, "overrides": [
         {"series": "A3", "npus": 8, "environment": {"SITE_A3": "1"}},
         {"series": "A2", "until": "v0.12.0rc1", "npus": 2}]}
@@ -105,7 +105,7 @@ def test_overrides_for_a_product():
     assert planned("atlas_800_a2", "v0.11.0") == (2, None)
 
 
-def test_patches_and_bugs_concern_the_models_that_they_name():
+def test_patches_and_bugs_apply_only_to_the_models_that_they_name():
     assert valid(plan_release="v0.11.0rc1")["patch"]["id"] == "mrotary_embedding"
     resolved = valid(plan_release="v0.11.0rc1", plan_model="qwen3_8b")
     assert resolved["patch"] is None
@@ -115,16 +115,16 @@ def test_patches_and_bugs_concern_the_models_that_they_name():
         assert ("known_bug.qwen3_30b_tpot" in found) == expected
 
 
-@pytest.mark.parametrize(("source", "endpoint", "staged", "from_there"), [
+@pytest.mark.parametrize(("source", "endpoint", "staged", "draft_endpoint"), [
     ("modelscope", "", "modelscope", ""), ("modelscope", "https://mirror", "modelscope", "https://mirror"),
     ("huggingface", "https://mirror", "modelscope", ""), ("local", "", "local", ""),
     ("http", "http://site/weights/m/", "http", "http://site/weights/MiniMax-M2.5-eagle-model-0318")])
-def test_draft_model_is_mounted_and_named_in_the_arguments(source, endpoint, staged, from_there):
+def test_draft_model_is_mounted_and_named_in_the_arguments(source, endpoint, staged, draft_endpoint):
     resolved = valid(plan_model="minimax_m2_5_w8a8", plan_release="v0.23.0", weights_source=source,
                      weights_hub_endpoint=endpoint)
     path = "/data/MiniMax-M2.5-eagle-model-0318"
     draft = resolved["model"]["draft"]
-    assert (draft["path"], draft["source"], draft["endpoint"]) == (path, staged, from_there)
+    assert (draft["path"], draft["source"], draft["endpoint"]) == (path, staged, draft_endpoint)
     assert draft["repository"] == ("vllm-ascend/MiniMax-M2.5-eagle-model-0318" if staged == "modelscope" else "")
     (config,) = options(resolved)["--speculative-config"]
     assert json.loads(config) == {"method": "eagle3", "num_speculative_tokens": 3, "model": path}
@@ -148,7 +148,7 @@ def test_plan_has_no_draft_model_if_the_arguments_do_not_use_it(config):
 @pytest.mark.parametrize(("inputs", "name"), [
     ({}, "vllm-ascend-qwen25-vl"), ({"plan_model": "qwen3_5_27b_w8a8", "plan_release": "v0.18.0"},
                                     "vllm-ascend-qwen3.5-27b"), ({"serving_container_name": "mine"}, "mine")])
-def test_name_of_the_container(inputs, name):
+def test_container_name_is_that_of_the_model_or_the_input(inputs, name):
     assert valid(**inputs)["instances"][0]["name"] == name
 
 
@@ -195,9 +195,10 @@ def test_pictures_and_embeddings_have_the_published_sizes(model):
 
 
 def test_every_model_with_its_own_shape_has_published_heads():
-    forms = {"qwen2_5_vl_32b_instruct_w8a8", "qwen3_8b_w8a8", "qwen3_32b_w8a8", "qwen3_32b_w4a4", "qwen3_30b_a3b_w8a8",
-             "qwen3_235b_a22b_w8a8", "qwen3_vl_8b_w8a8", "qwen3_vl_32b_w8a8", "qwen3_vl_235b_a22b_w8a8"}
-    assert set(MODELS) == forms | set(PUBLISHED["heads"])
+    quantized = {"qwen2_5_vl_32b_instruct_w8a8", "qwen3_8b_w8a8", "qwen3_32b_w8a8", "qwen3_32b_w4a4",
+                 "qwen3_30b_a3b_w8a8", "qwen3_235b_a22b_w8a8", "qwen3_vl_8b_w8a8", "qwen3_vl_32b_w8a8",
+                 "qwen3_vl_235b_a22b_w8a8"}
+    assert set(MODELS) == quantized | set(PUBLISHED["heads"])
 
 
 @pytest.mark.parametrize("model", MODELS)

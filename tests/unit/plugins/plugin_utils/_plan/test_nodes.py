@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The NPUs of the deployments on a node, and everything that two of them must not share."""
+"""The deployments on a node share its NPUs, and two deployments that overlap are refused."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def deployment(host, address="192.0.2.11 port 22", **inputs):
 
 
 def refusals(changes=None, other_changes=None, **options):
+    """Return the refusals of two deployments on a node, which only overlap because of the changes to their inputs."""
     first = deployment("atlas", plan_model=W8A8, serving_npus=[0, 1], **(changes or {}))
     return list(overlaps("atlas", first, deployment("text", **{**APART, **(other_changes or {})}, **options)))
 
@@ -76,7 +77,7 @@ def test_ports_of_a_group_are_compared():
     assert "both use port 13389; change serving_group_port of atlas, or serving_port of text." in found["message"]
 
 
-def test_two_models_in_a_folder_are_refused():
+def test_two_models_in_the_same_folder_are_refused():
     overlay = {**CATALOGUE["models"]["qwen3_8b"], "directory": "Qwen2.5-VL-32B-Instruct-w8a8"}
     catalogue = {**CATALOGUE, "models": {**CATALOGUE["models"], "qwen3_8b": overlay}}
     one = deployment("atlas", plan_model=W8A8, serving_npus=[0, 1])

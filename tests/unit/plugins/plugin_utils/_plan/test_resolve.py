@@ -271,7 +271,7 @@ def test_release_that_the_model_does_not_support_is_refused():
     assert valid({"models": models}, plan_release="v0.18.0.post1")["image"]["tag"] == "v0.18.0.post1"
 
 
-def test_model_that_states_no_releases_is_a_warning():
+def test_model_that_states_no_releases_causes_a_warning():
     overlay = {"models": {"mine": {**CATALOGUE["models"][BF16], "releases": {}}}}
     found = {found["id"]: found["message"] for found in valid(overlay, plan_model="mine")["warnings"]}
     assert "does not state which releases support" in found["release.undocumented"]

@@ -105,7 +105,7 @@ def test_weight_nz_is_set_in_the_way_that_the_release_supports(release, mode, en
     ("v0.30.0", "enable_flashcomm1", "upstream removed FlashComm1 after v0.26 (pull request 13946)."),
     ("v0.18.0.post1", "weight_prefetch_config", None),
 ])
-def test_keys_of_additional_config_that_a_release_ignores(release, key, reason):
+def test_key_of_additional_config_that_the_release_ignores_causes_a_warning(release, key, reason):
     resolved = valid(plan_release=release, serving_args={"additional-config": {key: True}})
     found = [each["message"] for each in resolved["warnings"] if each["id"] == "serving_args.ignored"]
     start = f"serving_args: release {release} ignores the key {key} of additional-config: "

@@ -14,6 +14,7 @@ SERVICE = "node2 serves qwen25_vl at http://192.0.2.12:8888"
 
 
 def result(stage, host, ok=True, cool=True, observed=None):
+    """Return a result whose critical check fails unless ``ok``, and whose other check warns unless ``cool``."""
     checks = contract.Checks(TABLE)
     checks.expect("health", ok, "OK", "Alarm", subject="npu 3")
     checks.expect("temperature", cool, "< 90 °C", "95 °C")

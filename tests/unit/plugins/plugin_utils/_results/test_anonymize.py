@@ -89,10 +89,10 @@ EVERYTHING = (command(BOARD), command(LLDP, "-lldp"), command(PROCESSES), comman
 FILES = {"/etc/hccn.conf": CONF, "/etc/ascend_install.info": INSTALL, "/driver/version.info": VERSION}
 
 
-def test_no_identifying_value_is_left_in_any_form():
+def test_no_identifying_value_remains_in_any_form():
     raw = recording(*EVERYTHING, files=FILES)
-    left = Anonymizer(["pluto17", "pluto18"]).recording(raw).lower().replace("\\t", " ")
-    for text, expected in ((raw.lower(), set(IDENTIFYING)), (left, set())):
+    anonymized_text = Anonymizer(["pluto17", "pluto18"]).recording(raw).lower().replace("\\t", " ")
+    for text, expected in ((raw.lower(), set(IDENTIFYING)), (anonymized_text, set())):
         plain = re.sub(r"[^a-z0-9]", "", text)
         assert {each for each in IDENTIFYING if each in plain} == expected
 
@@ -142,8 +142,8 @@ def test_addresses_in_the_same_subnet_remain_in_the_same_subnet(prefix):
     def networks(found):
         return [str(ipaddress.ip_network(f"{each}/{prefix}", strict=False)) for each in found]
     before, after = networks(addresses), networks(replaced)
-    same = [[one == other for other in before] for one in before]
-    assert [[one == other for other in after] for one in after] == same
+    in_same_network = [[one == other for other in before] for one in before]
+    assert [[one == other for other in after] for one in after] == in_same_network
 
 
 @pytest.mark.parametrize("text", [

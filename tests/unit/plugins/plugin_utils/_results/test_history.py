@@ -26,7 +26,7 @@ def run(number, *values, at=None, plan="a"):
         for host, value in enumerate(values, 1)]}
 
 
-@pytest.mark.parametrize(("values", "place"), [
+@pytest.mark.parametrize(("values", "index"), [
     ([100, 101, 99, 80, 81], 3),
     ([100, 101, 99, 100, 120, 121, 119], 4),  # an improvement is a change, too
     ([100, 101, 99, 80], None),  # one measurement after it is not enough
@@ -37,8 +37,8 @@ def run(number, *values, at=None, plan="a"):
     ([0, 0, 0, 5, 5], 3),
     ([], None),
 ])
-def test_change_is_found_at_the_first_value_after_it(values, place):
-    assert history.change(values) == place
+def test_change_is_found_at_the_first_value_after_it(values, index):
+    assert history.change(values) == index
 
 
 def test_changed_figure_names_the_first_run_after_the_change():

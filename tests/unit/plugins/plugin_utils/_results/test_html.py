@@ -94,7 +94,7 @@ def test_data_and_text_are_escaped(page):
     assert "<h1>1 of 1 hosts failed: &lt;/script&gt;&lt;script&gt;x &amp;{{page.js}}</h1>" in text
 
 
-def test_equal_findings_are_one_and_the_most_urgent_is_first(page):
+def test_equal_findings_are_merged_and_the_most_urgent_is_first(page):
     text, data = page(result("hccl", "node1", cool=False), result("hccl", "node2", cool=False),
                       result("image", "node2", ok=False))
     assert [(each["id"], each["hosts"]) for each in data["findings"]] == [

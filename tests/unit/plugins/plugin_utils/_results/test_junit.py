@@ -89,18 +89,18 @@ def test_suites_have_the_properties_of_their_host():
                           "driver": "25.3.rc1"}
 
 
-def test_two_readers_find_the_same_cases():
+def test_two_junit_parsers_find_the_same_cases():
     text = xml_of(hccl(OUTCOMES, status="failed"), result("image", "node2"))
     first = junitparser.JUnitXml.fromstring(text.encode())
     second = junit2html.Junit(xmlstring=text)
     assert len(list(first)) == len(second.suites) == 2 * len(contract.STAGES)
-    (mine,) = [suite for suite in first if suite.name == "node1/hccl"]
-    assert (mine.tests, mine.failures, mine.errors, mine.skipped) == (7, 1, 1, 3)
-    assert [case.name for case in mine if any(isinstance(each, junitparser.Failure) for each in case.result)] == [
+    (suite1,) = [suite for suite in first if suite.name == "node1/hccl"]
+    assert (suite1.tests, suite1.failures, suite1.errors, suite1.skipped) == (7, 1, 1, 3)
+    assert [case.name for case in suite1 if any(isinstance(each, junitparser.Failure) for each in case.result)] == [
         "hccl.link (npu 1)"]
-    (theirs,) = [suite for suite in second.suites if suite.name == "node1/hccl"]
-    assert {case.name for case in theirs.failed()} >= {"hccl.link (npu 1)"}
-    assert {case.name for case in theirs.skipped()} == {"hccl.known", "hccl.tool", "hccl.chip"}
+    (suite2,) = [suite for suite in second.suites if suite.name == "node1/hccl"]
+    assert {case.name for case in suite2.failed()} >= {"hccl.link (npu 1)"}
+    assert {case.name for case in suite2.skipped()} == {"hccl.known", "hccl.tool", "hccl.chip"}
 
 
 @pytest.mark.parametrize("hostile", [

@@ -87,11 +87,11 @@ def with_hostile(data, hostile, path=()):
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_in_any_field_does_not_change_the_structure(hostile):
     """Even if one of its strings is hostile, the report keeps its lines and columns, and no line is forged."""
-    good = summary(result("npu_driver", "node1", ok=False), result("hccl", "node1", cool=False), serving("node2"),
+    harmless = summary(result("npu_driver", "node1", ok=False), result("hccl", "node1", cool=False), serving("node2"),
                    accuracy("node1"), benchmark("node1"))
-    lines = markdown.to_markdown(good).split("\n")
+    lines = markdown.to_markdown(harmless).split("\n")
     count = 0
-    for changed in with_hostile(good, hostile):
+    for changed in with_hostile(harmless, hostile):
         count += 1
         text = markdown.to_markdown(changed)
         found = text.split("\n")
@@ -106,7 +106,7 @@ def test_hostile_text_in_any_field_does_not_change_the_structure(hostile):
         assert "](http" not in text
         assert max(map(len, found)) < 10_000
         shown = [*terminal.table(changed), *wording.services(changed), wording.headline(changed)]
-        assert len(terminal.table(changed)) == len(terminal.table(good))
+        assert len(terminal.table(changed)) == len(terminal.table(harmless))
         for line in [*found, *shown]:
             assert line.isprintable(), line
     assert count > 30

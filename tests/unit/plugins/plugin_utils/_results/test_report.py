@@ -104,8 +104,8 @@ def test_host_on_which_nothing_could_be_checked_does_not_pass():
 
 
 def test_results_of_this_run_are_marked():
-    mine = {**result("hccl", "node1"), "run_id": "now"}
-    found = summary(mine, result("image", "node1"), run=("now", "2026-11-23T11:00:00Z"), left_out=("node3",))
+    new = {**result("hccl", "node1"), "run_id": "now"}
+    found = summary(new, result("image", "node1"), run=("now", "2026-11-23T11:00:00Z"), left_out=("node3",))
     assert [stage for stage, cell in found["hosts"]["node1"].items() if cell["this_run"]] == ["hccl"]
     assert found["coverage"] == {"run_id": "now", "started_at": "2026-11-23T11:00:00Z", "stages": ["hccl"],
                                  "hosts": ["node1"], "left_out": ["node3"]}

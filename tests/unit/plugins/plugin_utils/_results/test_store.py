@@ -215,14 +215,14 @@ def test_any_other_host_name_becomes_a_folder(records, host):
 def test_damaged_file_counts_as_missing_and_is_named(records, damage):
     warnings = []
     records = Records(records.root, warn=warnings.append, run_id=records.run_id)
-    good = contract.stage_result("hccl", "n1", [])
-    records.write_result(good)
+    undamaged = contract.stage_result("hccl", "n1", [])
+    records.write_result(undamaged)
     paths = [records.folder("n1") / name for name in (
         "serving.json", "plan.json", "observed/serving.json", "observed/group.note.json", "observed/hccl.survey.json")]
     for path in [*paths, records.root / "report.json"]:
         path.write_text(damage)
     found = records.read_results("n1", ["hccl", "serving", "weights"])
-    assert found["hccl"] == good
+    assert found["hccl"] == undamaged
     assert list(found) == ["hccl", "serving"]
     (check,) = found["serving"]["checks"]
     assert (found["serving"]["status"], check["id"], check["status"]) == ("not_run", "serving.observation", "not_run")
@@ -349,11 +349,11 @@ def test_process_on_the_same_controller_recognizes_that_a_run_has_ended(tmp_path
     assert not run.has_ended({**run.RUN, "run": "b"})
 
 
-def test_what_all_hosts_need_is_made_once_per_run(tmp_path):
-    def again():
+def test_value_for_all_hosts_is_made_once_per_run(tmp_path):
+    def made_again():
         raise AssertionError("made again")
     first, later = Records(tmp_path, run_id="1"), Records(tmp_path, run_id="2")
     assert first.once("nodes", lambda: {"node1": ["a", "b"]}) == {"node1": ["a", "b"]}
-    assert Records(tmp_path, run_id="1").once("nodes", again) == {"node1": ["a", "b"]}
+    assert Records(tmp_path, run_id="1").once("nodes", made_again) == {"node1": ["a", "b"]}
     assert later.once("nodes", dict) == {}
     assert {path.name for path in tmp_path.iterdir()} == {"nodes.json", ".lock"}  # no temporary file is left

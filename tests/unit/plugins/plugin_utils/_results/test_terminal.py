@@ -37,7 +37,7 @@ def test_message_is_printed_with_expected_and_found():
     assert f"FAILED serving.start on node1: {MESSAGE.replace('HOST', 'node1')}" in lines_of(unique("node1"))
 
 
-def test_messages_that_differ_only_in_the_name_of_the_host_are_one():
+def test_messages_that_differ_only_in_the_name_of_the_host_are_merged():
     lines = lines_of(*map(unique, HOSTS), hosts=HOSTS)
     assert [line for line in lines if line.startswith("FAILED")] == [
         f"FAILED serving.start on all 1000 hosts: {MESSAGE.replace('HOST', 'node0000')}"]
@@ -72,7 +72,7 @@ def test_table_has_one_row_for_hosts_that_do_not_differ():
     assert table[2].startswith("node0500                                   not run     FAILED 0 s ")
 
 
-def test_thousand_hosts_with_faults_are_readable():
+def test_output_for_a_thousand_hosts_with_faults_is_short():
     results = [result(stage, host, ok=number % 7 > 0, cool=number % 5 > 0)
                for number, host in enumerate(HOSTS) for stage in contract.STAGES]
     lines = lines_of(*results, hosts=HOSTS)

@@ -54,27 +54,27 @@ def mutate(value, chance):
     """Return a copy of an observation in which up to three values are replaced, removed, repeated or deeply nested."""
     found = copy.deepcopy(value)
     for _change in range(chance.randint(1, 3)):
-        place = found
+        target = found
         while True:
-            keys = list(place if isinstance(place, dict) else range(len(place)))
+            keys = list(target if isinstance(target, dict) else range(len(target)))
             if not keys:
                 break
             key = chance.choice(keys)
-            if isinstance(place[key], (dict, list)) and place[key] and chance.random() < 0.8:
-                place = place[key]
+            if isinstance(target[key], (dict, list)) and target[key] and chance.random() < 0.8:
+                target = target[key]
                 continue
             change = chance.random()
             if change < 0.15:
-                del place[key]
-            elif change < 0.2 and isinstance(place, list):
-                place.extend(list(place))
+                del target[key]
+            elif change < 0.2 and isinstance(target, list):
+                target.extend(list(target))
             elif change < 0.25:
-                place[key] = deep(chance.choice((3, 90, 2000)))
-            elif change < 0.35 and isinstance(place[key], str):
-                at = chance.randrange(len(place[key]) + 1)
-                place[key] = place[key][:at] + chance.choice("\ud800\0\n|%{") + place[key][at:]
+                target[key] = deep(chance.choice((3, 90, 2000)))
+            elif change < 0.35 and isinstance(target[key], str):
+                at = chance.randrange(len(target[key]) + 1)
+                target[key] = target[key][:at] + chance.choice("\ud800\0\n|%{") + target[key][at:]
             else:
-                place[key] = copy.deepcopy(chance.choice(VALUES))
+                target[key] = copy.deepcopy(chance.choice(VALUES))
             break
     return found
 

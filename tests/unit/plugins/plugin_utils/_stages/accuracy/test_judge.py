@@ -91,7 +91,7 @@ def test_difference_from_another_model_is_judged(verdict, status):
     assert "12 answers lost and 2 gained in 100 questions" in str(found["actual"]) + str(found["message"])
 
 
-def test_bare_scores_are_not_compared():
+def test_scores_without_outcomes_are_not_compared():
     found = judge(comparison=comparison("inconclusive", None), compared_with=COMPARED)["delta"]
     assert found["status"] == "not_run"
     assert "lacks the outcomes of the questions" in found["message"]

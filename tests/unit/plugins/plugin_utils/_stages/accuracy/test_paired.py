@@ -13,23 +13,24 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
 
 
 def outcomes(both, lost, gained, neither):
+    """Return the outcomes of two models, from the numbers of answers that are right in both, one or neither of them."""
     return "1" * (both + lost) + "0" * (gained + neither), "1" * both + "0" * lost + "1" * gained + "0" * neither
 
 
 @pytest.mark.parametrize(("right", "questions", "low", "high"), [
     (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718),
     (20, 20, 0.8389, 1)])  # R. G. Newcombe, Stat. Med. 17 (1998) 857, table I, method 3
-def test_interval_of_a_share(right, questions, low, high):
+def test_interval_of_a_share_is_the_published_one(right, questions, low, high):
     assert paired.interval(right, questions) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(("lost", "gained", "p"), [
     (0, 0, 1), (3, 3, 1), (5, 0, 2 / 32), (6, 0, 2 / 64), (10, 2, 2 * (1 + 12 + 66) / 4096), (2, 10, 158 / 4096)])
-def test_exact_mcnemar_test(lost, gained, p):
+def test_p_value_of_the_mcnemar_test_is_exact(lost, gained, p):
     assert paired.mcnemar(lost, gained) == pytest.approx(p)
 
 
-def test_interval_of_the_difference():
+def test_interval_of_a_difference_is_the_published_one():
     """The example of Newcombe's paper. Its difference is that of the first and the second share, so signs differ."""
     found = paired.compare(*outcomes(36, 12, 2, 0))
     assert (-found["high"], -found["low"]) == pytest.approx((5.69, 34.04), abs=0.01)
@@ -57,7 +58,7 @@ def test_pairs_are_counted():
     ((15, 4, 0, 1), 1, "inconclusive"),  # 20 points lower, which can be chance
     ((8, 0, 0, 2), 1, "inconclusive"),  # ten equal answers do not exclude a drop of one point
 ])
-def test_verdict(cells, maximum_drop, verdict):
+def test_only_a_drop_that_is_not_chance_fails(cells, maximum_drop, verdict):
     assert paired.verdict(paired.compare(*outcomes(*cells)), maximum_drop) == verdict
 
 
@@ -86,6 +87,6 @@ def test_false_alarms_are_rare_and_real_drops_are_found():
     assert verdicts(0.05).count("failed") >= 190
 
 
-def test_sentence():
+def test_sentence_states_the_changed_answers_the_difference_and_its_interval():
     assert paired.sentence(paired.compare(*outcomes(20, 10, 0, 0))).startswith(
         "10 answers lost and 0 gained in 30 questions: -33.33 points, 95 % interval -5")

@@ -148,7 +148,7 @@ def test_two_models_are_compared_on_the_same_data():
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("1", None), ("11", "1")])
-def test_without_the_outcomes_of_both_models_there_are_no_pairs(before, after):
+def test_answers_are_paired_only_with_the_outcomes_of_both_models(before, after):
     (row,) = scores.compare([score(80.0, outcomes=before)], [score(80.0, outcomes=after)], 1)
     assert (row["paired"], row["verdict"]) == (None, "inconclusive")
 

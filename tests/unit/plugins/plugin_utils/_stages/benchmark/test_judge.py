@@ -45,10 +45,10 @@ def checks_of(change=lambda measured: None, instance=None, peers=None, snapshots
     change(measured)
     measured["summary"] = statistics.summarize(measured["runs"])
     observed = dict(INSTANCE, **(instance or {}))
-    good = serves(observed) and observed["warm_up"]["good"]
+    is_measured = serves(observed) and observed["warm_up"]["good"]
     return benchmark.judge(context(
         {"model": {"served_name": "qwen25_vl"}}, {
-            "instances": [observed], "measurements": [measured] if good else [],
+            "instances": [observed], "measurements": [measured] if is_measured else [],
             "snapshots": snapshots if isinstance(snapshots, list) else [{"vllm": identity(SERVICE)}] * snapshots},
         dict(INPUTS, **inputs), survey={"snapshots": peers or {}, "verdicts": {}}))
 

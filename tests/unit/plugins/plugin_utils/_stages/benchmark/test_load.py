@@ -121,7 +121,7 @@ def test_short_trace_starts_again_with_other_prompts_and_the_same_rate(tmp_path)
     assert load.pace(trace(tmp_path, text, count=4, benchmark_trace_speed=2)) == "1/s"
 
 
-def test_a_balancer_gets_more_requests_of_the_trace_faster(tmp_path):
+def test_balancer_receives_more_requests_of_the_trace_at_a_higher_rate(tmp_path):
     inputs = trace(tmp_path, TRACES["own"][0], count=2)
     found = load.requests(targets.multiply_load(inputs, 3))
     assert (len(found), found[1].at_s) == (6, 0.5)
@@ -150,7 +150,7 @@ def test_prompts_of_a_session_and_with_the_same_blocks_have_a_prefix_in_common(t
     assert first[512:520] != second[512:520]
 
 
-def test_launcher_and_replay_agree(tmp_path):
+def test_replay_unpacks_the_requests_that_the_launcher_passes(tmp_path):
     listed = load.requests(trace(tmp_path, TRACES["own"][0], count=2))
     words, variables = load.launcher(listed)
     assert words[:2] == ["python3", "-c"]
@@ -172,6 +172,6 @@ def test_sample_trace_has_conversations_long_contexts_and_bursts():
     assert len({each.blocks[0][0] for each in found}) < 0.6 * len(found)
 
 
-def test_unreadable_request_raises():
+def test_reading_the_requests_of_a_trace_without_a_path_fails():
     with pytest.raises(BadInput):
         load.requests({**INPUTS, "benchmark_dataset": "trace"})

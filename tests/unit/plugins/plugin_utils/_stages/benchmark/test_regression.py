@@ -126,5 +126,5 @@ def test_metrics_that_are_zero_or_missing_are_not_judged():
     assert (empty["verdict"], empty["reason"]) == ("inconclusive", "no metric is in all repeats")
 
 
-def test_nothing_to_judge():
+def test_no_runs_have_no_verdict():
     assert regression.judge({}) == {}

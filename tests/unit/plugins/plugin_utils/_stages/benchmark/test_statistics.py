@@ -67,10 +67,9 @@ INPUTS = {**dict.fromkeys(statistics.WORKLOAD, 1), **statistics.SPECIAL}
     {"measured": dict(MEASURED, name="vllm-1")}, {"host": "node2"}, {"service": {"image": "i", "driver": "e"}},
     {"service": {"image": "j", "driver": "d"}}, {"inputs": dict(INPUTS, benchmark_num_prompts=2)}])
 def test_baseline_belongs_to_one_deployment_and_workload(change):
-    same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS,
-            "host": "node1"}
-    names = {statistics.baseline_name(statistics.baseline_key(**arguments))
-             for arguments in (same, dict(same, **change))}
+    arguments = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS,
+                 "host": "node1"}
+    names = {statistics.baseline_name(statistics.baseline_key(**each)) for each in (arguments, {**arguments, **change})}
     assert len(names) == 2
     assert all(name.startswith("m-v") and name.endswith(".json") for name in names)
 
@@ -142,15 +141,19 @@ def test_passing_value_above_a_failing_value_does_not_count():
     assert bracket({4: True, 8: False, 16: True, 32: False}) == (4, 8)
 
 
-def closed(load, capacity, latency=1.0, noise=0.0, draw=None):
-    """Return the power of a closed system: up to its capacity, the throughput rises with the load, and then latency."""
-    def around(value):
+def power_of_closed_system(load, capacity, latency=1.0, noise=0.0, draw=None):
+    """Return the power of a closed system: the throughput rises with the load up to its capacity, and then the latency.
+
+    :param noise: the largest relative deviation of both, which the random number generator ``draw`` determines.
+    """
+    def with_noise(value):
         return value * draw.uniform(1 - noise, 1 + noise) if draw else value
-    return power({"output_throughput": around(min(load, capacity) / latency),
-                  "median_e2el_ms": around(latency * max(1, load / capacity))})
+    return power({"output_throughput": with_noise(min(load, capacity) / latency),
+                  "median_e2el_ms": with_noise(latency * max(1, load / capacity))})
 
 
 def curve(sweep, powers_of, limit=math.inf):
+    """Run a sweep on a server that meets the objective up to ``limit``, and return ``{measured load: power}``."""
     points, powers = {}, {}
     while True:
         value = next_load(sweep, points, powers)
@@ -164,7 +167,7 @@ def curve(sweep, powers_of, limit=math.inf):
 @pytest.mark.parametrize("noise", [0, 0.05])
 def test_knee_of_a_closed_system_is_its_capacity(capacity, noise):
     draw = random.Random(capacity)
-    powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: closed(load, capacity, 0.7, noise, draw))
+    powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: power_of_closed_system(load, capacity, 0.7, noise, draw))
     assert len(powers) == 8
     assert capacity / 1.5 <= knee(powers) <= capacity * 1.5
 
@@ -177,11 +180,11 @@ def test_knee_of_a_queue_is_at_half_its_capacity():
 
 @pytest.mark.parametrize("capacity", [0.5, 1, 128, 1000])
 def test_curve_without_a_knee_in_the_range_has_none(capacity):
-    powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: closed(load, capacity))
+    powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: power_of_closed_system(load, capacity))
     assert (knee(powers), len(powers)) == (None, 5)
 
 
-def test_noise_has_no_knee():
+def test_noise_alone_has_no_knee():
     for seed in range(200):
         draw = random.Random(seed)
         assert knee({load: draw.gauss(1, 0.05) for load in range(8)}) is None
@@ -190,7 +193,7 @@ def test_noise_has_no_knee():
 @given(st.floats(0.01, 50), st.floats(1.01, 1000), st.integers(1, 12), st.booleans(), st.floats(0.001, 1e5))
 def test_sweep_is_bounded(minimum, span, runs, objective, limit):
     sweep = Sweep(minimum, minimum * span, 0.1, False, runs, objective)
-    powers = curve(sweep, lambda load: closed(load, minimum * span / 2), limit)
+    powers = curve(sweep, lambda load: power_of_closed_system(load, minimum * span / 2), limit)
     assert 1 <= len(powers) <= runs
     assert min(powers) >= minimum
     assert max(powers) == sweep.maximum
@@ -201,7 +204,8 @@ def test_power_needs_throughput_and_latency():
     assert power({"output_throughput": 8.0}) is None
 
 
-def earlier(path, *names, variable="request_rate"):
+def write_sweeps(path, *names, variable="request_rate"):
+    """Write a result with sweeps of these targets, and return the inputs that refer to it."""
     points = [{"value": 1, "run": {"metrics": {"output_throughput": 5}}}]
     measurements = [{"name": name, "sweep": {"variable": variable, "points": points}} for name in names]
     path.write_text(json.dumps({"model": "m", "release": "v1", "finished_at": "2026-11-30T12:00:21Z", "observed": {
@@ -211,14 +215,15 @@ def earlier(path, *names, variable="request_rate"):
 
 def test_earlier_sweep_is_found_by_name_or_is_the_only_one(tmp_path):
     found = {"earlier": [(1, {"output_throughput": 5})], "earlier_name": "m, v1, 2026-11-30"}
-    assert statistics.earlier_sweep(earlier(tmp_path / "f", "a"), "other") == found
-    assert statistics.earlier_sweep(earlier(tmp_path / "f", "a", "b"), "b") == found
-    for inputs, name in ((earlier(tmp_path / "f", "a", "b"), "c"), (earlier(tmp_path / "f", "a", variable="x"), "a")):
+    assert statistics.earlier_sweep(write_sweeps(tmp_path / "f", "a"), "other") == found
+    assert statistics.earlier_sweep(write_sweeps(tmp_path / "f", "a", "b"), "b") == found
+    for inputs, name in ((write_sweeps(tmp_path / "f", "a", "b"), "c"),
+                         (write_sweeps(tmp_path / "f", "a", variable="x"), "a")):
         with pytest.raises(BadInput, match=r"with a sweep of request_rate, but .*/f has none"):
             statistics.earlier_sweep(inputs, name)
 
 
-def test_special_loads_have_other_baselines_and_random_ones_have_not_changed(tmp_path):
+def test_workload_contains_the_burstiness_and_the_content_of_the_trace_if_they_are_set(tmp_path):
     trace = tmp_path / "t"
     trace.write_text("1")
     assert set(statistics.workload(INPUTS)) == {name[len("benchmark_"):] for name in statistics.WORKLOAD}

@@ -45,7 +45,7 @@ def client(ended_at, duration, **metrics):
         "total_output_tokens": 50.0, "p99_ttft_ms": 5.0, "output_throughput": 1e9}, **metrics)}
 
 
-def test_concurrent_clients_are_one_run():
+def test_concurrent_clients_are_merged_into_one_run():
     kind, metrics, overlap = targets.merged([client(110.0, 10.0), client(112.0, 10.0, p99_ttft_ms=9.0, completed=9.0)])
     assert (kind, overlap) == ("serve", 66.7)
     assert {name: metrics[name] for name in ("completed", "num_prompts", "p99_ttft_ms", "duration")} == {

@@ -152,10 +152,10 @@ def size_of(request):
 
 
 @pytest.mark.parametrize(("limit", "largest", "beyond"), [
-    # 28 * 128 pixels are 16384 tokens, which is the most.
+    # A picture of 3584 x 3584 pixels has 128 * 128 = 16384 tokens, which is the maximum.
     (30000, (3584, 3584, 1), (3584, 3584, 2)), (9000, (28 * 93, 28 * 93, 1), (3584, 3584, 1)),
     (65535, (3584, 3584, 1), (3584, 3584, 4)), (65536, (3584, 3584, 1), None)])
-def test_pictures_are_as_large_as_the_limit_allows_and_larger(tmp_path, limit, largest, beyond):
+def test_pictures_of_the_largest_allowed_size_and_beyond_the_limit_are_sent(tmp_path, limit, largest, beyond):
     model = {**MODEL, "arguments": {"max-model-len": limit}}
     found = sent(tmp_path, model)
     assert size_of(found["largest_image"]) == largest
@@ -193,7 +193,7 @@ EMBEDDED = {"status": 200, "vectors": {"dimensions": [8] * 3, "norms": [1.0] * 3
     ({"modality": "embedding", "embedding_size": 8}, OF_PICTURES | OF_TEXT, "the model generates no text"),
     ({"modality": "rerank"}, OF_PICTURES | OF_TEXT | {"long_prompt"}, "the route takes no tokens"),
 ])
-def test_what_a_model_cannot_do_is_not_requested_and_is_named(tmp_path, model, skipped, reason):
+def test_features_that_the_model_lacks_are_not_requested_and_are_named(tmp_path, model, skipped, reason):
     model = {**MODEL, **model}
     found = sent(tmp_path, model)
     everything = {**SERVER["answers"], "embedding": EMBEDDED, "ranking": {"status": 200, "scores": [0.1, 0.9]}}

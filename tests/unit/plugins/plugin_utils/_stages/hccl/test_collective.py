@@ -22,26 +22,26 @@ START = line(type="start", backend="hccl", ranks=16, rank=0, host="n1")
 ROW = {"size_bytes": 1048576, "time_us": 100.0, "alg_bandwidth_gbs": 10.48, "bus_bandwidth_gbs": 19.65,
        "check": "success"}
 LARGE = {**ROW, "size_bytes": 268435456, "alg_bandwidth_gbs": 20.0, "bus_bandwidth_gbs": 37.5}
-GOOD = "[W923] some noise\n" + START + line(type="row", **ROW) + line(type="row", **LARGE) + line(type="end")
+SUCCESSFUL = "[W923] some noise\n" + START + line(type="row", **ROW) + line(type="row", **LARGE) + line(type="end")
 
 
 def test_output_of_a_successful_run_is_parsed():
-    result = collective.parse(GOOD)
+    result = collective.parse(SUCCESSFUL)
     assert result == {"rows": [ROW, LARGE], "failed": False, "reason": None, "backend": "hccl", "ranks": 16,
                       "tool": "probe", "choice": None}
     assert collective.bandwidth(result) == 37.5
 
 
 @pytest.mark.parametrize(("text", "status", "reason"), [
-    (GOOD, 124, "timed out"),
+    (SUCCESSFUL, 124, "timed out"),
     (START + line(type="error", rank=3, host="n2", message="RuntimeError: x"), 1, "rank 3 on n2: RuntimeError: x"),
     (START + line(type="row", **{**ROW, "check": "failed"}) + line(type="end"), 0, "wrong sum for 1048576 bytes"),
-    (GOOD.replace(line(type="end"), ""), 0, "exit status 0 without a result"),
-    (GOOD, 137, "exit status 137 without a result"),
+    (SUCCESSFUL.replace(line(type="end"), ""), 0, "exit status 0 without a result"),
+    (SUCCESSFUL, 137, "exit status 137 without a result"),
     ("Traceback\ntorch.distributed.DistNetworkError: no route\n", 1, "torch.distributed.DistNetworkError: no route"),
     ("EI0006: link timeout\nsomething else\n", 1, "EI0006: link timeout"),
     (START + collective.MARK + "{broken\n" + line(type="end"), 0, "unreadable line from the probe"),
-    (GOOD.replace('"check"', '"chekc"'), 0, "unreadable line from the probe"),
+    (SUCCESSFUL.replace('"check"', '"chekc"'), 0, "unreadable line from the probe"),
     ("", 0, "exit status 0 without a result"),
 ])
 def test_failure_is_recognized_in_the_output(text, status, reason):
@@ -116,7 +116,7 @@ def test_failure_of_hccl_test_is_recognized(text, status, reason):
 
 
 def test_reason_for_using_the_probe_is_kept():
-    result = collective.parse(line(type="choice", tool="probe", reason="the image has no MPI") + GOOD)
+    result = collective.parse(line(type="choice", tool="probe", reason="the image has no MPI") + SUCCESSFUL)
     assert (result["tool"], result["choice"], result["failed"]) == ("probe", "the image has no MPI", False)
 
 
@@ -127,15 +127,15 @@ def peers(**texts):
 
 
 def test_nodes_with_different_images_are_named():
-    (run,) = collective.group_runs(peers(n1=FIRST_NODE, n2=GOOD))
+    (run,) = collective.group_runs(peers(n1=FIRST_NODE, n2=SUCCESSFUL))
     assert run["reason"] == "the images of the nodes differ: only n1 can run hccl_test"
 
 
 @settings(max_examples=200)
 @given(st.data())
 def test_mutated_output_never_yields_other_values(data):
-    at = data.draw(st.integers(0, len(GOOD) - 1))
-    text = GOOD[:at] + data.draw(st.sampled_from(["", "}", "\n", "x"])) + GOOD[at + 1:]
+    at = data.draw(st.integers(0, len(SUCCESSFUL) - 1))
+    text = SUCCESSFUL[:at] + data.draw(st.sampled_from(["", "}", "\n", "x"])) + SUCCESSFUL[at + 1:]
     result = collective.parse(text)
     for row in result["rows"]:
         assert all(str(value) in text for value in row.values() if isinstance(value, str))
@@ -183,12 +183,12 @@ def test_runs_determine_the_suspects(runs, suspects):
 
 
 def test_group_fails_if_one_of_its_nodes_fails():
-    observed = peers(n1=GOOD, n2="")
+    observed = peers(n1=SUCCESSFUL, n2="")
     observed["n2"]["collective"]["runs"].append({"round": "pair 0", "hosts": [], "result": None})
     observed["n3"] = {}
     runs = collective.group_runs(observed)
     assert [(each["round"], each["failed"], each["bandwidth"]) for each in runs] == [("all", True, 37.5)]
-    assert collective.overall(observed) == (collective.parse(GOOD), runs[0])
+    assert collective.overall(observed) == (collective.parse(SUCCESSFUL), runs[0])
     assert collective.overall({"n3": {}}) is None
 
 
@@ -199,7 +199,7 @@ def test_group_fails_if_one_of_its_nodes_fails():
     ("", 3, None),
 ])
 def test_minimum_or_baseline_determines_the_required_bandwidth(minimum, nodes, required):
-    result = collective.parse(GOOD)
+    result = collective.parse(SUCCESSFUL)
     inputs = {"hccl_collective_bus_bandwidth_minimum_gbs": minimum, "hccl_collective_baseline_tolerance": 0.9}
     baseline = {"2 nodes, 16 ranks, hccl, 268435456 bytes": 40.0}
     assert collective.required_bandwidth(result, nodes, inputs, baseline) == required
@@ -207,4 +207,4 @@ def test_minimum_or_baseline_determines_the_required_bandwidth(minimum, nodes, r
 
 def test_no_bandwidth_is_required_without_a_minimum_and_a_baseline():
     inputs = {"hccl_collective_bus_bandwidth_minimum_gbs": "", "hccl_collective_baseline_tolerance": 0.9}
-    assert collective.required_bandwidth(collective.parse(GOOD), 2, inputs, None) is None
+    assert collective.required_bandwidth(collective.parse(SUCCESSFUL), 2, inputs, None) is None

@@ -16,14 +16,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import hc
 START = "the minbytes is 8192, maxbytes is 16384, iters is 20, warmup_iters is 5\n"
 HEADER = "data_size(Bytes): | aveg_time(us): | alg_bandwidth(GB/s): | check_result: \n"
 ROW = "8192              | 801.25         | 0.01022              | success\n"
-GOOD = START + HEADER + ROW + "16384             |  820.00  |  0.01998  | success\n"
+SUCCESSFUL = START + HEADER + ROW + "16384             |  820.00  |  0.01998  | success\n"
 ROWS = [{"size_bytes": 8192, "time_us": 801.25, "alg_bandwidth_gbs": 0.01022, "check": "success"},
         {"size_bytes": 16384, "time_us": 820.0, "alg_bandwidth_gbs": 0.01998, "check": "success"}]
 
 
 def test_successful_run_is_parsed():
-    assert hccl_output.parse(GOOD) == (ROWS, None)
-    assert hccl_output.parse(GOOD.replace("aveg_time", "avg_time")) == (ROWS, None)
+    assert hccl_output.parse(SUCCESSFUL) == (ROWS, None)
+    assert hccl_output.parse(SUCCESSFUL.replace("aveg_time", "avg_time")) == (ROWS, None)
 
 
 @pytest.mark.parametrize("decorate", [
@@ -32,7 +32,7 @@ def test_successful_run_is_parsed():
     lambda text: "[W] noise of a library\n" + text + "Bye\n", lambda text: text.replace("|", " | "),
 ])
 def test_decoration_is_ignored(decorate):
-    assert hccl_output.parse(decorate(GOOD)) == (ROWS, None)
+    assert hccl_output.parse(decorate(SUCCESSFUL)) == (ROWS, None)
 
 
 @pytest.mark.parametrize("row", [
@@ -44,7 +44,7 @@ def test_incomplete_rows_are_ignored(row):
 
 
 def test_rank_prefixes_from_mpirun_are_removed():
-    tagged = "".join(f"[1,0]<stdout>:{line}\n" for line in GOOD.splitlines())
+    tagged = "".join(f"[1,0]<stdout>:{line}\n" for line in SUCCESSFUL.splitlines())
     assert hccl_output.parse(tagged) == (ROWS, None)
 
 
@@ -85,13 +85,13 @@ def test_reason_for_a_failure_is_found(text, reason):
 
 def test_rows_before_a_failure_are_kept():
     line = "hccl interface return err x.cc:1, retcode: 9"
-    assert hccl_output.parse(GOOD + line + "\n") == (ROWS, line)
+    assert hccl_output.parse(SUCCESSFUL + line + "\n") == (ROWS, line)
 
 
 @settings(max_examples=300)
 @given(st.data())
 def test_mutated_text_never_crashes_the_parser_or_yields_new_values(data):
-    text = GOOD
+    text = SUCCESSFUL
     for _step in range(data.draw(st.integers(0, 6))):
         at = data.draw(st.integers(0, len(text)))
         text = text[:at] + data.draw(st.sampled_from(["", "\n", "|", "9", "nan", "\u0663", "e5"])) + text[at + 1:]

@@ -71,9 +71,9 @@ def test_address_that_another_host_also_has_is_not_used():
     nodes = {name: node(interface("lan", "172.20.%d.1/24" % number), interface("bmc", "192.168.7.1/24"))
              for number, name in enumerate("abc")}
     assert names(nodes) == {"a": "lan", "b": "lan", "c": "lan"}
-    same = interfaces.host_interfaces({"a": node(ETH), "b": node(ETH)})["a"]
-    assert same["interface"] is None
-    assert same["reason"].endswith("other hosts can reach; not considered: eth0 (192.0.2.1)")
+    choice = interfaces.host_interfaces({"a": node(ETH), "b": node(ETH)})["a"]
+    assert choice["interface"] is None
+    assert choice["reason"].endswith("other hosts can reach; not considered: eth0 (192.0.2.1)")
 
 
 def test_candidates_are_named_if_hosts_share_at_most_one_network():

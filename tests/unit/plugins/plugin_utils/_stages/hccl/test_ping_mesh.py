@@ -54,15 +54,15 @@ def test_partners_do_not_depend_on_the_order_of_the_hosts():
 
 
 def test_large_cluster_is_sampled_evenly():
-    nodes, most = 100, 16
+    nodes, full_mesh_max_nodes = 100, 16
     hosts = [f"node{number:03d}" for number in range(nodes)]
     for host in hosts[:3]:
-        others = ping_mesh.partners(hosts, host, most)
-        assert len(set(others)) == len(others) == most - 1
-    size = ping_mesh.size(nodes, 8, most)
+        others = ping_mesh.partners(hosts, host, full_mesh_max_nodes)
+        assert len(set(others)) == len(others) == full_mesh_max_nodes - 1
+    size = ping_mesh.size(nodes, 8, full_mesh_max_nodes)
     assert size["pings"] == nodes * 15 * 64
     assert size["coverage"] == pytest.approx(15 / 99)
-    assert ping_mesh.size(16, 8, most)["coverage"] == 1
+    assert ping_mesh.size(16, 8, full_mesh_max_nodes)["coverage"] == 1
 
 
 @pytest.mark.parametrize(("nodes", "rounds", "pings"), [

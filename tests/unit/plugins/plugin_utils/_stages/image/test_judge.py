@@ -38,11 +38,11 @@ def context(**changes):
     """Return CONTEXT with changed values. The name of each value is its path, with two underscores between keys."""
     changed = copy.deepcopy(CONTEXT)
     for path, value in changes.items():
-        *folders, name = path.split("__")
-        place = changed
-        for folder in folders:
-            place = place[folder]
-        place[name] = value
+        *keys, name = path.split("__")
+        target = changed
+        for key in keys:
+            target = target[key]
+        target[name] = value
     # The probe prints JSON; tests pass a dict, or other output as a string.
     if isinstance(changed["observed"]["probe"], dict):
         changed["observed"]["probe"] = json.dumps(changed["observed"]["probe"])

@@ -67,14 +67,14 @@ def changed(changes):
     """
     observed = healthy()
     for path, value in changes.items():
-        place = observed
-        *folders, name = [int(part) if part.isdigit() else part for part in path.split("|")]
-        for folder in folders:
-            place = place[folder]
-        if isinstance(name, int) and value is None:
-            del place[name]
+        target = observed
+        *keys, last = [int(part) if part.isdigit() else part for part in path.split("|")]
+        for key in keys:
+            target = target[key]
+        if isinstance(last, int) and value is None:
+            del target[last]
         else:
-            place[name] = value
+            target[last] = value
     return observed
 
 

@@ -302,7 +302,7 @@ def test_virtual_functions_are_those_in_the_drivers_table():
 # --- Network
 
 
-def node(shown, host=1):
+def node(shown):
     """Return the observation of a host whose ip command prints this text."""
     code = 0 if shown.startswith("[") else 255
     read = network.host_network(lambda argv, _timeout: (code, shown, "") if "-json" in argv else (0, "", ""), 5)

@@ -32,7 +32,7 @@ def ready_instance(plan, **changes):
     return dict(ready, **changes)
 
 
-def held(plan, *npus):
+def holders(plan, *npus):
     """Return the holders of NPUs for the first instance of a plan, by default of its planned NPUs."""
     (instance, *_others) = plan["instances"]
     return [{"device": npu, "pid": 9, "process": "VLLMWorker",
@@ -43,7 +43,7 @@ def node_observation(plan, observed=None, **changes):
     """Return the observation of a node with one instance."""
     return dict({
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
-        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": held(plan),
+        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": holders(plan),
         "weights": {"folder": True, "config": True, "shards": 4},
         "certificate_problem": None,
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
@@ -254,14 +254,14 @@ def test_ports_and_npus_that_the_deployment_holds_count_as_free(plan, name):
 
 @pytest.mark.parametrize("npus", [(0,), (0, 1, 4), (4, 5)])
 def test_instance_that_holds_other_npus_than_planned_fails(plan, npus):
-    (check,) = [check for check in found_checks(plan, {"device_holders": held(plan, *npus)})
+    (check,) = [check for check in found_checks(plan, {"device_holders": holders(plan, *npus)})
                 if check["id"] == "devices_held"]
     assert (check["status"], check["severity"]) == ("failed", "critical")
     assert (check["expected"], check["actual"]) == ([0, 1], list(npus))
 
 
 def test_npus_without_processes_of_the_instance_are_not_compared(plan):
-    unused = [dict(holder, process=None) for holder in held(plan)]  # the container has the devices
+    unused = [dict(holder, process=None) for holder in holders(plan)]  # the container has the devices
     others = [dict(NGINX, device=7), dict(OTHER, process="python3", device=7)]
     assert statuses(plan, {"device_holders": unused + others})["devices_held"] == "unsupported"
 
@@ -543,9 +543,9 @@ def test_first_fault_of_a_group_is_named_with_its_consequences():
 
 
 def test_group_that_is_not_ready_in_time_is_not_reported_as_stopped():
-    late = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
+    observed = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
         {"host": "node1", "state": "late", "reason": "/health does not return 200"}]}}
-    assert group_checks("node2", node("node2", late))["group"] == ("failed", "node1: /health does not return 200")
+    assert group_checks("node2", node("node2", observed))["group"] == ("failed", "node1: /health does not return 200")
 
 
 def test_group_check_is_not_run_if_the_role_did_not_wait_for_the_group():

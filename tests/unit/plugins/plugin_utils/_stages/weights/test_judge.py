@@ -130,8 +130,8 @@ def test_draft_model_must_be_complete(model, tmp_path, damage, message):
     shutil.copytree(model, draft)
     write_manifest(draft)
     damage(draft)
-    seen = observe(str(draft), False, 2, digest_cache(draft))
-    found = judge(context(model, model={"draft": {"path": str(draft)}}, extra={"draft": seen}))
+    observed = observe(str(draft), False, 2, digest_cache(draft))
+    found = judge(context(model, model={"draft": {"path": str(draft)}}, extra={"draft": observed}))
     (check,) = [check for check in found if check["id"] == "draft"]
     assert check["status"] == ("failed" if message else "passed")
     assert (message or "the same") in check["actual"]
@@ -139,8 +139,8 @@ def test_draft_model_must_be_complete(model, tmp_path, damage, message):
 
 def test_draft_model_that_check_mode_would_stage_is_not_judged(model, tmp_path):
     (tmp_path / "draft").mkdir()
-    seen = observe(str(tmp_path / "draft"), False, 2, digest_cache(tmp_path / "draft"))
-    planned = context(model, model={"draft": {"path": "/data/draft"}}, extra={"draft": seen})
+    observed = observe(str(tmp_path / "draft"), False, 2, digest_cache(tmp_path / "draft"))
+    planned = context(model, model={"draft": {"path": "/data/draft"}}, extra={"draft": observed})
     (check,) = [check for check in judge(replace(planned, check_mode=True)) if check["id"] == "draft"]
     assert (check["status"], check["message"]) == (
         "not_run", "Without --check, the run would stage the draft model in /data/draft.")
@@ -222,7 +222,7 @@ BOTH = [["model.layers", "visual"], ["model.language_model", "model.visual"]]
     ({"model.layers": "model.language_model.layers", "visual": "vision"}, [["model.language_model"]], "passed"),
     ({"model.layers": "anything", "visual": "else"}, [], None),
 ])
-def test_names_in_the_quantization_description(model, prefixes, names, expected):
+def test_names_in_the_quantization_description_must_be_those_of_the_plan(model, prefixes, names, expected):
     renamed = {}
     for name, kind in DESCRIPTION.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix + ".")), None)
