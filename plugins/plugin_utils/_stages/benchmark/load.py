@@ -177,7 +177,7 @@ def _request(row: Mapping[str, Any], number: int) -> Request:
     if row.get(names):
         blocks = [str(name) for name in row[names]] + blocks if size else ["session %s" % row[names]]
     for name in blocks:
-        # If the row names too few blocks, the rest of its prompt is a block of its own.
+        # If the row names too few blocks, the rest of its prompt is a separate block.
         tokens = remaining if name == blocks[-1] else min(size, remaining)
         found += [(name, tokens)] * (tokens > 0)
         remaining -= tokens
