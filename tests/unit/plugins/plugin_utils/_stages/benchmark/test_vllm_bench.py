@@ -224,7 +224,7 @@ def test_result_of_a_sweep_is_reported_as_a_figure():
 def test_concurrency_sweep_sends_all_requests_at_once():
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="max_concurrency"), 8)["benchmark_request_rate"] == "inf"
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="request_rate"), 8)["benchmark_request_rate"] == 8
-    assert vllm_bench.sweep(dict(INPUTS, benchmark_sweep="max_concurrency", benchmark_sweep_minimum=1.0)).whole
+    assert vllm_bench.sweep(dict(INPUTS, benchmark_sweep="max_concurrency", benchmark_sweep_minimum=1.0)).integers
 
 
 @pytest.mark.parametrize(("name", "value", "option", "expected"), [
