@@ -46,7 +46,7 @@ class Current(Deployed):
 class Change(TypedDict):
     """A difference between what a result belongs to and what is deployed on the host now."""
 
-    #: ``plan``, ``image``, ``weights``, or ``start of container`` and the name of the instance.
+    #: ``plan``, ``image``, ``weights``, or ``start of container`` with the name of the instance
     what: str
     was: str
     now: str
