@@ -172,7 +172,7 @@ class ActionModule(StageAction):
             observed["not_run"] = no_api_reason(plan)
         ready = []
         for planned, instance in zip(plan["instances"], instances):
-            if targets.serves(instance):
+            if targets.serves_as_planned(instance):
                 instance["warm_up"] = warm_up = self._warm_up(instance["name"], instance["url"] or "")
                 if warm_up["good"]:
                     ready.append(planned)

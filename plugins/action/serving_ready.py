@@ -108,7 +108,7 @@ class ActionModule(StageAction):
         """Stop the containers of this node, which would wait for a member in vain; return whether any was running."""
         changed = False
         for instance in self.context.plan["instances"]:
-            say(self._display, f"{self.host} {instance['name']}: stopped with its group", self.secrets)
+            say(self._display, f"{self.host} {instance['name']}: stopping, because its group failed", self.secrets)
             try:
                 stopped = self.call(
                     "community.docker.docker_container", docker_host="unix://" + self.context.plan["docker_socket"],

@@ -10,6 +10,7 @@ short_description: Measure the accuracy or performance of a served model with AI
 version_added: 0.9.0
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
+    A run that is not queried for 15 minutes is stopped, and its folder is removed.
   - Each run has a job, which is a folder that only its owner can read. It contains the configuration, the API key and
     the predictions. O(state=absent) removes the folder.
   - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
@@ -61,7 +62,7 @@ options:
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
       file: {type: str, default: "", description: "The path of a C(.jsonl) file with prompts. Each line is an object
         with the key C(prompt). The prompts are repeated if there are fewer prompts than requests. When empty, synthetic
-        prompts are sent. The path of a folder is that of the dataset TextVQA, whose questions are about pictures."}
+        prompts are sent. If it is a folder, it is the folder of TextVQA, and its questions about pictures are sent."}
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
   num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
   wait_s: {type: float, default: 0, description: "With O(state=watched), the seconds to wait for the end."}

@@ -26,7 +26,7 @@ options:
     type: str
     choices: [missing, never, always]
     default: never
-  folder: {type: path, description: "The folder for a copy of an archive, whose free space is returned."}
+  folder: {type: path, description: "The folder to which an archive would be copied. Its free space is returned."}
 """
 
 EXAMPLES = r"""
@@ -45,8 +45,8 @@ folder: {type: dict, returned: success, description: "The C(path) and C(free_byt
 image: {type: dict, returned: success, description: "C(id), C(digests), C(tags), C(architecture), C(size_bytes) and
   C(created) of the image, or null if the node does not have it."}
 docker_engine: {type: dict, returned: success, description: "C(version), C(architecture) (as C(uname -m) prints it),
-  C(security_options) and C(image_root) of the Docker engine, which is the folder in which images are stored, and the
-  free space in this folder (C(free_bytes))."}
+  C(security_options), C(image_root) (the folder in which it stores images) and C(free_bytes) (the free space in this
+  folder) of the Docker engine."}
 """
 
 import os

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the CPU time that is needed to judge the NPU ports of clusters of up to 1,000 nodes. Needs no test bed.
+"""Measure the time that is needed to judge the NPU ports of clusters of up to 1,000 nodes. Needs no test bed.
 
     .venv/bin/python tests/benchmarks/hccl_survey.py [--nodes N ...] [--fault]
 

@@ -43,7 +43,7 @@ def test_container_is_as_planned(container):
 
 
 def test_no_container_has_more_privileges_than_planned():
-    """The containers read the image, download the model, test the network, serve, and run the benchmark."""
+    """They are the containers that probe the image, download the model, test the network, serve, and benchmark."""
     inspected = [json.loads(line)[0] for line in bed("exec", "node1", "cat", "/var/tmp/containers").splitlines()]
     found = {container["Name"].strip("/"): container["HostConfig"] for container in inspected}
     assert len(found) >= 5, sorted(found)

@@ -70,7 +70,7 @@ def _benchmark(plan: Plan, inputs: Mapping[str, Any], stages: Sequence[str], hos
     """Return what the benchmark measures, and about how long this takes."""
     if "benchmark" not in stages:
         return ""
-    planned = targets.planned(inputs)
+    planned = targets.with_planned_balancer(inputs)
     absent = sorted(set(inputs["balancer_nodes"]) - set(hosts)) if planned["benchmark_balancer_url"] == "auto" else []
     chosen = targets.chosen(plan, {**planned, "benchmark_balancer_url": ""} if absent else planned)
     prompts, pace = inputs["benchmark_num_prompts"], load.pace(inputs)

@@ -77,7 +77,7 @@ RETURNED = ("wanted",)
 def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs."""
     plan, catalogue = context.plan, context.catalogue
-    inputs = reference.applied(plan, targets.planned(context.inputs))
+    inputs = reference.applied(plan, targets.with_planned_balancer(context.inputs))
     if inputs["benchmark_reference"] and plan["model"] and not reference.published(plan):
         yield ("benchmark_reference is true, but the catalogue has no published result of %s on %s with its load; "
                "set it to false." % (plan["model"]["name"], plan["hardware"]["series"]))

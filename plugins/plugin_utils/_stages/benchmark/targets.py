@@ -33,8 +33,8 @@ _URL = re.compile(r"https?://[^/\s]+$")
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
 
 
-def planned(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs without a balancer if the inventory has none."""
+def with_planned_balancer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs, with an empty benchmark_balancer_url if it is auto and there is no balancer."""
     no_balancer = inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False
     return {**inputs, "benchmark_balancer_url": ""} if no_balancer else dict(inputs)
 
@@ -80,7 +80,7 @@ def measurement(name: str, target: str, tool: str, urls: list[str], instances: i
 
 
 def others(before: types.Traffic | None, after: types.Traffic | None, ours: float) -> int | None:
-    """Return the number of requests of other clients before, during or after a run, or None if the traffic is unknown.
+    """Return the largest number of requests of other clients before, during and after a run; None if it is unknown.
 
     :param ours: the number of requests that our clients and the health checks may have sent.
     """
@@ -126,7 +126,7 @@ def merged(clients: Sequence[types.ClientRun]) -> tuple[str | None, types.Metric
     return SERVE, metrics, round(100 * max(0, overlap) / seconds, 1)
 
 
-def serves(instance: types.ObservedInstance) -> bool:
+def serves_as_planned(instance: types.ObservedInstance) -> bool:
     """Return whether an instance has an API, and its container is running and matches the plan."""
     service = instance["service"]
     return (instance["serves"] and service is not None and service["running"]

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import judge as benchmark
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import serves
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import serves_as_planned
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
@@ -45,7 +45,7 @@ def checks_of(change=lambda measured: None, instance=None, peers=None, snapshots
     change(measured)
     measured["summary"] = statistics.summarize(measured["runs"])
     observed = dict(INSTANCE, **(instance or {}))
-    is_measured = serves(observed) and observed["warm_up"]["good"]
+    is_measured = serves_as_planned(observed) and observed["warm_up"]["good"]
     return benchmark.judge(context(
         {"model": {"served_name": "qwen25_vl"}}, {
             "instances": [observed], "measurements": [measured] if is_measured else [],

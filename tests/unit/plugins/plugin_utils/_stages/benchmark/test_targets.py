@@ -76,8 +76,8 @@ SERVICE = {"id": "c", "image": "i", "running": True, "started_at": "now", "resta
 @pytest.mark.parametrize(("service", "serves"), [(SERVICE, True), (None, False), (dict(SERVICE, running=False), False),
                                                  (dict(SERVICE, labels={}), False)])
 def test_only_the_planned_container_serves(service, serves):
-    assert targets.serves({"service": service, "hash": "h", "serves": True}) is serves
-    assert targets.serves({"service": service, "hash": "h", "serves": False}) is False
+    assert targets.serves_as_planned({"service": service, "hash": "h", "serves": True}) is serves
+    assert targets.serves_as_planned({"service": service, "hash": "h", "serves": False}) is False
 
 
 def test_differences_between_snapshots_are_described():
