@@ -118,7 +118,8 @@ def test_init_writes_an_inventory_that_has_a_plan(artifact, tmp_path):
     assert refused.returncode == 2
     assert "plan_model is none, which is not in the catalogue" in " ".join(refused.stdout.split())
     assert not list((tmp_path / "mine").glob("*.yml"))
-    assert "a1 reported no NPU from the catalogue" in run(*init, "-e", "init_model=qwen2_5_vl_32b_instruct", **environment)
+    output = run(*init, "-e", "init_model=qwen2_5_vl_32b_instruct", **environment)
+    assert "a1 reported no NPU from the catalogue" in output
     plan = run("ansible-playbook", "-i", "mine", "ascend.vllm.plan", **environment)
     assert "Plan of 2 nodes" in plan
     listed = json.loads(run("ansible-inventory", "-i", "mine", "--list", **environment))["_meta"]["hostvars"]["a2"]
