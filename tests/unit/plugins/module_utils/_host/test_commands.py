@@ -65,6 +65,13 @@ def test_run_does_not_wait_for_a_command_that_cannot_be_killed(unkillable):
     assert outcome.error == "no answer within 2 s, and the process cannot be killed: it hangs in the kernel"
 
 
+def test_command_that_exits_shortly_after_it_was_killed_does_not_hang(monkeypatch):
+    kill = os.killpg
+    monkeypatch.setattr(tools.os, "killpg", lambda *signaled: threading.Timer(0.2, kill, signaled).start())
+    outcome = tools.run(["sleep", "60"], 0.2)
+    assert (outcome.timed_out, outcome.hung) == (True, False)
+
+
 def test_run_does_not_wait_for_a_program_that_cannot_be_started_in_time(monkeypatch):
     blocked = threading.Event()
 
@@ -126,5 +133,6 @@ def test_path_on_a_hung_file_system_is_reported(monkeypatch, tmp_path):
     assert found == {"/hung/model": "/hung/model is on a file system that does not respond within 1 s"}
 
 
-def test_path_on_a_healthy_file_system_is_not_reported(tmp_path):
+def test_paths_on_healthy_file_systems_are_tested_by_one_process(monkeypatch, tmp_path):
+    monkeypatch.setattr(tools, "run_all", None)
     assert tools.hung_paths([str(tmp_path), "/nonexistent", "/proc/self", "a\nb"], 20) == {}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The listening ports of a host and its port range for outgoing connections are read."""
+"""The listening ports of a host, its port range for outgoing connections and its interfaces are read."""
 
 from __future__ import annotations
 
@@ -42,3 +42,23 @@ def test_port_range_of_outgoing_connections_is_read(tmp_path, limits, reserved, 
     (folder / "ip_local_port_range").write_text(limits)
     (folder / "ip_local_reserved_ports").write_text(reserved)
     assert network.outgoing_ports(str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(("answer", "error"), [
+    ((1, "", "Cannot open netlink socket\n"), "ip -json address failed: Cannot open netlink socket"),
+    ((1, "on stdout\n", ""), "ip -json address failed: on stdout"),
+    ((7, "", ""), "ip -json address failed: 7"),
+    ((0, "x", ""), "ip -json address printed an unknown format: x (JSONDecodeError)"),
+])
+def test_reason_why_interfaces_cannot_be_read_is_returned(answer, error):
+    assert network.host_network(lambda _argv, _timeout: answer, 5) == {"interfaces": [], "error": error}
+
+
+@pytest.mark.parametrize("kind", [
+    "bridge", "veth", "bond", "vlan", "macvlan", "ipvlan", "team", "dummy", "tun", "vxlan", "geneve", "ipip", "sit",
+    "gre", "ip6tnl", "wireguard", "vti", "openvswitch"])
+def test_old_version_of_ip_shows_that_an_interface_is_not_a_network_card(kind):
+    shown = {"link": r"2: x0: <UP> mtu 1500 \    link/none  promiscuity 0 \    %s addrgenmode eui64" % kind, "address": ""}
+    found = network.host_network(lambda argv, _timeout: (
+        (255, "", 'Option "-json" is unknown') if "-json" in argv else (0, shown[argv[-2]], "")), 5)
+    assert [each["kind"] for each in found["interfaces"]] == [kind]

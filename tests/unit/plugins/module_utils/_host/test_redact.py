@@ -183,6 +183,7 @@ def test_text_without_a_secret_is_not_changed(text):
     (f"{{'api_key': '{S}', 'port': 8888}}", f"{{'api_key': '{MASK}', 'port': 8888}}"),
     (f"?a=b&token={S}&c=d", f"?a=b&token={MASK}&c=d"),
     (f"Server=db;Pwd={S};Uid=sa", f"Server=db;Pwd={MASK};Uid=sa"),
+    (rf'{{"log": "[\"HF_TOKEN=first {S}\", \"A=b\"]"}}', rf'{{"log": "[\"HF_TOKEN={MASK}\", \"A=b\"]"}}'),
     (f"token={S}, port=1", f"token={MASK}, port=1"),
     (f"before\n{PEM}\nafter", f"before\n{MASK}\nafter"),
     (f"{PEM[200:]}\nafter", f"{MASK}\nafter"),

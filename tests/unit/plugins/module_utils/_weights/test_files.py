@@ -215,6 +215,9 @@ def test_valid_manifest_is_returned_unchanged():
     ({"digest": "0" * 64}, "digest does not match its files"),
     ({"files": [{"path": "../../x", "size": 2, "sha256": "1" * 64, "written": True}]}, "outside the folder"),
     ({"files": [{"path": "/etc/passwd", "size": 2, "sha256": "1" * 64}]}, "outside the folder"),
+    *(({"files": [{"path": path, "size": 2, "sha256": "1" * 64}]}, "control character, a backslash or a wildcard")
+      for path in ("a\n", "a\x7f", "a*", "a?", "[a]", "a\\b")),
+    ({"files": [{"path": "a\udcff", "size": 2, "sha256": "1" * 64}]}, "not valid Unicode"),
     ({"files": [{"path": "a", "size": -1, "sha256": "1" * 64}]}, "size -1"),
     ({"files": [{"path": "a", "size": 2, "sha256": ""}]}, "64 hex digits"),
     # Only a hub's list of files can contain a git blob ID instead.

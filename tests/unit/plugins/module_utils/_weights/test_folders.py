@@ -361,6 +361,12 @@ def test_path_is_resolved_through_links_that_root_created(tmp_path):
         resolve(str(tmp_path / "loop"))
 
 
+def test_mode_applies_only_to_the_last_of_the_folders_that_are_created(tmp_path):
+    with Folder.open(str(tmp_path / "a" / "b" / "c"), 0o700):
+        assert [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a", "a/b", "a/b/c")] == [
+            0o755, 0o755, 0o700]
+
+
 @pytest.mark.parametrize(("target", "inside"), [
     ("a", True), ("sub/../a", True), ("./a", True), ("{folder}/a", True), ("sub/back/a", True), ("dir/b", True),
     ("../folder/a", False), ("{root}/host", False), ("../host", False), ("sub/../../host", False), ("..", False),

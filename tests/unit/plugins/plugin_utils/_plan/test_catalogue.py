@@ -21,6 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
     bench_options,
     engine_options,
     merge,
+    model_for,
     nearest,
     nearest_release,
     release_id,
@@ -250,6 +251,13 @@ def test_merge_can_extend_lists():
     overlay = {"a": [3, 2], "b": {"c": ["y"], "d": None}}
     assert merge(base, overlay, extend=True) == {"a": [1, 2, 3], "b": {"c": ["x", "y"], "d": None}}
     assert base == {"a": [1, 2], "b": {"c": ["x"]}}
+
+
+@pytest.mark.parametrize(("release", "npus"), [("v0.10.0", 1), ("v0.11.0", 2), ("v0.12.0", 1)])
+def test_override_of_a_model_applies_to_its_series_and_releases(release, npus):
+    override = {"series": "a2", "since": "v0.11.0", "until": "v0.11.0"}
+    entry = {"npus": 1, "overrides": [{**override, "npus": 2}, {**override, "series": "a3", "npus": 3}]}
+    assert model_for(entry, {"series": "a2"}, release) == {**entry, "npus": npus}
 
 
 @pytest.mark.parametrize(("text", "release"), [

@@ -22,6 +22,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
     DEFAULTS,
     options,
     refusal,
+    refusals,
     valid,
 )
 
@@ -224,6 +225,11 @@ REFUSED = [
 def test_unsuitable_input_is_refused(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []
+
+
+def test_every_unsuitable_mount_is_refused():
+    messages = refusals(serving_mounts=[{"source": "x"}, {"source": "y"}])
+    assert [message[-16:] for message in messages] == ["{'source': 'x'}.", "{'source': 'y'}."]
 
 
 @pytest.mark.parametrize(("name", "variable"), sorted(OWNED_ENVIRONMENT.items()))

@@ -118,6 +118,13 @@ def test_kv_cache_that_cannot_be_computed_is_unsupported(keys, reason):
     assert "tokens" not in memory
 
 
+def test_kv_cache_of_latent_attention_needs_no_number_of_heads():
+    overlay = small(latent_size=576)
+    for key in ("kv_heads", "head_size"):
+        del overlay["models"]["small"][key]
+    assert small_plan(overlay)["memory"]["bytes_per_token"] == 576 * 2 * 8
+
+
 @pytest.mark.parametrize(("keys", "inputs", "parts"), [
     ({"weights_bytes": 60 << 30}, {}, ["need 60.0 GiB on each of 1 NPUs", "only 54.9 GiB", "; set it to 2."]),
     ({"weights_bytes": 60 << 30, "attention_heads": 4, "kv_heads": 4, "maximum_npus": 1}, {}, [

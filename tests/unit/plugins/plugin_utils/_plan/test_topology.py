@@ -189,6 +189,13 @@ def test_invalid_group_is_refused(case, message):
     assert message in refused("data_parallel", **case)["node1"]
 
 
+def test_invalid_addresses_are_not_compared():
+    message = refused("data_parallel", changes={name: {"serving_group_address": "localhost"} for name in (
+        "node1", "node2")})["node1"]
+    assert "of node1 must be" in message
+    assert "more than one host" not in message
+
+
 def test_ray_port_must_not_be_one_of_its_worker_ports():
     assert "Ray uses the ports from 10002 to 19999 for its workers" in refused("ray", serving_group_port=13389)["node1"]
     assert valid_group("ray", serving_group_port=20000)["node1"]["group"]["port"] == 20000

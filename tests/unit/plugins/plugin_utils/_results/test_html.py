@@ -115,8 +115,8 @@ def test_unexpected_observations_are_named_and_do_not_prevent_the_page(page):
 def test_heat_map_marks_the_suspect_and_counts_pairs(page):
     matrices = {"node1": {"0": {"node2": [0.0, 100.0]}, "1": {"node2": [33.0, -1]}},
                 "node2": {"1": {"node1": [0.0, None]}}}
-    _text, data = page(hccl("node1", matrices["node1"]), hccl("node2", matrices["node2"], None, suspect(
-        "ping_mesh", "npu 1")))
+    _text, data = page(hccl("node1", matrices["node1"], None, suspect("optics_margin", "npu 0")),
+                       hccl("node2", matrices["node2"], None, suspect("ping_mesh", "npu 1")))
     heat = next(each for each in blocks(data, "fabric") if each["kind"] == "heat")
     assert heat["ends"] == [["node1", 0], ["node1", 1], ["node2", 0], ["node2", 1]]
     assert heat["losses"] == [[None, None, 0, 100], [None, None, 33, 100], [None] * 4, [0, None, None, None]]

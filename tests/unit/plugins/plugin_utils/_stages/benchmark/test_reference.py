@@ -8,7 +8,11 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import judge, reference, targets
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import group_plans, valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    group_plans,
+    plan_with,
+    valid,
+)
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
 
 
@@ -35,6 +39,7 @@ def test_other_inputs_are_kept():
     inputs = {**defaults("benchmark"), "benchmark_num_prompts": 7}
     assert reference.applied(plan("qwen3_32b_w8a8"), inputs) == inputs
     assert load(plan("qwen3_8b"), benchmark_num_prompts=7)[0] == 7
+    assert load(plan_with(plan_model="unknown"), benchmark_num_prompts=7)[0] == 7
 
 
 @pytest.mark.parametrize(("model", "mistakes"), [

@@ -146,6 +146,11 @@ def test_client_trusts_the_ca_of_the_plan_and_has_no_tls_key():
     assert printed == "a\nb%s$(id)"
 
 
+def test_client_that_sends_no_requests_has_neither_ca_nor_api_key():
+    found = vllm_bench.client(dict(PLAN, ca="ca"), dict(INSTANCE, secrets_path="/x.env"), ["vllm"], INPUTS, with_key=False)
+    assert found["command"] == ["vllm"]
+
+
 def test_prompt_file_is_mounted():
     found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(INPUTS, benchmark_dataset_path="/d/p.jsonl",
                                                              benchmark_client_image="mine"))
@@ -180,7 +185,8 @@ def test_message_names_the_invalid_input(name, value):
 
 def test_warm_up_requests_resemble_those_of_the_measurement():
     (text,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_random_input_len_tokens=5))
-    assert (text["endpoint"], len(text["body"]["prompt"]), text["body"]["max_tokens"]) == ("/v1/completions", 5, 128)
+    assert (text["endpoint"], len(text["body"].pop("prompt"))) == ("/v1/completions", 5)
+    assert text["body"] == {"model": "qwen25_vl", "max_tokens": 128, "temperature": 0, "ignore_eos": True}
     (images,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_dataset="random-mm",
                                               benchmark_images_per_request=2,
                                               benchmark_image_width_px=3, benchmark_image_height_px=2))
