@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import lru_cache
 
 import yaml
@@ -22,6 +23,14 @@ def trusted(value):
     if isinstance(value, list):
         return list(map(trusted, value))
     return getattr(template, "trust_as_template", str)(value) if isinstance(value, str) else value
+
+
+def program(path):
+    """Return a program of a role as a module. runpy cannot read the files of a collection that Ansible has loaded."""
+    spec = importlib.util.spec_from_file_location("program_of_a_role", ROOT / "roles" / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @lru_cache(maxsize=None)

@@ -93,7 +93,8 @@ FACTS = {
      {"weights_swarm_wheels": "/srv/wheels"}, "/srv/wheels/libtorrent-*-cp311-*aarch64.whl"),
 ])
 def test_input_determines_a_value_in_the_task(role, where, inputs, expected):
-    assert rendered(role, where, inputs, FACTS) == expected
+    # Before ansible-core 2.19, the result of a calculation is a string.
+    assert rendered(role, where, inputs, FACTS) in (expected, str(expected))
     assert rendered(role, where, {}, FACTS) != expected, "the default has the same effect"
 
 

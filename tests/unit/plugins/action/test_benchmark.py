@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import runpy
 import time
 from unittest.mock import Mock
 
@@ -20,9 +19,10 @@ from ansible_collections.ascend.vllm.plugins.action import benchmark
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import HostVars
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid, valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+from ansible_collections.ascend.vllm.tests.unit.roles.role_case import program
 
-unpack = runpy.run_path(str(ROOT / "roles/benchmark/files/replay.py"))["unpack"]
+unpack = program("benchmark/files/replay.py").unpack
 VLLM = "vllm-ascend-qwen25-vl"
 BALANCER = "http://10.0.0.9:8080"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import random
-import runpy
 import statistics
 import subprocess
 import sys
@@ -16,11 +15,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import Ba
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import load, targets, vllm_bench
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import defaults
+from ansible_collections.ascend.vllm.tests.unit.roles.role_case import program
 
 INPUTS = defaults("benchmark")
 PLAN = {"model": {"modality": "vision", "name": "M", "served_name": "m"},
         "instances": [{"command": ["vllm", "serve", "--max-model-len", "30000"]}]}
-REPLAY = runpy.run_path(str(ROOT / "roles/benchmark/files/replay.py"))
+REPLAY = program("benchmark/files/replay.py")
 # {format: (file, [(seconds, input tokens, output tokens, images)])}
 TRACES = {
     "own": ('{"timestamp_s": 5, "input_tokens": 9, "output_tokens": 2}\n\n'
@@ -139,7 +139,7 @@ def test_points_of_a_sweep_change_the_speed_of_a_trace(tmp_path):
 def test_prompts_of_a_session_and_with_the_same_blocks_have_a_prefix_in_common(tmp_path):
     def prompts(text, count):
         rows = json.loads(json.dumps([each.blocks for each in load.requests(trace(tmp_path, text, count=count))]))
-        return [REPLAY["token_ids"](blocks, range(1000), 7) for blocks in rows]
+        return [REPLAY.token_ids(blocks, range(1000), 7) for blocks in rows]
 
     turn = '{"timestamp_s": 0, "input_tokens": %d, "output_tokens": 1, "session": "%s"}\n'
     first, second, other = prompts(turn % (50, "a") + turn % (90, "a") + turn % (50, "b"), 3)
@@ -154,7 +154,7 @@ def test_replay_unpacks_the_requests_that_the_launcher_passes(tmp_path):
     listed = load.requests(trace(tmp_path, TRACES["own"][0], count=2))
     words, variables = load.launcher(listed)
     assert words[:2] == ["python3", "-c"]
-    assert REPLAY["unpack"](variables) == [
+    assert REPLAY.unpack(variables) == [
         [each.at_s, each.output_tokens, each.images, [list(block) for block in each.blocks]] for each in listed]
 
 
