@@ -10,10 +10,12 @@ from pathlib import Path
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_triage
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, CAUSES
 
 # {id of the cause: [an example of a line for each signature]}
 EXAMPLES = yaml.safe_load(Path(__file__).with_name("log_examples.yml").read_text("utf-8"))
+SIGNATURES = [(cause, pattern, example) for cause in CAUSES
+              for pattern, example in zip(cause.signatures, EXAMPLES[cause.id])]
 
 
 def effects_of(cause):

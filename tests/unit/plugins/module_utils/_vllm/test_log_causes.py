@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import (
     EXAMPLES,
+    SIGNATURES,
     effects_of,
     signature_hits,
 )
@@ -44,10 +45,6 @@ def test_remedy_names_only_inputs_checks_and_playbooks_that_exist(cause, root):
     assert [name for name in named if not re.search(r"^ +%s:" % name, specs, re.MULTILINE) and (
         "`%s`" % name not in checks)] == []
     assert [path for path in playbooks if not (root / path).exists()] == []
-
-
-SIGNATURES = [(cause, pattern, example) for cause in CAUSES
-              for pattern, example in zip(cause.signatures, EXAMPLES[cause.id])]
 
 
 def test_every_signature_has_an_example():

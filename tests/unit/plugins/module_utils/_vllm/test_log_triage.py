@@ -21,6 +21,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import (
     EXAMPLES,
+    SIGNATURES,
     effects_of,
     signature_hits,
 )
