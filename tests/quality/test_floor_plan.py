@@ -42,7 +42,6 @@ COVERED_BY = {
     "plugins/module_utils/_weights/preconditions.py": "tests/unit/plugins/module_utils/_weights/test_staging.py",
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",
     "plugins/plugin_utils/_results/version.py": "tests/quality/test_collection.py",
-    "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
 }
 # Test files for several files, and their subject.

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +19,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
     UNKNOWN,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import effects_of
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import (
+    EXAMPLES,
+    SIGNATURES,
+    effects_of,
+    signature_hits,
+)
 
 REMEDIES = {**{cause.id: cause.remedy for cause in CAUSES}, UNKNOWN: NO_KNOWN_CAUSE}
 STARTED = "INFO:     Application startup complete."
@@ -253,35 +257,6 @@ def test_different_tls_settings_are_quoted_together():
 
 def test_color_codes_are_ignored():
     assert diagnose("\x1b[1;36m(EngineCore pid=1)\x1b[0;0m " + DEAD)[0]["evidence"] == "(EngineCore pid=1) " + DEAD
-
-
-# {id of the cause: [an example of a line for each signature]}
-EXAMPLES = yaml.safe_load(Path(__file__).with_name("log_examples.yml").read_text("utf-8"))
-SIGNATURES = [(cause, pattern, example) for cause in CAUSES
-              for pattern, example in zip(cause.signatures, EXAMPLES[cause.id])]
-
-
-def test_every_signature_has_an_example():
-    assert {name: len(examples) for name, examples in EXAMPLES.items()} == {
-        cause.id: len(cause.signatures) for cause in CAUSES}
-
-
-@pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
-def test_every_signature_matches_its_example(cause, pattern, example):
-    with_one_signature = cause._replace(signatures=(pattern,))
-    assert signature_hits([with_one_signature], "before\n%s\nafter" % example) == [example.split("\n")[-1].strip()]
-
-
-@pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
-def test_every_example_shows_its_cause(cause, pattern, example):
-    assert causes("before", example, "after")[0] == cause.id
-
-
-def signature_hits(causes, text):
-    """Return the lines that match the signatures of these causes."""
-    scan = log_triage._Scan(log_triage.index(causes))
-    scan.feed(text)
-    return [hit.text for number, hit in scan.hits.items() if scan.index.signatures[number].cause]
 
 
 def test_no_fault_matches_a_healthy_log():

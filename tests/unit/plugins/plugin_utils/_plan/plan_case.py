@@ -53,10 +53,11 @@ def valid(overlay=None, **inputs):
 
 
 def refusals(overlay=None, **inputs):
-    """Return the messages of all refusals of a plan, and assert that there is at least one."""
-    messages = [found["message"] for found in plan_with(overlay, **inputs)["refusals"]]
-    assert messages
-    return messages
+    """Return the messages of all refusals of a plan, at least one, and assert that each names the input in its id."""
+    found = plan_with(overlay, **inputs)["refusals"]
+    assert found
+    assert [each for each in found if each["id"].partition(".")[0] not in each["message"]] == []
+    return [each["message"] for each in found]
 
 
 def refusal(overlay=None, **inputs):

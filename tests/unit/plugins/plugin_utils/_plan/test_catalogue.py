@@ -255,7 +255,7 @@ def test_merge_can_extend_lists():
 
 @pytest.mark.parametrize(("release", "npus"), [("v0.10.0", 1), ("v0.11.0", 2), ("v0.12.0", 1)])
 def test_override_of_a_model_applies_to_its_series_and_releases(release, npus):
-    override = {"series": "a2", "since": "v0.11.0", "until": "v0.11.0"}
+    override = {"series": "a2", "since": "v0.11.0", "until": "v0.12.0"}
     entry = {"npus": 1, "overrides": [{**override, "npus": 2}, {**override, "series": "a3", "npus": 3}]}
     assert model_for(entry, {"series": "a2"}, release) == {**entry, "npus": npus}
 

@@ -269,6 +269,13 @@ def test_host_that_cannot_be_surveyed_is_left_out(new_action, recorded, tmp_path
     assert "AttributeError: 'int' object has no attribute" in result["error"]
 
 
+def test_task_cannot_be_asynchronous():
+    action = ActionModule.__new__(ActionModule)
+    action._task = SimpleNamespace(async_val=60, action="ascend.vllm.stage")
+    with pytest.raises(AnsibleActionFail, match="async"):
+        action.begin(None, {})
+
+
 @pytest.fixture
 def action_with_shell(tmp_path):
     """Return a function (output of the shell, delegate) -> (action on n1, commands that it sent)."""

@@ -147,8 +147,8 @@ def test_client_trusts_the_ca_of_the_plan_and_has_no_tls_key():
 
 
 def test_client_that_sends_no_requests_has_neither_ca_nor_api_key():
-    plan, instance = dict(PLAN, ca="ca"), dict(INSTANCE, secrets_path="/x.env")
-    found = vllm_bench.client(plan, instance, ["vllm"], INPUTS, with_key=False)
+    instance = dict(INSTANCE, secrets_path="/x.env")
+    found = vllm_bench.client(dict(PLAN, ca="ca"), instance, ["vllm"], INPUTS, with_key=False)
     assert found["command"] == ["vllm"]
 
 
