@@ -12,8 +12,8 @@ description:
   - Returns in one call the information that C(npu-smi) shows about every chip (table, error codes, ECC counters,
     board), the versions of the driver and the firmware, the device nodes, the state of Docker, the processes and
     containers that use NPUs, and properties of the host.
-  - The calls of C(npu-smi) run in parallel, each with a timeout. A call that does not return is abandoned and listed in
-    RV(tools).
+  - The calls of C(npu-smi) run in parallel, each with a timeout. A call that exceeds it is killed, and has
+    C(timed_out) set in RV(tools).
   - The module does not fail if a part of this information cannot be read. Instead, this part is null or has an
     C(error).
 extends_documentation_fragment: [ascend.vllm._attributes.info, ascend.vllm._attributes, ascend.vllm._options.docker]
@@ -22,7 +22,8 @@ options:
     C(/usr/local/bin) and C(/usr/local/sbin)."}
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   timeout_s: {type: float, default: 5, description: "Timeout in seconds of each C(npu-smi) call and Docker request."}
-  paths: {type: list, elements: path, default: [], description: "The paths to describe in RV(paths), such as mounts."}
+  paths: {type: list, elements: path, default: [], description: "The paths to describe in RV(paths), such as the
+    sources of mounts of a container."}
   disk_paths: {type: list, elements: path, default: [], description: "The paths whose free space is returned. They do
     not have to exist. The folder of Docker's images is always included."}
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
@@ -92,41 +93,44 @@ npu_smi:
 tools: {type: list, elements: dict, returned: success, description: "The calls of C(npu-smi), each with its C(command),
   its exit code C(rc) (null if it was not started or timed out), its duration in seconds (C(duration_s)), C(timed_out),
   and the C(error), which is the reason why it was not started or had no result, or null."}
-files: {type: dict, returned: success, description: "The version files and installation files of the driver and the
-  firmware, with their paths as keys. Each has its C(kind) (V(driver_version), V(firmware_version), V(install_info) or
-  V(other)) and its C(fields), the values as they are written in the file, or an C(error) if it could not be read."}
+files: {type: dict, returned: success, description: "The version files of the driver and the firmware, and the file
+  that their installer wrote, with their paths as keys. Each has its C(kind) (V(driver_version), V(firmware_version),
+  V(install_info) or V(other)) and its C(fields), the values as they are written in the file, or an C(error) if it
+  could not be read."}
 device_nodes: {type: list, elements: dict, returned: success, description: "The device nodes C(/dev/davinci*),
   C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the keys of RV(paths)."}
 pci: {type: list, elements: dict, returned: success, description: "The Huawei accelerators on the PCI bus, each with its
   PCI C(address), its C(device) id, C(virtual) (whether it is a virtual function of an NPU), and C(ports) (the PCI
   addresses of the ports between the accelerator and the processor)."}
 holders: {type: list, elements: dict, returned: success, description: "The processes and containers that use an NPU.
-  Each has C(device) (the N of C(/dev/davinciN), null if the table of C(npu-smi) lacks the chip), C(pid) and C(process)
-  (its name), which are null if no process was found, C(memory_mb) (the HBM that it uses in MB, null if unknown), and
-  C(container) with its C(id), C(name), C(image_name) and C(labels), or null. Other labels than those of this collection
-  are omitted, because they can contain secrets."}
-docker_engine: {type: dict, returned: success, description: "The state of Docker. If Docker did not respond, it has only
-  C(error), the reason. Otherwise, it has C(version), C(architecture) (as C(uname -m) prints it), C(image_root) (the
-  folder in which images are stored, which is that of containerd if Docker uses its image store), C(security_options),
-  C(image) (as in RV(ascend.vllm.image_info#module:image), or null without it), and the running C(containers)."}
+  Each has C(device) (the N of C(/dev/davinciN), null if the table of C(npu-smi) lacks the chip), C(pid) and
+  C(process) (its name), or if only a container is known, the C(pid) of its main process and a null
+  C(process), C(memory_mb) (the HBM that it uses in MB, null if unknown), and C(container) with its C(id), C(name), C(image_name)
+  and C(labels), or null. Labels other than those of this collection are omitted, because they can contain secrets."}
+docker_engine: {type: dict, returned: success, description: "The state of Docker. If Docker did not respond, it has
+  only C(error), the reason. Otherwise, it has C(version), C(architecture) (as C(uname -m) prints it), C(image_root)
+  (the folder in which images are stored; that of containerd if Docker uses the image store of containerd),
+  C(security_options), C(image) (as in RV(ascend.vllm.image_info#module:image); null if O(image) is not set or the
+  node does not have it), and the running C(containers)."}
 system: {type: dict, returned: success, description: "Properties of the host: its C(architecture) (as C(uname -m) prints
   it), the release of the C(kernel), C(id), C(version) and C(name) of the C(os) (null if unknown), C(memory_bytes),
   C(memory_available_bytes), the space in C(/dev/shm) with the keys of RV(disks) (C(shm)), the mode of C(selinux)
   (V(enforcing) or V(permissive), or null if it is disabled), and the uptime in seconds (C(uptime_s))."}
 disks: {type: list, elements: dict, returned: success, description: "The space at O(disk_paths) and in the folder of
   Docker's images, each with C(path), C(existing) (the path, or the nearest directory above it that exists),
-  C(total_bytes) and C(free_bytes), which is the space that is free for unprivileged users."}
+  C(total_bytes) and C(free_bytes), which is the space that is free for unprivileged users. If the file system does
+  not respond, there are only C(path) and C(error)."}
 paths:
   description: The files at O(paths), each with C(path) and C(type) (V(file), V(directory) and so on, or null if it does
-    not exist). An existing file also has C(owner), C(group) and C(mode), a symbolic link C(target), a device
-    C(major) and C(minor), and a file that cannot be read C(error).
+    not exist). An existing file also has C(owner), C(group) and C(mode). A symbolic link also has C(target), a
+    device has C(major) and C(minor), and a path that cannot be read has C(error).
   returned: success
   type: list
   elements: dict
   sample: [{path: /dev/davinci0, type: character device, owner: root, group: root, mode: "0660", major: 236, minor: 0}]
 python: {type: dict, returned: success, description: "The C(executable) and C(version) of the Python that runs modules
-  on the node, the version of C(requests) (null if the imports of community.docker fail), and the C(error)
-  of these imports, or null."}
+  on the node, the version of C(requests) (null if the imports of community.docker fail, V(unknown) if they time
+  out), and the C(error) of these imports, or null."}
 kernel_log: {type: dict, returned: success, description: "The NPU errors in the kernel log. C(lines) are the newest 50
   errors, with the oldest of them first, each with its age in C(seconds_ago), its C(text), and its C(kind), which is
   V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver). C(corrected) is the number of errors that PCIe

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answer questions with the tiny model in transformers, without vLLM. Runs in the engine environment.
+"""Answer questions with the tiny model, which runs in transformers instead of vLLM, in the engine environment.
 
 answer_questions.py MODEL_CODE_FOLDER MODEL [PICTURE QUESTION]…   prints a JSON list of answers
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from PIL import Image
 from transformers import AutoProcessor
@@ -17,7 +18,7 @@ from transformers import AutoProcessor
 sys.path.insert(0, sys.argv[1])
 import layouts
 
-model = layouts.load(layouts.Path(sys.argv[2]))
+model = layouts.load(Path(sys.argv[2]))
 processor = AutoProcessor.from_pretrained(sys.argv[2])
 answers = []
 for picture, question in zip(sys.argv[3::2], sys.argv[4::2]):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUN_ID: str = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
-# A process can check another by its PID only within the same boot and PID namespace. Only Linux provides their ids.
+# A process can check another by its PID only within the same boot and PID namespace, which only Linux identifies.
 _PID_SCOPE = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip()]
 with suppress(OSError):
     _PID_SCOPE.append(os.readlink("/proc/self/ns/pid"))
@@ -36,7 +36,7 @@ RUN: Run = {
 
 
 def has_ended(other: Run) -> bool:
-    """Return whether the process of a run has ended; False if it may be on another host."""
+    """Return whether the process of a run has ended; False if it is of another host, boot or PID namespace."""
     if other["processes"] != RUN["processes"]:
         return False
     try:

@@ -28,7 +28,7 @@ _SYMPTOMS = re.compile(
 
 
 class HcclTestRow(TypedDict):
-    """The measurement of one size. ``check`` is ``success``, ``failed``, or ``NULL`` if no sum was verified."""
+    """The measurement of one size. ``check`` is ``success``, ``failed``, or ``NULL`` if the sums were not verified."""
 
     size_bytes: int
     time_us: float
@@ -37,7 +37,7 @@ class HcclTestRow(TypedDict):
 
 
 def parse(text: str) -> tuple[list[HcclTestRow], str | None]:
-    """Return the rows in the output of one run, and the first line that names the cause of a failure."""
+    """Return the rows in the output of one run, and the first line that names, or else reports, a failure, or None."""
     rows: list[HcclTestRow] = []
     others = []
     for printed in terminal_text.plain(text).splitlines():

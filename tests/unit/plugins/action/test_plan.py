@@ -278,7 +278,7 @@ def test_needs_without_an_architecture_are_refused(act):
 
 
 def node_vars(tmp_path, play_hosts=None, **text):
-    """Return the variables of the play for node1 with two deployments, of which the other has these inputs."""
+    """Return the variables of a play with two deployments on node1: the host node1, and the host text with inputs."""
     known = HostVars({"node1": {"ansible_host": "192.0.2.11"}, "text": {
         "ansible_host": "192.0.2.11", "plan_node": "node1", "plan_model": "qwen3_8b", "serving_port": 9000,
         "serving_hccl_port_base": 61000, **text}, "node2": {}})
@@ -290,8 +290,9 @@ def node_vars(tmp_path, play_hosts=None, **text):
 
 def test_deployments_of_a_node_share_it(act, tmp_path):
     variables = node_vars(tmp_path)
-    of_roles = {"plan_node": "", "serving_port": 8888, "serving_hccl_port_base": ""}  # in the variables of each task
-    one, two = act(**variables, **of_roles), act(**{**of_roles, **variables, **variables["hostvars"]["text"]})
+    # Ansible adds the defaults of the roles to the variables of each task.
+    defaults = {"plan_node": "", "serving_port": 8888, "serving_hccl_port_base": ""}
+    one, two = act(**variables, **defaults), act(**{**defaults, **variables, **variables["hostvars"]["text"]})
     assert [found["plan"]["instances"][0]["npus"] for found in (one, two)] == [[0, 1], [2]]
     assert [found["plan"]["node"] for found in (one, two)] == ["node1", "node1"]
     assert one["plan"]["neighbors"] == {"text": "vllm-ascend-qwen3-8b-text"}

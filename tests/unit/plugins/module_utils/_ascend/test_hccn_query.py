@@ -143,7 +143,7 @@ def test_host_network_contains_interfaces_or_an_error():
     assert old == {"interfaces": [], "error": 'ip -json address failed: Option "-json" is unknown'}
 
 
-# Output of `ip -oneline` on Debian 12, in the format of CentOS 7, with an additional container interface.
+# The format of CentOS 7. The lines are from Debian 12, and the interface of a container was added.
 LINKS = r"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default\    \
 link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00 promiscuity 0 addrgenmode eui64
 4: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc pfifo_fast state UP mode DEFAULT group default qlen 1000\    \

@@ -59,7 +59,7 @@ def test_reasons_name_host_check_and_subject():
 
 
 @pytest.mark.parametrize("arguments", [{"run_id": "last week"}, {"stages": ["npu_driver", "accuracy"]}])
-def test_results_of_an_earlier_run_do_not_count_as_healthy(arguments):
+def test_stage_without_a_result_of_this_run_does_not_count_as_healthy(arguments):
     found = verdict(**arguments)
     assert found["verdict"] == "failed"
     assert "benchmark" in found["reasons"][0]

@@ -83,7 +83,7 @@ def good_run(recorded_at, **key):
     ([good_run("1", release="v1"), good_run("2", release="v0"), good_run("3", release="v1", host="node2")], "2"),
     ([good_run("1", image="j"), good_run("0", driver="e")], "1"),
 ])
-def test_last_good_run_has_another_deployment_and_the_same_workload(found, expected):
+def test_last_good_run_is_of_another_deployment_with_the_same_workload(found, expected):
     last = statistics.last_of_another_deployment(good_run("")["key"], found)
     assert (last and last["recorded_at"]) == expected
 
@@ -142,9 +142,9 @@ def test_passing_value_above_a_failing_value_does_not_count():
 
 
 def power_of_closed_system(load, capacity, latency=1.0, noise=0.0, draw=None):
-    """Return the power of a closed system: the throughput rises with the load up to its capacity, and then the latency.
+    """Return the power of a closed system. Load raises the throughput up to the capacity, and the latency beyond it.
 
-    :param noise: the largest relative deviation of both, which the random number generator ``draw`` determines.
+    :param noise: the largest relative error of the throughput and the latency. ``draw`` (random.Random) draws them.
     """
     def with_noise(value):
         return value * draw.uniform(1 - noise, 1 + noise) if draw else value
@@ -152,7 +152,7 @@ def power_of_closed_system(load, capacity, latency=1.0, noise=0.0, draw=None):
                   "median_e2el_ms": with_noise(latency * max(1, load / capacity))})
 
 
-def curve(sweep, powers_of, limit=math.inf):
+def curve(sweep, power_at, limit=math.inf):
     """Run a sweep on a server that meets the objective up to ``limit``, and return ``{measured load: power}``."""
     points, powers = {}, {}
     while True:
@@ -160,7 +160,7 @@ def curve(sweep, powers_of, limit=math.inf):
         if value is None:
             return powers
         assert value not in points, "measured twice"
-        points[value], powers[value] = value <= limit, powers_of(value)
+        points[value], powers[value] = value <= limit, power_at(value)
 
 
 @pytest.mark.parametrize("capacity", [3, 8, 20, 55])
@@ -179,7 +179,7 @@ def test_knee_of_a_queue_is_at_half_its_capacity():
 
 
 @pytest.mark.parametrize("capacity", [0.5, 1, 128, 1000])
-def test_curve_without_a_knee_in_the_range_has_none(capacity):
+def test_knee_at_or_beyond_an_end_of_the_range_is_not_reported(capacity):
     powers = curve(Sweep(1, 128, 0.1, True, 8), lambda load: power_of_closed_system(load, capacity))
     assert (knee(powers), len(powers)) == (None, 5)
 
@@ -234,9 +234,9 @@ def test_workload_contains_the_burstiness_and_the_content_of_the_trace_if_they_a
 
 
 @given(st.floats(0.01, 50), st.floats(1.01, 1000), st.floats(0, 1), st.booleans(), st.floats(0.001, 1e5))
-def test_every_search_finds_the_highest_value(minimum, span, tolerance, whole, limit):
-    sweep = Sweep(minimum, minimum * span, tolerance, whole)
-    if whole:
+def test_every_search_ends_at_a_passing_and_a_failing_value_if_any(minimum, span, tolerance, integers, limit):
+    sweep = Sweep(minimum, minimum * span, tolerance, integers)
+    if integers:
         sweep = Sweep(math.ceil(minimum), math.ceil(minimum) + math.ceil(span), tolerance, True)
     points = search(sweep, limit)
     assert len(points) <= 60
