@@ -104,8 +104,8 @@ pci: {type: list, elements: dict, returned: success, description: "The Huawei ac
   addresses of the ports between the accelerator and the processor)."}
 holders: {type: list, elements: dict, returned: success, description: "The processes and containers that use an NPU.
   Each has C(device) (the N of C(/dev/davinciN), null if the table of C(npu-smi) lacks the chip), C(pid) and
-  C(process) (its name), or if only a container is known, the C(pid) of its main process and a null
-  C(process), C(memory_mb) (the HBM that it uses in MB, null if unknown), and C(container) with its C(id), C(name), C(image_name)
+  C(process) (its name), or if only a container is known, the C(pid) of its main process and a null C(process),
+  C(memory_mb) (the HBM that it uses in MB, null if unknown), and C(container) with its C(id), C(name), C(image_name)
   and C(labels), or null. Labels other than those of this collection are omitted, because they can contain secrets."}
 docker_engine: {type: dict, returned: success, description: "The state of Docker. If Docker did not respond, it has
   only C(error), the reason. Otherwise, it has C(version), C(architecture) (as C(uname -m) prints it), C(image_root)
