@@ -196,5 +196,6 @@ def _seconds(value: Any) -> float:
     try:
         return float(value)
     except ValueError:
-        # Azure writes seven digits after the point, of which Python 3.10 reads six, and no time zone but UTC.
-        return (datetime.fromisoformat(value[:26].partition("+")[0]) - datetime(1970, 1, 1)).total_seconds()
+        # Azure writes one to seven digits after the point, of which Python 3.10 reads three or six, and only UTC.
+        time, _point, digits = value.partition("+")[0].partition(".")
+        return (datetime.fromisoformat(time) - datetime(1970, 1, 1)).total_seconds() + float("0." + digits)
