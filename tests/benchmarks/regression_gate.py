@@ -151,7 +151,7 @@ def main() -> int:
         met &= show("simulated", rate, effect, verdicts)
     for (rate, pairs), effect in itertools.product(recorded_pairs(options).items(), EFFECTS):
         met &= show("recorded", rate, effect, [verdict(first, slowed(second, effect), options)
-                                                for first, second in pairs])
+                                               for first, second in pairs])
     return int(not met)
 
 

@@ -149,7 +149,7 @@ def archive(path, **texts):
 
 
 VALID = {"commands": [{"argv": ["npu-smi"], "rc": 0, "stdout": "", "stderr": ""}], "files": {}, "devices": [0],
-        "kernel": "", "architecture": ""}
+         "kernel": "", "architecture": ""}
 
 
 def test_recordings_are_read_from_a_bundle_and_from_a_file(tmp_path):

@@ -129,7 +129,7 @@ def test_sample_inventory_of_several_models_has_a_plan_for_each_model(tmp_path):
 @pytest.mark.parametrize("callback", ["ansible.posix.json", "ansible.posix.jsonl"])
 def test_output_of_a_json_callback_can_be_parsed(callback, tmp_path):
     output = output_of("-i", "inventories/sample", "playbooks/plan.yml", "-e", f"report_path={tmp_path}",
-                   "--limit", "atlas-01", ANSIBLE_STDOUT_CALLBACK=callback)
+                       "--limit", "atlas-01", ANSIBLE_STDOUT_CALLBACK=callback)
     texts = [output] if callback.endswith("json") else output.splitlines()
     assert "Plan of 1 node\\n  URL" in json.dumps([json.loads(text) for text in texts])
 

@@ -255,7 +255,7 @@ def main(*arguments: str) -> int:
         low = share < rule["floor"] or bool(stale)
         below = below or low
         report[row] = {"of": len(wanted), "share": round(share, 4), "floor": rule["floor"], "missing": missing,
-                        "excepted": patterns, "needless_exceptions": stale}
+                       "excepted": patterns, "needless_exceptions": stale}
         if low or not unit_only:
             print(f"{row:32}{len(wanted & visited_items):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}"
                   f"{'  below' if low else ''}")

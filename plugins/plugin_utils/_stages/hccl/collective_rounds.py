@@ -73,7 +73,6 @@ def group(hosts: Collection[str], host: str, round_name: str) -> list[str]:
     return [] if met is None else sorted([host, names[met]])
 
 
-
 def _known(choices: Mapping[str, Choice]) -> dict[str, Interface]:
     return {host: choice["interface"] for host, choice in choices.items() if choice["interface"]}
 

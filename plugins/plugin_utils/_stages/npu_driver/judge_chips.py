@@ -178,7 +178,6 @@ def _npus_free(checks: Checks, context: Context, observed: NpuObservation) -> No
     _idle(checks, observed["npu_smi"], set(planned) - held, inputs)
 
 
-
 def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, Any]) -> str:
     unknown = "; its container is unknown, because Docker does not respond" if "error" in docker_engine else ""
     container = holder["container"]

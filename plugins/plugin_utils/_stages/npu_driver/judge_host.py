@@ -301,7 +301,6 @@ _SETUPS = {
 }
 
 
-
 def _space(checks: Checks, context: Context, observed: NodeObservation) -> None:
     """Judge the space for the image and the weights. Space is only needed for what the node does not have yet."""
     plan, inputs = context.plan, context.inputs

@@ -87,8 +87,8 @@ def test_failure_is_saved_and_recorded_by_the_stage(act, response, check, messag
 def test_stage_compares_the_host_with_other_observed_hosts(act):
     manifest = {"digest": "d" * 64, "files": [], "bytes": 0, "source": "hub", "repository": "r", "revision": "1"}
     complete = {**OBSERVED, "files": ["x"], "manifest": manifest, "manifest_path": "/m", "outside": [], "faults": [],
-             "digest": "d" * 64, "shards": {}, "index": [], "config": None, "content_faults": [],
-             "quantization": None, "tokenizer_class": None}
+                "digest": "d" * 64, "shards": {}, "index": [], "config": None, "content_faults": [],
+                "quantization": None, "tokenizer_class": None}
     act(observe, "node1", complete)
     act(observe, "node2", {**complete, "manifest": {**manifest, "digest": "e" * 64}})
     act(stage, "node1")

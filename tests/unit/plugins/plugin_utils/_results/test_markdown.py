@@ -88,7 +88,7 @@ def with_hostile(data, hostile, path=()):
 def test_hostile_text_in_any_field_does_not_change_the_structure(hostile):
     """Even if one of its strings is hostile, the report keeps its lines and columns, and no line is forged."""
     harmless = summary(result("npu_driver", "node1", ok=False), result("hccl", "node1", cool=False), serving("node2"),
-                   accuracy("node1"), benchmark("node1"))
+                       accuracy("node1"), benchmark("node1"))
     lines = markdown.to_markdown(harmless).split("\n")
     count = 0
     for changed in with_hostile(harmless, hostile):
