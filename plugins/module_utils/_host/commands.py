@@ -139,7 +139,7 @@ def _run(argv: list[str], started: float, timeout_s: float, max_bytes: int) -> O
 
 
 def _timed_out(argv: list[str], output: tuple[bytearray, bytearray], started: float, timeout_s: float, hung: bool
-          ) -> Outcome:
+               ) -> Outcome:
     return Outcome(argv, None, _text(output[0]), _text(output[1]), _since(started), True, "no answer within %g s%s" % (
         timeout_s, ", and the process cannot be killed: it hangs in the kernel" if hung else ""), hung)
 

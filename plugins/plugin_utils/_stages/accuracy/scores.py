@@ -253,7 +253,6 @@ def compare(before: Iterable[Score], after: Iterable[Score], maximum_drop: float
     return changes
 
 
-
 def figures(found: Iterable[Score], datasets: Iterable[DatasetInput]) -> list[Figure]:
     """Return the figures of the report: one for each dataset with a score."""
     names = [dataset["name"] for dataset in datasets]
