@@ -76,8 +76,10 @@ class ActionModule(StageAction):
             notes.write(**note)
             # All members that are still in the run have a note: they have reported that they are started.
             over, failed = group.outcome(own_group, notes.read(), left_s < -GRACE_S)
-            if self.context.check_mode or over:
-                return seen, seconds, [] if self.context.check_mode else failed
+            if self.context.check_mode:
+                return seen, seconds, []
+            if over:
+                return seen, seconds, failed
             # The module returns at once if the service is ready, so the interval is waited here.
             if note["state"] == group.READY:
                 time.sleep(GROUP_WINDOW_S)

@@ -29,6 +29,8 @@ def visible_devices(value: str) -> set[int]:
         (parseDevices and parseAscendDevices in component/ascend-docker-runtime/runtime/process/process.go of
         Ascend/mind-cluster).
     """
-    matches = filter(None, map(_VISIBLE.match, value.split(",")))
-    ranges = (range(int(match.group(1)), int(match.group(2) or match.group(1)) + 1) for match in matches)
-    return {number for each in ranges for number in each}
+    numbers: set[int] = set()
+    for match in filter(None, map(_VISIBLE.match, value.split(","))):
+        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        numbers.update(range(first, last + 1))
+    return numbers

@@ -173,12 +173,16 @@ def _cells(line: str) -> list[str] | None:
     return line[1:-1].split("|") if len(line) > 1 and line.endswith("|") else None
 
 
+def _known_header(line: str) -> Header:
+    return _header(_cells(line) or [], placed=False)
+
+
 # The layouts to try if the header of the table is missing: 910B, A3 (two chips per NPU), 310 family, 950.
-_FIRST_ROWS = tuple(_header(line[1:-1].split("|"), placed=False) for line in (
+_FIRST_ROWS = tuple(_known_header(line) for line in (
     "|NPU  Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
     "|NPU ID|Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
 ))
-_SECOND_ROWS = tuple(_header(line[1:-1].split("|"), placed=False) for line in (
+_SECOND_ROWS = tuple(_known_header(line) for line in (
     "|Chip|Bus-Id|AICore(%)  Memory-Usage(MB)  HBM-Usage(MB)|",
     "|Chip  Phy-ID|Bus-Id|AICore(%)  Memory-Usage(MB)  HBM-Usage(MB)|",
     "|Chip  Device|Bus-Id|AICore(%)  Memory-Usage(MB)|",

@@ -246,8 +246,7 @@ class Folder:
         _require_name(source, path)
         _require_name(name, target_path)
         with self.folder(source_parent) as source_folder, target.folder(parent, 0o755) as target_folder:
-            os.rename(source, name, src_dir_fd=source_folder.descriptor,
-                      dst_dir_fd=target_folder.descriptor)
+            os.rename(source, name, src_dir_fd=source_folder.descriptor, dst_dir_fd=target_folder.descriptor)
 
     def remove_tree(self, name: str) -> None:
         """Remove a folder and its content, or a file. Links are removed and not followed."""

@@ -123,10 +123,17 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 def incomplete(folder: str, environment: dict[str, str]) -> str:
     """Return a list of the incomplete files in the folder for a message, or an empty string if there are none."""
     sizes, paths = wanted_files(environment)
-    files = {path: os.path.join(folder, path) for path in paths}
-    lacking = [path for path, file in files.items() if not os.path.exists(file) or os.path.getsize(file) != sizes[path]]
+    lacking = [path for path in paths if size(os.path.join(folder, path)) != sizes[path]]
     others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return f" (incomplete: {', '.join(lacking[:3])}{others})" if lacking else ""
+
+
+def size(path: str) -> int | None:
+    """Return the size of a file in bytes, or None if it does not exist."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
 
 
 def disk_usage(folder: str) -> int:

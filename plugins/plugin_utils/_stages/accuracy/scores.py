@@ -245,12 +245,15 @@ def compare(before: Iterable[Score], after: Iterable[Score], maximum_drop: float
         if first and first["score"] is not None and score["score"] is not None and (
                 first["version"], first["answered"], first["data"]) == (
                 score["version"], score["answered"], score["data"]):
-            outcomes = first.get("outcomes") or "", score["outcomes"] or ""
-            answers = paired.compare(*outcomes) if len(outcomes[0]) == len(outcomes[1]) > 0 else None
+            answers = _paired(first.get("outcomes"), score["outcomes"])
             changes.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
                             "after": score["score"], "delta": round(score["score"] - first["score"], 4),
                             "paired": answers, "verdict": paired.verdict(answers, maximum_drop)})
     return changes
+
+
+def _paired(before: str | None, after: str | None) -> paired.Paired | None:
+    return paired.compare(before, after) if before and after and len(before) == len(after) else None
 
 
 def figures(found: Iterable[Score], datasets: Iterable[DatasetInput]) -> list[Figure]:

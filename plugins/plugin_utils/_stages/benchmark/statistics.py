@@ -144,10 +144,16 @@ def last_of_another_deployment(key: types.BaselineKey, found: Iterable[Mapping[s
 
 def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:
     """Return the changes of the metrics in `METRICS` that both measurements have."""
-    return [{"metric": metric, "label": label, "unit": unit, "before": before[metric], "after": after[metric],
-             "ratio": round(after[metric] / before[metric], 4) if before[metric] else None,
-             "better": None if before[metric] == after[metric] else (after[metric] > before[metric]) == more_is_better}
-            for metric, (label, unit, more_is_better) in METRICS.items() if metric in before and metric in after]
+    rows: list[types.Change] = []
+    for metric, (label, unit, more_is_better) in METRICS.items():
+        if metric in before and metric in after:
+            first, second = before[metric], after[metric]
+            rows.append({
+                "metric": metric, "label": label, "unit": unit, "before": first, "after": second,
+                "ratio": round(second / first, 4) if first else None,
+                "better": None if first == second else (second > first) == more_is_better,
+            })
+    return rows
 
 
 # --- sweep -----------------------------------------------------------------------------------------------------------

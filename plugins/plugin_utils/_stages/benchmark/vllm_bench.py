@@ -98,10 +98,11 @@ def _positive(text: str) -> bool:
 def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
     """Return the sweep that the inputs define."""
     integers = inputs["benchmark_sweep"] == "max_concurrency"
-    minimum, maximum = (round(inputs["benchmark_sweep_" + end]) if integers else float(inputs["benchmark_sweep_" + end])
-                        for end in ("minimum", "maximum"))
-    return statistics.Sweep(minimum, maximum, inputs["benchmark_sweep_tolerance_percent"] / 100, integers,
-                            inputs["benchmark_sweep_runs"], bool(inputs["benchmark_slo"]))
+    minimum, maximum = inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]
+    return statistics.Sweep(
+        round(minimum) if integers else float(minimum), round(maximum) if integers else float(maximum),
+        inputs["benchmark_sweep_tolerance_percent"] / 100, integers, inputs["benchmark_sweep_runs"],
+        bool(inputs["benchmark_slo"]))
 
 
 def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
