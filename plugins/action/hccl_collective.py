@@ -16,7 +16,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import co
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_rounds
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container as container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import warn
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Interface
@@ -55,8 +54,8 @@ class ActionModule(StageAction):
                 results["baseline"].update(measured)
                 self.records.write(path, to_json(results["baseline"]))
             elif chosen["obstacle"] and self.host == self.play_hosts[0]:
-                warn(self._display, "hccl_baseline_save is true, but the baseline has not been saved. "
-                                    f"{chosen['obstacle']}")
+                # Ansible does not show the warnings of a skipped task.
+                self.say(f"hccl_baseline_save is true, but the baseline has not been saved. {chosen['obstacle']}")
         self._save(record, {"collective": results})
         return {"changed": False, "skipped": not chosen["rounds"], "resumed": False, "rounds": chosen["rounds"],
                 "msg": results.get("obstacle") or ""}

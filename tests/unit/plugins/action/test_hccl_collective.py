@@ -268,16 +268,16 @@ def test_only_the_first_node_saves_the_baseline(cluster, tmp_path):
     assert all(cluster.observed(host)["collective"]["baseline"][KEY] == 20.0 for host in HOSTS)
 
 
-def test_warning_states_once_why_the_baseline_has_not_been_saved(cluster):
+def test_output_states_once_why_the_baseline_has_not_been_saved(cluster):
     """The all-reduce is not run while a service uses the NPUs."""
     cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={
         **observation("node2"), "processes": [{"npu": 3, "name": "VLLM::Worker", "pid": 41}]}))
     cluster.task()
-    cluster.display.warning.assert_not_called()
+    cluster.display.display.assert_not_called()
     cluster.task(hccl_baseline_save=True)
-    cluster.display.warning.assert_called_once_with(
-        "hccl_baseline_save is true, but the baseline has not been saved. NPU 3 of node2 is in use by VLLM::Worker "
-        "(pid 41), which an all-reduce would disturb.")
+    ((text,), _options), = cluster.display.display.call_args_list
+    assert text == ("[node1] hccl_baseline_save is true, but the baseline has not been saved. NPU 3 of node2 is in use "
+                    "by VLLM::Worker (pid 41), which an all-reduce would disturb.")
 
 
 @pytest.mark.parametrize(("result", "variables"), [
